@@ -1,0 +1,42 @@
+{
+  "targets": [
+    {
+      "target_name": "tuntap_native",
+      "type": "none",
+      "conditions": [["OS=='linux'", { "dependencies": ["tuntap_addon", "namespace_exec"] }]]
+    }
+  ],
+  "conditions": [
+    ["OS=='linux'", {
+      "targets": [
+        {
+          "target_name": "tuntap_addon",
+          "product_name": "tuntap_native",
+          "type": "loadable_module",
+          "sources": [
+            "src-cpp/addon.cc",
+            "src-cpp/descriptor.cc",
+            "src-cpp/device_binding.cc",
+            "src-cpp/namespace_mount.cc",
+            "src-cpp/namespace_scope.cc",
+            "src-cpp/netlink_socket.cc",
+            "src-cpp/network_binding.cc",
+            "src-cpp/packet_io.cc",
+            "src-cpp/readiness.cc",
+            "src-cpp/tun_device.cc"
+          ],
+          "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+          "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS"],
+          "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden"],
+          "cflags_cc": ["-std=c++17"]
+        },
+        {
+          "target_name": "namespace_exec",
+          "type": "executable",
+          "sources": ["src-cpp/namespace_exec.c"],
+          "cflags": ["-Wall", "-Wextra"]
+        }
+      ]
+    }]
+  ]
+}

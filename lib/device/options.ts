@@ -1,0 +1,140 @@
+import { type Cidr, parseCidr, parseMac } from '../address.js';
+import { invalidArgType, invalidArgValue, requireBoolean, requireInteger } from '../errors.js';
+import type { NamespaceReference } from '../net/network-namespace.js';
+
+/** Options of every device. */
+export interface DeviceOptions {
+  /** IPv4 and IPv6 addresses with their prefix length, such as `'192.0.2.1/24'`. **Default:** none */
+  readonly addresses?: readonly string[];
+  /** In bytes, 68 to 65,535 (1,280 at least where IPv6 is to work). **Default:** the kernel's, 1,500 */
+  readonly mtu?: number;
+  /** Whether to set the link up. **Default:** `false` */
+  readonly up?: boolean;
+  /** In packets: how many the kernel queues for the reader before it drops. **Default:** the kernel's, 500 */
+  readonly txQueueLength?: number;
+  /** Where to make the device. **Default:** the process's own network namespace */
+  readonly namespace?: NamespaceReference;
+  /** Bytes of packets under way into the kernel, after which a write waits. **Default:** no limit */
+  readonly sendBuffer?: number;
+  /** Bytes kept free before each packet of a batch, up to 4,096. **Default:** `0` */
+  readonly headroom?: number;
+  /** Bytes kept free after each packet of a batch, up to 4,096. **Default:** `0` */
+  readonly tailroom?: number;
+  /** Destroys the device when it aborts. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of {@link openTun}. */
+export interface TunOptions extends DeviceOptions {
+  /** Fail with EBUSY if the device exists. **Default:** `false` */
+  readonly exclusive?: boolean;
+  /** Whether the device stays when it is closed; not given, it stays as it was. **Default:** a new one goes */
+  readonly persist?: boolean;
+  /**
+   * The uid of the user who may open the device without CAP_NET_ADMIN. With `group`, both are asked for.
+   * **Default:** none; a persistent device with neither is open to everybody who may open /dev/net/tun
+   */
+  readonly owner?: number;
+  /** The gid of the group whose members may open it without CAP_NET_ADMIN. **Default:** none, see `owner` */
+  readonly group?: number;
+  /** Whether the device can have several queues, see {@link TunTapDevice.queue}. **Default:** `false` */
+  readonly multiQueue?: boolean;
+  /** Whether the link has its carrier. **Default:** `true` */
+  readonly carrier?: boolean;
+}
+
+/** Options of {@link openTap}. */
+export interface TapOptions extends TunOptions {
+  /** The link-layer address, a unicast one. **Default:** the kernel makes one up */
+  readonly mac?: string;
+}
+
+/** Options of {@link openMacvtap}. */
+export interface MacvtapOptions extends DeviceOptions {
+  /** The link below, by name: a macvtap link is made on it, and removed at close. **Default:** opens one that exists */
+  readonly parent?: string;
+  /** How ports of one parent reach each other, see ip-link(8). **Default:** `'bridge'` */
+  readonly mode?: 'private' | 'vepa' | 'bridge' | 'passthru';
+  /** The link-layer address, a unicast one. **Default:** the kernel makes one up */
+  readonly mac?: string;
+}
+
+/** Options checked, and addresses as bytes. */
+export interface CheckedOptions extends Omit<TapOptions, 'addresses' | 'mac'> {
+  readonly addresses: readonly Cidr[];
+  readonly mac?: Buffer;
+  readonly configures: boolean;
+}
+
+const MAX_NAME_BYTES = 15; // IFNAMSIZ less its NUL
+
+/** Checks a link's name, or with `pattern` one such as `tun%d`, that the kernel is to complete. */
+export function checkName(name: unknown, pattern: boolean): string {
+  if (typeof name !== 'string') throw invalidArgType('name', 'of type string', name);
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    throw invalidArgValue('name', name, `must be at most ${MAX_NAME_BYTES} bytes long`);
+  }
+  // dev_valid_name() in net/core/dev.c.
+  if (name === '' || name === '.' || name === '..' || /[/:\s\0]/.test(name)) {
+    throw invalidArgValue('name', name, "must not be empty, '.' or '..', or hold '/', ':' or white space");
+  }
+  if (name.includes('%') && !(pattern && /^[^%]*%d[^%]*$/.test(name))) {
+    throw invalidArgValue(
+      'name',
+      name,
+      "may hold '%' in one '%d' only, which the kernel replaces by a number",
+    );
+  }
+  return name;
+}
+
+export function checkMtu(mtu: unknown): number {
+  return requireInteger('mtu', mtu, 68, 65535);
+}
+
+/** Checks all options before anything is opened, so that bad ones leave nothing behind. */
+export function checkOptions(options: TapOptions): CheckedOptions {
+  if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options);
+  const {
+    addresses = [],
+    mac,
+    mtu,
+    up,
+    txQueueLength,
+    sendBuffer,
+    headroom,
+    tailroom,
+    owner,
+    group,
+    signal,
+  } = options;
+  if (!Array.isArray(addresses)) throw invalidArgType('options.addresses', 'an array of strings', addresses);
+  const macBytes = mac === undefined ? undefined : parseMac(mac);
+  if (macBytes && (macBytes[0] & 1 || macBytes.every((byte) => byte === 0))) {
+    throw invalidArgValue('options.mac', mac, 'must be a unicast address');
+  }
+  if (mtu !== undefined) checkMtu(mtu);
+  for (const name of ['up', 'exclusive', 'persist', 'multiQueue', 'carrier'] as const) {
+    if (options[name] !== undefined) requireBoolean(`options.${name}`, options[name]);
+  }
+  if (txQueueLength !== undefined) requireInteger('options.txQueueLength', txQueueLength, 0, 1_000_000);
+  if (sendBuffer !== undefined) requireInteger('options.sendBuffer', sendBuffer, 1, 0x7fffffff);
+  if (headroom !== undefined) requireInteger('options.headroom', headroom, 0, 4096);
+  if (tailroom !== undefined) requireInteger('options.tailroom', tailroom, 0, 4096);
+  if (owner !== undefined) requireInteger('options.owner', owner, 0, 0xfffffffe);
+  if (group !== undefined) requireInteger('options.group', group, 0, 0xfffffffe);
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalidArgType('options.signal', 'an AbortSignal', signal);
+  }
+  return {
+    ...options,
+    mac: macBytes,
+    addresses: addresses.map(parseCidr),
+    configures:
+      addresses.length > 0 ||
+      macBytes !== undefined ||
+      mtu !== undefined ||
+      up !== undefined ||
+      txQueueLength !== undefined,
+  };
+}

@@ -1,0 +1,526 @@
+import type { PathLike } from 'node:fs';
+import { Duplex } from 'node:stream';
+import { invalidArgType, requireInteger } from '../errors.js';
+import { type Descriptor, FAILED, native, READABLE, WRITABLE } from '../native.js';
+import { getLink, IFF_UP, type Link, setLink } from '../net/link.js';
+import { type NetlinkSocket, withNetlink } from '../net/netlink-socket.js';
+import { check, errnoName, systemError } from '../system-error.js';
+import { Capture, type CaptureOptions } from './capture.js';
+import { checkMtu } from './options.js';
+import { PacketBatch, type Transfer } from './packet-batch.js';
+
+const EPERM = -1;
+const EAGAIN = -11;
+const EBADFD = -77;
+// Errors of a device that is gone, against those that a packet has for itself; packet_io.cc has the same.
+const FATAL_ERRNOS: ReadonlySet<number> = new Set([EBADFD, -9, -67, -19]);
+// A chunk of the stream is a view of the slab that its batch was read into. A smaller slab is held by fewer
+// packets that a slow user keeps; a larger one costs fewer allocations.
+const STREAM_SLAB_SIZE = 128 * 1024;
+const STREAM_CAPACITY = 128;
+
+/** What a device moved since it was opened. */
+export interface DeviceCounters {
+  /** Packets read from the kernel. */
+  readonly packetsRead: number;
+  /** Their bytes. */
+  readonly bytesRead: number;
+  /** Packets that the kernel took. */
+  readonly packetsWritten: number;
+  /** Their bytes. */
+  readonly bytesWritten: number;
+  /** Packets that the kernel refused, by error code: `EINVAL`, `EIO` while the link is down, `ENOBUFS`, … */
+  readonly refused: Readonly<Record<string, number>>;
+}
+
+/** What {@link PacketDevice} is built from. */
+export interface DeviceParts {
+  readonly descriptor: Descriptor;
+  readonly name: string;
+  readonly index: number;
+  readonly headroom?: number;
+  readonly tailroom?: number;
+  readonly signal?: AbortSignal;
+  /** The device's namespace, where the kernel can't be asked for it; closed by `onClose`. */
+  readonly home?: Descriptor;
+  /** Undoes what closing the fd does not. */
+  readonly onClose?: () => void;
+}
+
+const ignore = (): void => {};
+
+/** A write whose callback wants to know how its own packet fared. */
+class TrackedPacket {
+  error: Error | null = null;
+  readonly bytes: Uint8Array;
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+}
+
+/**
+ * A device that exchanges whole packets with the kernel: a Duplex in object mode whose chunks are packets, and
+ * beside it, faster, {@link batches} and {@link writeBatch}.
+ *
+ * A chunk that is read is a Buffer of its own; what is written is given to the kernel before `write` returns,
+ * or, where the kernel's queue is full, must stay unchanged until the write's callback. A device that is not
+ * read stops reading from the kernel, whose queue then drops, as a network card does. `end()` ends the
+ * writing side only; `close()` or `destroy()` closes the device.
+ */
+export abstract class PacketDevice extends Duplex {
+  /** `'tun'`: chunks are IP packets. `'tap'`, `'macvtap'`: Ethernet frames. */
+  abstract readonly kind: 'tun' | 'tap' | 'macvtap';
+  /** The link's index when it was opened. */
+  readonly index: number;
+  /** Bytes kept free before each packet of {@link batches}. */
+  readonly headroom: number;
+  /** Bytes kept free after each packet of {@link batches}. */
+  readonly tailroom: number;
+  readonly #descriptor: Descriptor;
+  readonly #openedName: string;
+  readonly #home: Descriptor | undefined;
+  readonly #onClose: (() => void) | undefined;
+  readonly #refused: Record<string, number> = {};
+  #fd: number;
+  #packetsRead = 0;
+  #bytesRead = 0;
+  #packetsWritten = 0;
+  #bytesWritten = 0;
+  #reading: 'stream' | BatchIterator | undefined;
+  #blocked: { packet: Uint8Array | TrackedPacket; callback: (error?: Error | null) => void } | undefined;
+  #batchBlocked = false;
+  #captures: readonly Capture[] = [];
+
+  /** @internal */
+  constructor(parts: DeviceParts) {
+    super({ objectMode: true, readableHighWaterMark: 64, writableHighWaterMark: 64, signal: parts.signal });
+    this.#descriptor = parts.descriptor;
+    this.#fd = parts.descriptor.fd();
+    this.#openedName = parts.name;
+    this.index = parts.index;
+    this.headroom = parts.headroom ?? 0;
+    this.tailroom = parts.tailroom ?? 0;
+    this.#home = parts.home;
+    this.#onClose = parts.onClose;
+    check(
+      this.#descriptor.watch((events) => this.#onReady(events)),
+      'epoll_ctl',
+      parts.name,
+    );
+  }
+
+  /** The file descriptor, -1 once closed. It stays the device's: reading it elsewhere steals packets. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** The link's name; another one than it was opened by if somebody renamed it. */
+  get name(): string {
+    const attached = this.#fd < 0 ? -1 : native().getInterface(this.#fd);
+    return typeof attached === 'number' ? this.#openedName : attached.name || this.#openedName;
+  }
+
+  /** In bytes, as the kernel has it now. */
+  get mtu(): number {
+    return this.#link().mtu;
+  }
+
+  /** The link's flags as the kernel has them now, `IFF_UP` (1) among them. @see netdevice(7) */
+  get flags(): number {
+    return this.#link().flags;
+  }
+
+  /** Whether the link is administratively up. */
+  get isUp(): boolean {
+    return (this.flags & IFF_UP) !== 0;
+  }
+
+  /** What the device moved since it was opened, and what the kernel refused. */
+  get counters(): DeviceCounters {
+    return {
+      packetsRead: this.#packetsRead,
+      bytesRead: this.#bytesRead,
+      packetsWritten: this.#packetsWritten,
+      bytesWritten: this.#bytesWritten,
+      refused: { ...this.#refused },
+    };
+  }
+
+  /** Sets the link up. @throws EPERM without CAP_NET_ADMIN */
+  setUp(): void {
+    this.#change((socket, link) => setLink(socket, link, { up: true }));
+  }
+
+  /** Sets the link down; the kernel then refuses packets with EIO. @throws EPERM without CAP_NET_ADMIN */
+  setDown(): void {
+    this.#change((socket, link) => setLink(socket, link, { up: false }));
+  }
+
+  /** @param mtu in bytes, 68 to 65,535. @throws EPERM without CAP_NET_ADMIN */
+  setMtu(mtu: number): void {
+    checkMtu(mtu);
+    this.#change((socket, link) => setLink(socket, link, { mtu }));
+  }
+
+  /** Lets the event loop end though this device waits for packets. */
+  unref(): this {
+    this.#descriptor.setReferenced(false);
+    return this;
+  }
+
+  /** Undoes {@link unref}. */
+  ref(): this {
+    this.#descriptor.setReferenced(true);
+    return this;
+  }
+
+  /**
+   * Packets in batches of up to 256: one call into JavaScript each, and no allocation per packet.
+   *
+   * Every turn gives the same PacketBatch, filled anew, so what a turn leaves of it is gone in the next. Only one
+   * reader at a time, this or the stream. Leaving the loop stops reading and keeps the device open.
+   * @throws Error `ERR_TUNTAP_READING` if the device is being read already
+   */
+  batches(): AsyncIterableIterator<PacketBatch> {
+    this.#requireFd();
+    if (this.#reading !== undefined) {
+      const by = this.#reading === 'stream' ? 'as a stream' : 'in batches';
+      throw Object.assign(new Error(`'${this.#openedName}' is already being read ${by}`), {
+        code: 'ERR_TUNTAP_READING',
+      });
+    }
+    const iterator = new BatchIterator(this, {
+      arm: () => this.#arm(READABLE),
+      release: () => {
+        this.#reading = undefined;
+        this.off('error', ignore);
+        if (!this.destroyed) this.#descriptor.disarm();
+        if (this.#blocked || this.#batchBlocked) this.#arm(WRITABLE);
+      },
+    });
+    this.#reading = iterator;
+    // The iterator rejects with the error that ends the device.
+    this.on('error', ignore);
+    return iterator;
+  }
+
+  /**
+   * Gives packets `start` to the end of a batch to the kernel, at once.
+   * @returns how many packets the kernel took. A packet that it refused is counted, has its error in
+   * `batch.status(i)`, and does not hinder the others. Where the kernel's queue is full, `batch.firstUnsent` says
+   * from which packet on to call again after this device's `'drain'` event.
+   * @throws a system error if the device is gone
+   */
+  writeBatch(batch: PacketBatch, start = 0): number {
+    const fd = this.#requireFd();
+    if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
+    requireInteger('start', start, 0, batch.length);
+    const transfer = batch.writeTo(fd, start);
+    this.#packetsWritten += transfer.packets;
+    this.#bytesWritten += transfer.bytes;
+    if (this.#captures.length > 0) this.#recordBatch(batch, start, 'inbound');
+    if (transfer.error === 0 && transfer.packets === batch.length - start) return transfer.packets;
+    this.#countRefused(batch, start);
+    if (transfer.error === EAGAIN) {
+      this.#batchBlocked = true;
+      this.#arm(WRITABLE);
+    } else if (transfer.error !== 0) {
+      const error = systemError(transfer.error, 'write', this.#openedName);
+      if (FATAL_ERRNOS.has(transfer.error)) this.destroy(error);
+      throw error;
+    }
+    return transfer.packets;
+  }
+
+  #countRefused(batch: PacketBatch, start: number): void {
+    for (let i = start; i < batch.length; i++) {
+      const status = batch.status(i);
+      if (status !== 0 && status !== EAGAIN) this.#refuse(status);
+    }
+  }
+
+  /**
+   * Writes every packet from now on, both ways, into a pcapng file that tcpdump and Wireshark read. The directions
+   * are the kernel's, as tcpdump on the link shows them: what is read here is outbound.
+   * @param path the file; an existing one is overwritten
+   */
+  capture(path: PathLike, options: CaptureOptions = {}): Capture {
+    this.#requireFd();
+    const capture = new Capture(path, this, options, (ended) => {
+      this.#captures = this.#captures.filter((other) => other !== ended);
+    });
+    this.#captures = [...this.#captures, capture];
+    return capture;
+  }
+
+  #recordBatch(batch: PacketBatch, start: number, direction: 'inbound' | 'outbound'): void {
+    for (let i = start; i < batch.length; i++) {
+      const bytes = batch.at(i);
+      if (batch.status(i) !== 0 || bytes.length === 0) continue;
+      for (const capture of this.#captures) capture.record(bytes, direction);
+    }
+  }
+
+  /** Closes the device; resolves when it is closed. Closing twice is harmless. */
+  close(): Promise<void> {
+    if (this.closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.once('close', resolve);
+      this.destroy();
+    });
+  }
+
+  /** Closes, for `await using`. */
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /**
+   * Writes one packet.
+   * @param packet a whole packet; more than 65,543 bytes, or none, are refused. A string throws
+   * TypeError; it is in the type since a Node stream's is so
+   * @param callback gets this packet's error if the kernel refused it (EINVAL: not a packet; EIO: the link is down;
+   * ENOBUFS; EMSGSIZE), which does not end the stream
+   * @returns false if the caller should wait for `'drain'`
+   */
+  override write(packet: Uint8Array | string, callback?: (error: Error | null | undefined) => void): boolean;
+  override write(
+    packet: Uint8Array | string,
+    encoding?: BufferEncoding,
+    callback?: (error: Error | null | undefined) => void,
+  ): boolean;
+  override write(
+    packet: Uint8Array | string,
+    encoding?: BufferEncoding | ((error: Error | null | undefined) => void),
+    callback?: (error: Error | null | undefined) => void,
+  ): boolean {
+    if (!(packet instanceof Uint8Array)) throw invalidArgType('packet', 'a Uint8Array', packet);
+    const report = typeof encoding === 'function' ? encoding : callback;
+    if (report === undefined) return super.write(packet);
+    const tracked = new TrackedPacket(packet);
+    return super.write(tracked, (error) => report(error ?? tracked.error));
+  }
+
+  /** @internal */
+  override _write(
+    chunk: Uint8Array | TrackedPacket,
+    _encoding: string,
+    callback: (error?: Error | null) => void,
+  ): void {
+    const bytes = chunk instanceof TrackedPacket ? chunk.bytes : chunk;
+    if (!(bytes instanceof Uint8Array)) {
+      callback(invalidArgType('packet', 'a Uint8Array', bytes));
+      return;
+    }
+    const result = native().writePacket(this.#fd, bytes);
+    if (result >= 0) {
+      this.#packetsWritten++;
+      this.#bytesWritten += result;
+      for (const capture of this.#captures) capture.record(bytes, 'inbound');
+      callback();
+    } else if (result === EAGAIN) {
+      this.#blocked = { packet: chunk, callback };
+      this.#arm(WRITABLE);
+    } else if (FATAL_ERRNOS.has(result)) {
+      callback(systemError(result, 'write', this.#openedName));
+    } else {
+      this.#refuse(result);
+      if (chunk instanceof TrackedPacket) chunk.error = systemError(result, 'write', this.#openedName);
+      callback();
+    }
+  }
+
+  /** @internal */
+  override _read(): void {
+    if (this.#reading instanceof BatchIterator) {
+      this.destroy(
+        Object.assign(new Error(`'${this.#openedName}' is already being read in batches`), {
+          code: 'ERR_TUNTAP_READING',
+        }),
+      );
+      return;
+    }
+    this.#reading = 'stream';
+    this.#arm(READABLE);
+  }
+
+  /** @internal */
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#fd = -1;
+    this.#descriptor.close();
+    for (const capture of this.#captures) capture.close().catch(ignore);
+    if (this.#reading instanceof BatchIterator) this.#reading.finish(error);
+    const blocked = this.#blocked;
+    this.#blocked = undefined;
+    blocked?.callback(error ?? systemError(-125, 'write', this.#openedName));
+    try {
+      this.#onClose?.();
+      callback(error);
+    } catch (closing) {
+      callback(error ?? (closing as Error));
+    }
+  }
+
+  #onReady(events: number): void {
+    if (events & (READABLE | FAILED)) {
+      const error =
+        this.#reading instanceof BatchIterator ? this.#readBatch(this.#reading) : this.#readStream();
+      if (this.destroyed) return;
+      // A device that is gone polls as failed; macvtap's then has nothing to read instead of an error.
+      const fatal = error !== 0 && error !== EAGAIN ? error : events & FAILED ? EBADFD : 0;
+      if (fatal !== 0) {
+        this.destroy(systemError(fatal, 'read', this.#openedName));
+        return;
+      }
+    }
+    if (events & WRITABLE) this.#onWritable();
+  }
+
+  #onWritable(): void {
+    const blocked = this.#blocked;
+    this.#blocked = undefined;
+    if (blocked) this._write(blocked.packet, '', blocked.callback);
+    if (this.#batchBlocked && !this.destroyed) {
+      this.#batchBlocked = false;
+      this.emit('drain');
+    }
+  }
+
+  #readBatch(iterator: BatchIterator): number {
+    const { batch } = iterator;
+    const transfer = batch.readFrom(this.#fd);
+    this.#countRead(batch, transfer);
+    if (transfer.packets > 0) iterator.deliver();
+    else if (transfer.error === EAGAIN) this.#arm(READABLE);
+    return transfer.error;
+  }
+
+  #readStream(): number {
+    if (this.#reading !== 'stream') return EAGAIN;
+    const batch = new PacketBatch({ capacity: STREAM_CAPACITY, size: STREAM_SLAB_SIZE });
+    const transfer = batch.readFrom(this.#fd);
+    this.#countRead(batch, transfer);
+    // Past the high-water mark the rest of the batch is pushed all the same: it has been read.
+    for (let i = 0; i < batch.length && !this.destroyed; i++) this.push(batch.at(i));
+    if (transfer.packets === 0 && transfer.error === EAGAIN) this.#arm(READABLE);
+    return transfer.error;
+  }
+
+  #countRead(batch: PacketBatch, transfer: Transfer): void {
+    this.#packetsRead += transfer.packets;
+    this.#bytesRead += transfer.bytes;
+    if (this.#captures.length > 0) this.#recordBatch(batch, 0, 'outbound');
+  }
+
+  #refuse(errno: number): void {
+    const code = errnoName(errno);
+    this.#refused[code] = (this.#refused[code] ?? 0) + 1;
+  }
+
+  #arm(events: number): void {
+    const result = this.#descriptor.arm(events);
+    if (result < 0 && !this.destroyed) this.destroy(systemError(result, 'epoll_ctl', this.#openedName));
+  }
+
+  #requireFd(): number {
+    if (this.#fd < 0) {
+      throw Object.assign(new Error(`'${this.#openedName}' is closed`), { code: 'ERR_TUNTAP_CLOSED' });
+    }
+    return this.#fd;
+  }
+
+  #link(): Link {
+    return this.#change((socket, link) => getLink(socket, link.index));
+  }
+
+  /** Runs a change where the device is now, which need not be where it was made. */
+  #change<T>(change: (socket: NetlinkSocket, link: { index: number; name: string }) => T): T {
+    return this.withNamespace((namespace) =>
+      withNetlink(namespace, (socket) =>
+        change(socket, { index: getLink(socket, this.name).index, name: this.name }),
+      ),
+    );
+  }
+
+  /** Calls `use` with an nsfs fd of the namespace that the device is in. @internal */
+  protected withNamespace<T>(use: (namespace: number) => T): T {
+    const fd = this.#requireFd();
+    if (this.#home) return use(this.#home.fd());
+    const descriptor = native().deviceNamespace(fd);
+    if (typeof descriptor === 'number') {
+      // Without CAP_NET_ADMIN the device, a persistent one, is taken to be in the process's namespace.
+      if (descriptor === EPERM) return use(-1);
+      throw systemError(descriptor, 'ioctl TUNGETDEVNETNS', this.#openedName);
+    }
+    try {
+      return use(descriptor.fd());
+    } finally {
+      descriptor.close();
+    }
+  }
+
+  /** Calls a native function with the fd and throws its error. @internal */
+  protected control<T>(syscall: string, call: (fd: number) => T | number): T {
+    return check<T>(call(this.#requireFd()), syscall, this.#openedName);
+  }
+}
+
+/** One at a time reads a device; `deliver` is called once a batch was read, after a turn asked for it. */
+class BatchIterator implements AsyncIterableIterator<PacketBatch> {
+  readonly batch: PacketBatch;
+  readonly #control: { arm(): void; release(): void };
+  #waiting: { resolve(result: IteratorResult<PacketBatch>): void; reject(error: Error): void } | undefined;
+  #done = false;
+  #error: Error | null = null;
+
+  constructor(device: PacketDevice, control: { arm(): void; release(): void }) {
+    this.batch = new PacketBatch({ headroom: device.headroom, tailroom: device.tailroom });
+    this.#control = control;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<PacketBatch>> {
+    return new Promise((resolve, reject) => {
+      if (this.#error) {
+        const error = this.#error;
+        this.#error = null;
+        reject(error);
+      } else if (this.#done) {
+        resolve({ value: undefined, done: true });
+      } else if (this.#waiting) {
+        reject(
+          Object.assign(new Error('A batch is already being waited for'), { code: 'ERR_TUNTAP_READING' }),
+        );
+      } else {
+        this.#waiting = { resolve, reject };
+        this.#control.arm();
+      }
+    });
+  }
+
+  async return(): Promise<IteratorResult<PacketBatch>> {
+    if (!this.#done) {
+      this.finish(null);
+      this.#control.release();
+    }
+    return { value: undefined, done: true };
+  }
+
+  deliver(): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.resolve({ value: this.batch, done: false });
+  }
+
+  finish(error: Error | null): void {
+    this.#done = true;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (!waiting) this.#error = error;
+    else if (error) waiting.reject(error);
+    else waiting.resolve({ value: undefined, done: true });
+  }
+}

@@ -1,0 +1,91 @@
+import { parseMac } from '../address.js';
+import { invalidArgType, invalidArgValue, outOfRange, requireBoolean } from '../errors.js';
+import { native } from '../native.js';
+import { openQueue } from './attach.js';
+import { PacketDevice } from './packet-device.js';
+
+// FLT_EXACT_COUNT of drivers/net/tun.c.
+const EXACT_ADDRESSES = 8;
+
+/** What TUN and TAP devices of /dev/net/tun have in common. @see Documentation/networking/tuntap.rst of Linux */
+export abstract class TunTapDevice extends PacketDevice {
+  /** Whether the device stays when it is closed. */
+  setPersist(persist: boolean): void {
+    const value = Number(requireBoolean('persist', persist));
+    this.control('ioctl TUNSETPERSIST', (fd) => native().setPersist(fd, value));
+  }
+
+  /** Plugs the cable in or out. @throws EINVAL if the link has no carrier to set; needs Linux 5.0 */
+  setCarrier(on: boolean): void {
+    const value = Number(requireBoolean('on', on));
+    this.control('ioctl TUNSETCARRIER', (fd) => native().setCarrier(fd, value));
+  }
+
+  /**
+   * Opens one more queue of a device that was opened with `multiQueue`. The kernel spreads flows over the queues.
+   * A worker thread gets its own by `openTun(name, { multiQueue: true })`, since a device can't be posted to it.
+   * @throws EINVAL if the device has one queue only
+   */
+  queue(): this {
+    return this.withNamespace((namespace) =>
+      openQueue(namespace, this.name, this.kind as 'tun' | 'tap', (parts) => {
+        const { headroom, tailroom, index } = this;
+        return new (this.constructor as new (parts: object) => this)({ ...parts, index, headroom, tailroom });
+      }),
+    );
+  }
+}
+
+/** A TUN device: its packets are IP packets, without a link-layer header. */
+export class TunDevice extends TunTapDevice {
+  readonly kind = 'tun';
+}
+
+/** A TAP device: its packets are Ethernet frames, without the frame check sequence. */
+export class TapDevice extends TunTapDevice {
+  readonly kind = 'tap';
+
+  /**
+   * Lets a classic BPF program say which frames can be read; the kernel drops the others. A program that
+   * returns fewer bytes than a frame has cuts it to so many. It holds for the queues that are open: attach it again
+   * after {@link queue}.
+   * @param program its instructions, 8 bytes each (struct sock_filter, native byte order), 1 to 4,096 of them
+   * @throws EINVAL if the kernel finds the program wrong
+   */
+  attachFilter(program: Uint8Array): void {
+    if (!(program instanceof Uint8Array)) throw invalidArgType('program', 'a Uint8Array', program);
+    if (program.length === 0 || program.length % 8 !== 0 || program.length > 8 * 4096) {
+      throw invalidArgValue('program', program, 'must hold 1 to 4,096 instructions of 8 bytes');
+    }
+    this.control('ioctl TUNATTACHFILTER', (fd) => native().attachFilter(fd, program));
+  }
+
+  /** Undoes {@link attachFilter}. */
+  detachFilter(): void {
+    this.control('ioctl TUNDETACHFILTER', (fd) => native().detachFilter(fd));
+  }
+
+  /**
+   * Lets only frames be read whose destination is one of these addresses; no address: all frames.
+   * @param addresses at most eight unicast ones. From the ninth address on, multicast ones are matched by a hash,
+   * so frames to a few more may pass
+   * @param options `allMulticast` lets every multicast frame through as well
+   * @throws RangeError `ERR_OUT_OF_RANGE` for more unicast addresses, with which the kernel would filter nothing
+   */
+  setTxFilter(addresses: readonly string[], { allMulticast = false }: { allMulticast?: boolean } = {}): void {
+    if (!Array.isArray(addresses)) throw invalidArgType('addresses', 'an array of strings', addresses);
+    const macs = addresses.map(parseMac);
+    const unicast = macs.filter((mac) => !(mac[0] & 1));
+    if (unicast.length > EXACT_ADDRESSES) {
+      throw outOfRange('addresses', `at most ${EXACT_ADDRESSES} unicast addresses`, unicast.length);
+    }
+    // Where a unicast address comes behind the exact ones, update_filter() sets no filter, and no error tells.
+    const bytes = Buffer.concat([...unicast, ...macs.filter((mac) => mac[0] & 1)]);
+    this.control('ioctl TUNSETTXFILTER', (fd) => native().setTxFilter(fd, bytes, allMulticast));
+  }
+}
+
+/** A macvtap link's character device: its packets are Ethernet frames. */
+export class MacvtapDevice extends PacketDevice {
+  readonly kind = 'macvtap';
+}

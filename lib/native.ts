@@ -1,0 +1,125 @@
+/** Loads the addon; the only file that names it. */
+
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import bindings from 'bindings';
+
+/** An open fd that can't leak. Functions that can fail return `-errno`. */
+export interface Descriptor {
+  /** The number, or -1 once closed. */
+  fd(): number;
+  close(): void;
+  /** Prepares `arm`; the callback gets the events that hold. Keeps the object alive until `close`. */
+  watch(callback: (events: number) => void): number;
+  /** Asks for one callback when any of the events holds. */
+  arm(events: number): number;
+  disarm(): void;
+  setReferenced(referenced: boolean): void;
+}
+
+/** Readiness events, as src-cpp/readiness.h has them. */
+export const READABLE = 1;
+export const WRITABLE = 2;
+export const FAILED = 4;
+
+export interface Interface {
+  readonly name: string;
+  readonly flags: number;
+}
+
+export interface Native {
+  readonly path: string;
+  readonly maxPacketSize: number;
+  readonly Descriptor: new (fd: number) => Descriptor;
+  openIn(namespace: number, path: string, flags: number): Descriptor | number;
+  openSysfsIn(namespace: number): Descriptor | number;
+  newNetworkNamespace(): Descriptor | number;
+  openNetlink(namespace: number, protocol: number): Descriptor | number;
+  sendNetlink(fd: number, bytes: Uint8Array): number;
+  receiveNetlink(fd: number, timeoutMs: number): Buffer | number;
+  shareMounts(directory: string): number;
+  bindNamespace(namespace: number, path: string): number;
+  unbindNamespace(path: string): number;
+  setInterface(fd: number, name: string, flags: number): Interface | number;
+  getInterface(fd: number): Interface | number;
+  setPersist(fd: number, persist: number): number;
+  setOwner(fd: number, uid: number): number;
+  setGroup(fd: number, gid: number): number;
+  setSendBuffer(fd: number, bytes: number): number;
+  setCarrier(fd: number, on: number): number;
+  attachFilter(fd: number, program: Uint8Array): number;
+  detachFilter(fd: number): number;
+  setTxFilter(fd: number, addresses: Uint8Array, allMulticast: boolean): number;
+  deviceNamespace(fd: number): Descriptor | number;
+  readPackets(
+    fd: number,
+    slab: ArrayBufferLike,
+    table: ArrayBufferLike,
+    count: number,
+    headroom: number,
+    tailroom: number,
+  ): number;
+  writePackets(fd: number, slab: ArrayBufferLike, table: ArrayBufferLike, start: number, end: number): number;
+  writePacket(fd: number, packet: Uint8Array): number;
+}
+
+let loaded: Native | undefined;
+
+/**
+ * The addon: a prebuilt binary that fits this platform, architecture and libc, else one that was built here.
+ * Throws an Error with code `ERR_TUNTAP_UNSUPPORTED_PLATFORM` anywhere but on Linux, and with
+ * `ERR_TUNTAP_NO_BINARY`, telling how to build one, where none fits.
+ */
+export function native(): Native {
+  loaded ??= load();
+  return loaded;
+}
+
+/** The program that {@link NetworkNamespace.spawn} starts; it stands beside the addon. */
+export function namespaceExecPath(): string {
+  return join(dirname(native().path), 'namespace_exec');
+}
+
+function load(): Native {
+  if (process.platform !== 'linux') {
+    throw Object.assign(new Error(`tuntap-native works on Linux only; this is ${process.platform}`), {
+      code: 'ERR_TUNTAP_UNSUPPORTED_PLATFORM',
+    });
+  }
+  const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+  const target = `${process.platform}-${process.arch}`;
+  const prebuilt = `tuntap-native.${libc()}.node`;
+  try {
+    return bindings({
+      bindings: 'tuntap_native',
+      module_root: root,
+      // `bindings` joins each list of parts; those that are its own option names stand for their values.
+      try: [
+        ['module_root', 'prebuilds', target, prebuilt],
+        ['module_root', 'build', 'Release', 'bindings'],
+      ],
+    }) as Native;
+  } catch (cause) {
+    const found = [
+      join('prebuilds', target, prebuilt),
+      join('build', 'Release', 'tuntap_native.node'),
+    ].filter((file) => existsSync(join(root, file)));
+    const reason =
+      found.length > 0
+        ? `${found.join(' and ')} can't be loaded`
+        : `it has no prebuilt binary for ${target} (${libc()})`;
+    throw Object.assign(
+      new Error(
+        `tuntap-native: ${reason}. Build one with python3, make and a C++ compiler: npx node-gyp rebuild --directory=${root}`,
+        { cause },
+      ),
+      { code: 'ERR_TUNTAP_NO_BINARY' },
+    );
+  }
+}
+
+function libc(): 'glibc' | 'musl' {
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  return report?.header?.glibcVersionRuntime ? 'glibc' : 'musl';
+}

@@ -1,0 +1,1 @@
+export { type NamespaceReference, NetworkNamespace } from './network-namespace.js';

@@ -1,0 +1,158 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { closeSync, constants, mkdirSync, openSync, unlinkSync } from 'node:fs';
+import { invalidArgType, invalidArgValue } from '../errors.js';
+import { type Descriptor, namespaceExecPath, native } from '../native.js';
+import { check } from '../system-error.js';
+
+const NAMED_DIRECTORY = '/run/netns';
+
+/** What names a network namespace: an open one, a name under /run/netns, a path of an nsfs file, or a pid. */
+export type NamespaceReference = NetworkNamespace | string | number;
+
+/**
+ * A network namespace: devices, addresses, routes and sockets of its own.
+ *
+ * An object of this class holds the namespace open, so an anonymous one is gone once the object, and everything
+ * in the namespace, is closed. A named one is a file under /run/netns and stays until {@link delete}.
+ *
+ * @example
+ * ```ts
+ * await using net1 = await NetworkNamespace.create();
+ * const tun = openTun('tun0', { namespace: net1, addresses: ['192.0.2.1/24'], up: true });
+ * net1.spawn('ping', ['-c3', '192.0.2.2'], { stdio: 'inherit' });
+ * ```
+ * @see network_namespaces(7), ip-netns(8)
+ */
+export class NetworkNamespace implements AsyncDisposable {
+  /** The name under /run/netns, or undefined for an anonymous namespace. */
+  readonly name: string | undefined;
+  readonly #descriptor: Descriptor;
+
+  private constructor(descriptor: Descriptor, name?: string) {
+    this.#descriptor = descriptor;
+    this.name = name;
+  }
+
+  /**
+   * Makes a new, empty namespace, whose loopback device is down.
+   * @param name makes it one that `ip netns` lists; without it the namespace is anonymous
+   * @throws EPERM without CAP_SYS_ADMIN; EEXIST if the name is taken
+   */
+  static async create(name?: string): Promise<NetworkNamespace> {
+    if (name === undefined) return new NetworkNamespace(check(native().newNetworkNamespace(), 'unshare'));
+    const path = namedPath(name);
+    mkdirSync(NAMED_DIRECTORY, { recursive: true, mode: 0o755 });
+    check(native().shareMounts(NAMED_DIRECTORY), 'mount', NAMED_DIRECTORY);
+    closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, 0));
+    try {
+      const descriptor = check<Descriptor>(native().newNetworkNamespace(), 'unshare', name);
+      try {
+        check(native().bindNamespace(descriptor.fd(), path), 'mount', path);
+        return new NetworkNamespace(descriptor, name);
+      } catch (error) {
+        descriptor.close();
+        throw error;
+      }
+    } catch (error) {
+      unlinkSync(path);
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a namespace that exists.
+   * @param reference a name under /run/netns, the path of an nsfs file, or the pid of a process in it
+   * @throws ENOENT where there is none
+   */
+  static async open(reference: string | number): Promise<NetworkNamespace> {
+    const named = typeof reference === 'string' && !reference.includes('/');
+    return new NetworkNamespace(openReference(reference), named ? reference : undefined);
+  }
+
+  /** Removes the name of a namespace; it goes away when nothing holds it any more. */
+  static async delete(name: string): Promise<void> {
+    const path = namedPath(name);
+    check(native().unbindNamespace(path), 'umount2', path);
+    unlinkSync(path);
+  }
+
+  /** The nsfs fd, or -1 once closed. It stays this object's. */
+  get fd(): number {
+    return this.#descriptor.fd();
+  }
+
+  /**
+   * Starts a command inside the namespace, as `ip netns exec` does: it sees a /sys of the namespace. No shell
+   * takes part. A command that can't be run ends with status 127 (not found) or 126.
+   * @param options as of node:child_process; without `shell`
+   * @see child_process.spawn
+   */
+  spawn(command: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
+    if (typeof command !== 'string' || command === '')
+      throw invalidArgType('command', 'a non-empty string', command);
+    if (options.shell) throw invalidArgValue('options.shell', options.shell, 'is not supported');
+    const { stdio = 'pipe' } = options;
+    const streams = typeof stdio === 'string' ? [stdio, stdio, stdio] : [...stdio];
+    while (streams.length < 3) streams.push('pipe');
+    // The namespace is the child's last fd, which namespace_exec closes.
+    const position = String(streams.length);
+    return spawn(namespaceExecPath(), [position, command, ...args], {
+      ...options,
+      stdio: [...streams, this.#open()],
+    });
+  }
+
+  /** Lets go of the namespace; closing twice is harmless. */
+  async close(): Promise<void> {
+    this.#descriptor.close();
+  }
+
+  /** Closes, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #open(): number {
+    const fd = this.#descriptor.fd();
+    if (fd < 0)
+      throw Object.assign(new Error('The network namespace is closed'), { code: 'ERR_TUNTAP_CLOSED' });
+    return fd;
+  }
+}
+
+function namedPath(name: string): string {
+  if (typeof name !== 'string') throw invalidArgType('name', 'a string', name);
+  if (!/^[^/\0]{1,255}$/.test(name) || name === '.' || name === '..') {
+    throw invalidArgValue('name', name, 'must be a file name of 1 to 255 characters');
+  }
+  return `${NAMED_DIRECTORY}/${name}`;
+}
+
+function openReference(reference: string | number): Descriptor {
+  let path: string;
+  if (typeof reference === 'number') {
+    if (!Number.isInteger(reference) || reference < 1)
+      throw invalidArgValue('namespace', reference, 'must be a pid');
+    path = `/proc/${reference}/ns/net`;
+  } else if (typeof reference === 'string') {
+    path = reference.includes('/') ? reference : namedPath(reference);
+  } else {
+    throw invalidArgType('namespace', 'a NetworkNamespace, a name, a path or a pid', reference);
+  }
+  return check(native().openIn(-1, path, constants.O_RDONLY), 'open', path);
+}
+
+/** Runs `use` with an nsfs fd of the namespace, or -1 for the process's own. */
+export function withNamespace<T>(reference: NamespaceReference | undefined, use: (fd: number) => T): T {
+  if (reference === undefined) return use(-1);
+  if (reference instanceof NetworkNamespace) {
+    if (reference.fd < 0) throw invalidArgValue('namespace', reference, 'is closed');
+    return use(reference.fd);
+  }
+  const descriptor = openReference(reference);
+  try {
+    return use(descriptor.fd());
+  } finally {
+    descriptor.close();
+  }
+}

@@ -1,0 +1,174 @@
+/** IPv6 packets. */
+
+import { formatIpv6, parseIpv6 } from '../address.js';
+import { requireInteger } from '../errors.js';
+import { read16, read32, uint8, write32 } from './fields.js';
+import {
+  fragmentOffsetAt,
+  type HeaderChain,
+  IPV6_HEADER_LENGTH,
+  type Ipv6ExtensionHeader,
+  iterateHeaders,
+  walkHeaderChain,
+} from './ipv6-extension-headers.js';
+import { PacketView, tooShort } from './view.js';
+
+const VERSION_CLASS_LABEL = 0;
+const PAYLOAD_LENGTH = 4;
+const NEXT_HEADER = 6;
+const HOP_LIMIT = 7;
+const SOURCE = 8;
+const DESTINATION = 24;
+
+/**
+ * View of an IPv6 packet. An IPv6 header has no checksum of its own, but changed addresses change the checksum of
+ * what is inside.
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc8200 | RFC 8200}
+ * @example
+ * ```ts
+ * const packet = Ipv6Packet.parse(bytes);
+ * if (packet?.upperProtocol === IpProtocol.TCP) handle(packet.source, TcpSegment.parse(packet.payload));
+ * ```
+ */
+export class Ipv6Packet extends PacketView {
+  readonly #chain: HeaderChain;
+
+  /** Why `bytes` can't be such a packet, its extension headers included; undefined if nothing is wrong. */
+  static check(bytes: Uint8Array): string | undefined {
+    const short = tooShort(bytes, IPV6_HEADER_LENGTH);
+    if (short !== undefined) return short;
+    const version = bytes[VERSION_CLASS_LABEL] >> 4;
+    if (version !== 6) return `version ${version} is not 6`;
+    const payloadLength = read16(bytes, PAYLOAD_LENGTH);
+    const present = bytes.length - IPV6_HEADER_LENGTH;
+    if (payloadLength > present) {
+      return `payload length ${payloadLength} exceeds the ${present} bytes of payload present`;
+    }
+    return walkHeaderChain(bytes, IPV6_HEADER_LENGTH + payloadLength).problem;
+  }
+
+  /** A view of `bytes`, or undefined if {@link Ipv6Packet.check} finds something wrong. */
+  static parse(bytes: Uint8Array): Ipv6Packet | undefined {
+    return Ipv6Packet.check(bytes) === undefined ? new Ipv6Packet(bytes) : undefined;
+  }
+
+  /** @throws `ERR_PACKET_MALFORMED` if {@link Ipv6Packet.check} finds something wrong */
+  constructor(bytes: Uint8Array) {
+    super(bytes, Ipv6Packet.check(bytes), IPV6_HEADER_LENGTH + read16(bytes, PAYLOAD_LENGTH));
+    this.#chain = walkHeaderChain(this.bytes, this.bytes.length);
+  }
+
+  /** Always 6. */
+  get version(): number {
+    return this.bytes[VERSION_CLASS_LABEL] >> 4;
+  }
+
+  /** Traffic class, 0 to 255: 6 bits of DSCP and 2 of ECN. */
+  get trafficClass(): number {
+    return (read16(this.bytes, VERSION_CLASS_LABEL) >> 4) & 0xff;
+  }
+
+  set trafficClass(value: number) {
+    const others = read32(this.bytes, VERSION_CLASS_LABEL) & 0xf00fffff;
+    write32(this.bytes, VERSION_CLASS_LABEL, others | (uint8('trafficClass', value) << 20));
+  }
+
+  /** Flow label, 0 to 0xfffff (RFC 6437). */
+  get flowLabel(): number {
+    return read32(this.bytes, VERSION_CLASS_LABEL) & 0xfffff;
+  }
+
+  set flowLabel(value: number) {
+    const others = read32(this.bytes, VERSION_CLASS_LABEL) & 0xfff00000;
+    write32(this.bytes, VERSION_CLASS_LABEL, others | requireInteger('flowLabel', value, 0, 0xfffff));
+  }
+
+  /** Length of all that follows the fixed header, extension headers included, in bytes. */
+  get payloadLength(): number {
+    return read16(this.bytes, PAYLOAD_LENGTH);
+  }
+
+  /** What follows the fixed header directly: the first extension header's type or the upper protocol. */
+  get nextHeader(): number {
+    return this.bytes[NEXT_HEADER];
+  }
+
+  /** Hop limit, 0 to 255. A router takes one and drops the packet if that leaves 0. */
+  get hopLimit(): number {
+    return this.bytes[HOP_LIMIT];
+  }
+
+  set hopLimit(value: number) {
+    this.bytes[HOP_LIMIT] = uint8('hopLimit', value);
+  }
+
+  /** Source address as RFC 5952 writes it, `'2001:db8::1'`. */
+  get source(): string {
+    return formatIpv6(this.bytes, SOURCE);
+  }
+
+  set source(address: string) {
+    this.bytes.set(parseIpv6(address), SOURCE);
+  }
+
+  /** The 16 bytes of the source address; shares the packet's bytes. */
+  get sourceBytes(): Buffer {
+    return this.bytes.subarray(SOURCE, SOURCE + 16);
+  }
+
+  /** Destination address as RFC 5952 writes it, `'2001:db8::1'`. */
+  get destination(): string {
+    return formatIpv6(this.bytes, DESTINATION);
+  }
+
+  set destination(address: string) {
+    this.bytes.set(parseIpv6(address), DESTINATION);
+  }
+
+  /** The 16 bytes of the destination address; shares the packet's bytes. */
+  get destinationBytes(): Buffer {
+    return this.bytes.subarray(DESTINATION, DESTINATION + 16);
+  }
+
+  /** What the payload is, after all extension headers: an `IpProtocol`; `ESP` and `NONE` end the chain too. */
+  get upperProtocol(): number {
+    return this.#chain.upperProtocol;
+  }
+
+  /** What follows the extension headers, up to the payload length; shares the packet's bytes. */
+  get payload(): Buffer {
+    return this.bytes.subarray(this.#chain.payloadOffset);
+  }
+
+  /** Another fragment follows this one. */
+  get moreFragments(): boolean {
+    const at = this.#chain.fragmentHeaderOffset;
+    return at > 0 && (this.bytes[at + 3] & 1) !== 0;
+  }
+
+  /** Where this fragment belongs in the whole, in bytes, a multiple of 8; 0 without a fragment header. */
+  get fragmentOffset(): number {
+    const at = this.#chain.fragmentHeaderOffset;
+    return at > 0 ? fragmentOffsetAt(this.bytes, at) : 0;
+  }
+
+  /** What the fragments of one packet have in common, 32 bits; 0 without a fragment header. */
+  get identification(): number {
+    const at = this.#chain.fragmentHeaderOffset;
+    return at > 0 ? read32(this.bytes, at + 4) : 0;
+  }
+
+  /**
+   * The payload is a piece of a larger one; only the piece at offset 0 begins with the upper layer's header. False
+   * for an atomic fragment, whose fragment header has no meaning (RFC 6946).
+   */
+  get isFragment(): boolean {
+    return this.moreFragments || this.fragmentOffset > 0;
+  }
+
+  /** The extension headers in their order: at most 8; each shares the packet's bytes. */
+  extensionHeaders(): Generator<Ipv6ExtensionHeader> {
+    return iterateHeaders(this.bytes, this.#chain.payloadOffset);
+  }
+}

@@ -1,0 +1,17 @@
+#include <napi.h>
+
+#include "bindings.h"
+#include "descriptor.h"
+
+namespace {
+
+Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
+  tuntap::Descriptor::Register(env, exports);
+  tuntap::RegisterDeviceBinding(env, exports);
+  tuntap::RegisterNetworkBinding(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(tuntap_native, Initialize)

@@ -1,0 +1,181 @@
+#include "bindings.h"
+#include "packet_io.h"
+#include "tun_device.h"
+
+// What JavaScript calls for packets and devices. Arguments are checked for type by TypeScript, and for
+// memory safety here.
+
+namespace tuntap {
+namespace {
+
+int32_t IntArgument(const Napi::CallbackInfo& info, size_t index) {
+  return info[index].As<Napi::Number>().Int32Value();
+}
+
+// An ArrayBuffer's memory, asked for at each call: the user may have detached it since the last.
+bool TakeBytes(napi_env env, napi_value value, uint8_t** data, size_t* size) {
+  void* bytes = nullptr;
+  if (napi_get_arraybuffer_info(env, value, &bytes, size) != napi_ok) return false;
+  *data = static_cast<uint8_t*>(bytes);
+  return true;
+}
+
+bool TakeBatch(napi_env env, napi_value slab, napi_value table, Batch* batch) {
+  uint8_t* bytes = nullptr;
+  size_t size = 0;
+  if (!TakeBytes(env, slab, &batch->slab, &batch->slab_size)) return false;
+  if (!TakeBytes(env, table, &bytes, &size)) return false;
+  if (size < sizeof(TableHeader) || batch->slab_size > UINT32_MAX) return false;
+  batch->header = reinterpret_cast<TableHeader*>(bytes);
+  batch->entries = reinterpret_cast<TableEntry*>(bytes + sizeof(TableHeader));
+  batch->capacity = (size - sizeof(TableHeader)) / sizeof(TableEntry);
+  return true;
+}
+
+// The hot functions use Node-API itself: CallbackInfo's bookkeeping costs as much as the call.
+template <size_t kCount>
+bool TakeArguments(napi_env env, napi_callback_info info, napi_value (&arguments)[kCount]) {
+  size_t count = kCount;
+  return napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) == napi_ok && count == kCount;
+}
+
+bool TakeUint(napi_env env, napi_value value, uint32_t* out) {
+  return napi_get_value_uint32(env, value, out) == napi_ok;
+}
+
+bool TakeFd(napi_env env, napi_value value, int32_t* out) {
+  return napi_get_value_int32(env, value, out) == napi_ok;
+}
+
+napi_value Number(napi_env env, int64_t number) {
+  napi_value value = nullptr;
+  napi_create_int64(env, number, &value);
+  return value;
+}
+
+// readPackets(fd, slab, table, count, headroom, tailroom): packets read; the table's header has the rest.
+napi_value ReadPacketsCall(napi_env env, napi_callback_info info) {
+  napi_value arguments[6];
+  Batch batch{};
+  int32_t fd = -1;
+  uint32_t count = 0;
+  Room room{};
+  if (!TakeArguments(env, info, arguments) || !TakeFd(env, arguments[0], &fd) ||
+      !TakeBatch(env, arguments[1], arguments[2], &batch) || !TakeUint(env, arguments[3], &count) ||
+      !TakeUint(env, arguments[4], &room.headroom) || !TakeUint(env, arguments[5], &room.tailroom)) {
+    return Number(env, -EINVAL);
+  }
+  ReadPackets(fd, batch, count, room);
+  return Number(env, batch.header->packets);
+}
+
+// writePackets(fd, slab, table, start, end): packets that the kernel took.
+napi_value WritePacketsCall(napi_env env, napi_callback_info info) {
+  napi_value arguments[5];
+  Batch batch{};
+  int32_t fd = -1;
+  uint32_t start = 0;
+  uint32_t end = 0;
+  if (!TakeArguments(env, info, arguments) || !TakeFd(env, arguments[0], &fd) ||
+      !TakeBatch(env, arguments[1], arguments[2], &batch) || !TakeUint(env, arguments[3], &start) ||
+      !TakeUint(env, arguments[4], &end) || start > end || end > batch.capacity) {
+    return Number(env, -EINVAL);
+  }
+  WritePackets(fd, batch, start, end);
+  return Number(env, batch.header->packets);
+}
+
+// writePacket(fd, bytes): the packet's length or -errno.
+napi_value WritePacketCall(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  int32_t fd = -1;
+  void* data = nullptr;
+  size_t length = 0;
+  if (!TakeArguments(env, info, arguments) || !TakeFd(env, arguments[0], &fd) ||
+      napi_get_buffer_info(env, arguments[1], &data, &length) != napi_ok) {
+    return Number(env, -EINVAL);
+  }
+  return Number(env, WritePacket(fd, static_cast<const uint8_t*>(data), length));
+}
+
+Napi::Value InterfaceOrErrno(Napi::Env env, int result, const TunInterface& interface) {
+  if (result < 0) return Napi::Number::New(env, result);
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("name", interface.name);
+  object.Set("flags", interface.flags);
+  return object;
+}
+
+// setInterface(fd, name, flags): { name, flags } or -errno.
+Napi::Value SetInterfaceCall(const Napi::CallbackInfo& info) {
+  TunInterface interface {
+    info[1].As<Napi::String>().Utf8Value(), static_cast<uint16_t>(IntArgument(info, 2))
+  };
+  const int result = SetInterface(IntArgument(info, 0), &interface);
+  return InterfaceOrErrno(info.Env(), result, interface);
+}
+
+// getInterface(fd): { name, flags } or -errno.
+Napi::Value GetInterfaceCall(const Napi::CallbackInfo& info) {
+  TunInterface interface;
+  const int result = GetInterface(IntArgument(info, 0), &interface);
+  return InterfaceOrErrno(info.Env(), result, interface);
+}
+
+template <typename Parameter, int (*kFunction)(int, Parameter)>
+Napi::Value SetNumberCall(const Napi::CallbackInfo& info) {
+  const int64_t value = info[1].As<Napi::Number>().Int64Value();
+  return Napi::Number::New(info.Env(), kFunction(IntArgument(info, 0), static_cast<Parameter>(value)));
+}
+
+// attachFilter(fd, program): the program's instructions are 8 bytes each.
+Napi::Value AttachFilterCall(const Napi::CallbackInfo& info) {
+  const auto program = info[1].As<Napi::Uint8Array>();
+  return Napi::Number::New(info.Env(),
+                           AttachFilter(IntArgument(info, 0), program.Data(), program.ByteLength() / 8));
+}
+
+Napi::Value DetachFilterCall(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), DetachFilter(IntArgument(info, 0)));
+}
+
+// setTxFilter(fd, addresses, allMulticast): the addresses are 6 bytes each.
+Napi::Value SetTxFilterCall(const Napi::CallbackInfo& info) {
+  const auto addresses = info[1].As<Napi::Uint8Array>();
+  return Napi::Number::New(info.Env(), SetTxFilter(IntArgument(info, 0), addresses.Data(),
+                                                   addresses.ByteLength() / 6, info[2].ToBoolean()));
+}
+
+// deviceNamespace(fd): a Descriptor or -errno.
+Napi::Value DeviceNamespaceCall(const Napi::CallbackInfo& info) {
+  return Descriptor::Wrap(info.Env(), DeviceNamespace(IntArgument(info, 0)));
+}
+
+void ExportRaw(Napi::Env env, Napi::Object exports, const char* name, napi_callback function) {
+  napi_value value = nullptr;
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value) == napi_ok) {
+    exports.Set(name, Napi::Value(env, value));
+  }
+}
+
+}  // namespace
+
+void RegisterDeviceBinding(Napi::Env env, Napi::Object exports) {
+  ExportRaw(env, exports, "readPackets", ReadPacketsCall);
+  ExportRaw(env, exports, "writePackets", WritePacketsCall);
+  ExportRaw(env, exports, "writePacket", WritePacketCall);
+  Export<SetInterfaceCall>(env, exports, "setInterface");
+  Export<GetInterfaceCall>(env, exports, "getInterface");
+  Export<SetNumberCall<bool, SetPersist>>(env, exports, "setPersist");
+  Export<SetNumberCall<uint32_t, SetOwner>>(env, exports, "setOwner");
+  Export<SetNumberCall<uint32_t, SetGroup>>(env, exports, "setGroup");
+  Export<SetNumberCall<int, SetSendBuffer>>(env, exports, "setSendBuffer");
+  Export<SetNumberCall<bool, SetCarrier>>(env, exports, "setCarrier");
+  Export<AttachFilterCall>(env, exports, "attachFilter");
+  Export<DetachFilterCall>(env, exports, "detachFilter");
+  Export<SetTxFilterCall>(env, exports, "setTxFilter");
+  Export<DeviceNamespaceCall>(env, exports, "deviceNamespace");
+  exports.Set("maxPacketSize", static_cast<double>(kMaxPacketSize));
+}
+
+}  // namespace tuntap

@@ -1,0 +1,26 @@
+#ifndef TUNTAP_NAMESPACE_SCOPE_H_
+#define TUNTAP_NAMESPACE_SCOPE_H_
+
+#include <string>
+
+namespace tuntap {
+
+// Operations that open something inside another network namespace. Each runs on a thread of its own that
+// enters the namespace, opens, and ends: a JavaScript thread never changes namespace (threads started
+// meanwhile would inherit it), and neither does libuv's pool (dns and fs share it). What was opened stays
+// in its namespace. `namespace_fd` is an nsfs fd, or -1 for the namespace of the calling thread.
+//
+// Each returns a new fd with O_CLOEXEC set, or -errno.
+
+[[nodiscard]] int OpenIn(int namespace_fd, const std::string& path, int flags);
+[[nodiscard]] int SocketIn(int namespace_fd, int family, int type, int protocol);
+
+// A sysfs whose /class/net shows the devices of the namespace, as a directory fd that is mounted nowhere.
+[[nodiscard]] int OpenSysfsIn(int namespace_fd);
+
+// A new, empty network namespace; it lives as long as something holds it, this fd for one.
+[[nodiscard]] int NewNetworkNamespace();
+
+}  // namespace tuntap
+
+#endif  // TUNTAP_NAMESPACE_SCOPE_H_

@@ -1,0 +1,42 @@
+#ifndef TUNTAP_TUN_DEVICE_H_
+#define TUNTAP_TUN_DEVICE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace tuntap {
+
+// The ioctls of /dev/net/tun (linux/if_tun.h, drivers/net/tun.c) and of macvtap's /dev/tapN, which has a
+// part of them. Each returns 0 or -errno.
+
+struct TunInterface {
+  std::string name;
+  uint16_t flags = 0;  // IFF_TUN, IFF_TAP, IFF_NO_PI, …
+};
+
+// TUNSETIFF: attaches the fd to `interface`, making it if there is none. On success `interface` holds the
+// name that the kernel gave.
+[[nodiscard]] int SetInterface(int fd, TunInterface* interface);
+// TUNGETIFF: EBADFD while nothing is attached.
+[[nodiscard]] int GetInterface(int fd, TunInterface* interface);
+
+[[nodiscard]] int SetPersist(int fd, bool persist);
+[[nodiscard]] int SetOwner(int fd, uint32_t uid);
+[[nodiscard]] int SetGroup(int fd, uint32_t gid);
+// Bytes of packets under way into the kernel; more make a write fail with EAGAIN.
+[[nodiscard]] int SetSendBuffer(int fd, int bytes);
+[[nodiscard]] int SetCarrier(int fd, bool on);
+
+// A classic BPF program, `count` sock_filter instructions of 8 bytes, that says which packets are readable.
+[[nodiscard]] int AttachFilter(int fd, const void* instructions, size_t count);
+[[nodiscard]] int DetachFilter(int fd);
+// TUNSETTXFILTER: only frames to one of the `count` addresses of 6 bytes are readable; none: all are.
+[[nodiscard]] int SetTxFilter(int fd, const uint8_t* addresses, size_t count, bool all_multicast);
+
+// TUNGETDEVNETNS (Linux 5.2): a new fd of the namespace that the device is in now.
+[[nodiscard]] int DeviceNamespace(int fd);
+
+}  // namespace tuntap
+
+#endif  // TUNTAP_TUN_DEVICE_H_

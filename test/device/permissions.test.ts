@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Context } from 'mocha';
+import { type NetworkNamespace, openTun, type TunOptions } from 'tuntap-native';
+import { inNamespace, ipLink, needs, run } from '../support.ts';
+
+const USER = 65534;
+const AS_USER = ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups'];
+
+// Each makes a /dev/net of its own in a mount namespace that ends with the command, so that the machine's is
+// never changed.
+const TUN_FOR_ALL = 'mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200';
+const TUN_FOR_ROOT = 'mount -t tmpfs none /dev/net && mknod -m 600 /dev/net/tun c 10 200';
+const NO_TUN = 'mount -t tmpfs none /dev/net';
+const NO_DRIVER = 'mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 511 0';
+
+/** A command that first makes its /dev/net as `prepare` says. */
+function withDevNet(prepare: string, command: readonly string[]): [string, ...string[]] {
+  return ['unshare', '--mount', 'sh', '-c', `${prepare} && exec "$@"`, 'sh', ...command];
+}
+
+function program(body: string): string[] {
+  const source = `
+    import { openTun } from '${import.meta.resolve('tuntap-native')}';
+    import { replyToEcho } from '${import.meta.resolve('tuntap-native/packet')}';
+    ${body}`;
+  return [process.execPath, '--input-type=module', '-e', source];
+}
+
+const ANSWER_PING = program(`
+  const tun = openTun('tun0');
+  tun.on('data', (packet) => { const reply = replyToEcho(packet); if (reply) tun.write(reply); });
+  process.on('disconnect', () => tun.close());
+  process.send({ uid: process.getuid(), index: tun.index, name: tun.name });`);
+
+const TRY_TO_OPEN = program(`
+  try {
+    const tun = openTun('tun0');
+    console.log(JSON.stringify({ opened: tun.name }));
+    await tun.close();
+  } catch ({ code, errno, syscall, device, message }) {
+    console.log(JSON.stringify({ code, errno, syscall, device, message }));
+  }`);
+
+interface Attempt {
+  readonly opened?: string;
+  readonly code?: string;
+  readonly errno?: number;
+  readonly syscall?: string;
+  readonly device?: string;
+  readonly message: string;
+}
+
+/** What comes of opening tun0 with that /dev/net, by a command such as setpriv. */
+async function attempt(
+  namespace: NetworkNamespace,
+  prepare: string,
+  as: readonly string[],
+): Promise<Attempt> {
+  const [command, ...args] = withDevNet(prepare, [...as, ...TRY_TO_OPEN]);
+  const { stdout, stderr } = await run(namespace, command, ...args);
+  assert.notEqual(stdout, '', stderr);
+  return JSON.parse(stdout);
+}
+
+/** Makes a persistent tun0 in a namespace; it goes with the namespace. */
+async function persistent(namespace: NetworkNamespace, options: TunOptions): Promise<void> {
+  const addresses = ['192.0.2.1/24'];
+  await openTun('tun0', { namespace, addresses, up: true, persist: true, ...options }).close();
+}
+
+/** Shows that a process, started by a command such as setpriv, opens tun0 and answers a ping through it. */
+async function answersPing(namespace: NetworkNamespace, as: readonly string[], uid: number): Promise<void> {
+  const [command, ...args] = withDevNet(TUN_FOR_ALL, [...as, ...ANSWER_PING]);
+  const child: ChildProcess = namespace.spawn(command, args, {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const exited = once(child, 'exit'); // 'close' does not come after disconnect()
+  try {
+    const [report] = await Promise.race([once(child, 'message'), exited]);
+    const index = (await ipLink(namespace, 'tun0'))?.ifindex;
+    assert.deepEqual(report, { uid, index, name: 'tun0' });
+    const { status, stdout } = await run(namespace, 'ping', '-c1', '-w5', '-i0.2', '192.0.2.2');
+    assert.equal(status, 0, stdout);
+    child.disconnect();
+    assert.deepEqual(await exited, [0, null]);
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+/** Skips where the user may not even read this package. */
+async function needsReadable(context: Context): Promise<void> {
+  needs(context, 'setpriv', 'unshare', 'ip', 'ping');
+  await inNamespace(async (namespace) => {
+    const { status } = await run(
+      namespace,
+      AS_USER[0],
+      ...AS_USER.slice(1),
+      process.execPath,
+      '-e',
+      `require('node:fs').accessSync(${JSON.stringify(fileURLToPath(import.meta.resolve('tuntap-native')))})`,
+    );
+    if (status !== 0) context.skip();
+  });
+}
+
+describe('permissions', () => {
+  before(async function () {
+    await needsReadable(this);
+  });
+
+  it('the owner of a persistent device opens it without a capability and exchanges packets', () =>
+    inNamespace(async (namespace) => {
+      await persistent(namespace, { owner: USER });
+      await answersPing(namespace, AS_USER, USER);
+      assert.ok(await ipLink(namespace, 'tun0'));
+    }));
+
+  it('a member of the group of a persistent device does so too, by a supplementary group or its own', () =>
+    inNamespace(async (namespace) => {
+      await persistent(namespace, { group: 4321 });
+      await answersPing(namespace, ['setpriv', '--reuid=1234', `--regid=${USER}`, '--groups=4321'], 1234);
+      await answersPing(namespace, ['setpriv', '--reuid=1234', '--regid=4321', '--clear-groups'], 1234);
+    }));
+
+  for (const [whose, options] of [
+    ["another owner's", { owner: 1234 }],
+    ["another group's", { group: 1234 }],
+    ["another owner's and another group's", { owner: 1234, group: 1234 }],
+  ] as const) {
+    it(`${whose} device gives EPERM, and the message names CAP_NET_ADMIN`, () =>
+      inNamespace(async (namespace) => {
+        await persistent(namespace, options);
+        const { message, ...rest } = await attempt(namespace, TUN_FOR_ALL, AS_USER);
+        assert.deepEqual(rest, { code: 'EPERM', errno: -1, syscall: 'ioctl TUNSETIFF', device: 'tun0' });
+        assert.match(message, /CAP_NET_ADMIN/);
+      }));
+  }
+
+  it('a persistent device without owner and group is open to everybody who may open /dev/net/tun', () =>
+    inNamespace(async (namespace) => {
+      await persistent(namespace, {});
+      assert.equal((await attempt(namespace, TUN_FOR_ALL, AS_USER)).opened, 'tun0');
+    }));
+
+  it('with owner and group both are asked for', () =>
+    inNamespace(async (namespace) => {
+      await persistent(namespace, { owner: USER, group: 4321 });
+      const { code } = await attempt(namespace, TUN_FOR_ALL, AS_USER);
+      assert.equal(code, 'EPERM');
+      const member = ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--groups=4321'];
+      assert.equal((await attempt(namespace, TUN_FOR_ALL, member)).opened, 'tun0');
+    }));
+
+  it('a user can make no device: EPERM', () =>
+    inNamespace(async (namespace) => {
+      const { code, message } = await attempt(namespace, TUN_FOR_ALL, AS_USER);
+      assert.equal(code, 'EPERM');
+      assert.match(message, /CAP_NET_ADMIN/);
+    }));
+
+  it('root without CAP_NET_ADMIN can make no device: EPERM', () =>
+    inNamespace(async (namespace) => {
+      const without = ['setpriv', '--bounding-set=-net_admin', '--inh-caps=-net_admin'];
+      const { code, syscall, message } = await attempt(namespace, TUN_FOR_ALL, without);
+      assert.deepEqual([code, syscall], ['EPERM', 'ioctl TUNSETIFF']);
+      assert.match(message, /CAP_NET_ADMIN/);
+    }));
+
+  it('a user who may not open /dev/net/tun gets EACCES, and where to read on', () =>
+    inNamespace(async (namespace) => {
+      await persistent(namespace, { owner: USER });
+      const { message, ...rest } = await attempt(namespace, TUN_FOR_ROOT, AS_USER);
+      assert.deepEqual(rest, { code: 'EACCES', errno: -13, syscall: 'open', device: '/dev/net/tun' });
+      assert.match(message, /docs\/permissions\.md/);
+    }));
+
+  it('a missing /dev/net/tun gives ENOENT, and says how to get it', () =>
+    inNamespace(async (namespace) => {
+      const { message, ...rest } = await attempt(namespace, NO_TUN, []);
+      assert.deepEqual(rest, { code: 'ENOENT', errno: -2, syscall: 'open', device: '/dev/net/tun' });
+      assert.match(message, /modprobe tun.*--device \/dev\/net\/tun/);
+    }));
+
+  it('a /dev/net/tun without its driver gives ENXIO, and says how to load it', () =>
+    inNamespace(async (namespace) => {
+      const { code, message } = await attempt(namespace, NO_DRIVER, []);
+      assert.equal(code, 'ENXIO');
+      assert.match(message, /modprobe tun/);
+    }));
+
+  describe('the demo', () => {
+    const demo = [process.execPath, fileURLToPath(new URL('../../examples/demo.js', import.meta.url))];
+
+    it('runs unprivileged in a user namespace', function () {
+      return inNamespace(async (namespace) => {
+        const [, ...rest] = AS_USER;
+        const { status: allowed } = await run(
+          namespace,
+          'setpriv',
+          ...rest,
+          'unshare',
+          '--user',
+          '--net',
+          'true',
+        );
+        if (allowed !== 0) {
+          if (this.test) this.test.title += ' [skipped: users may make no user namespace here]';
+          this.skip();
+        }
+        const [command, ...args] = withDevNet(TUN_FOR_ALL, [...AS_USER, ...demo]);
+        const { status, stdout, stderr } = await run(namespace, command, ...args);
+        assert.equal(status, 0, stderr);
+        for (const target of ['192.0.2.2', '2001:db8::2', '198.51.100.2', '2001:db8:1::2']) {
+          assert.match(stdout, new RegExp(`^${target} +3/3 `, 'm'));
+        }
+      });
+    });
+
+    it('says what is missing where /dev/net/tun may not be opened', () =>
+      inNamespace(async (namespace) => {
+        for (const prepare of [TUN_FOR_ROOT, NO_TUN]) {
+          const [command, ...args] = withDevNet(prepare, [...AS_USER, ...demo]);
+          const { status, stderr } = await run(namespace, command, ...args);
+          assert.equal(status, 1);
+          assert.match(stderr, /needs to open \/dev\/net\/tun: run it as root, or give this user access/);
+        }
+      }));
+  });
+});

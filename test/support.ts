@@ -1,0 +1,102 @@
+/** What the device tests share: a namespace for each, and commands run inside it. */
+
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, readdirSync } from 'node:fs';
+import type { Context } from 'mocha';
+import { NetworkNamespace } from 'tuntap-native';
+
+/** Why real devices can't be opened here, or undefined. */
+function missingPrivilege(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)';
+  try {
+    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
+  } catch {
+    return 'needs /dev/net/tun';
+  }
+  return undefined;
+}
+
+/** Skips a test, saying why, where a privilege or a program is missing. */
+export function needs(context: Context, ...programs: string[]): void {
+  const absent = programs.find((program) => spawnSync('which', [program]).status !== 0);
+  const reason = missingPrivilege() ?? (absent && `needs the program ${absent}`);
+  if (reason === undefined) return;
+  const test = context.currentTest ?? context.test;
+  if (test) test.title += ` [skipped: ${reason}]`;
+  context.skip();
+}
+
+/** Runs a test's body in a fresh namespace and closes it afterwards. */
+export async function inNamespace(body: (namespace: NetworkNamespace) => Promise<void>): Promise<void> {
+  const namespace = await NetworkNamespace.create();
+  try {
+    await body(namespace);
+  } finally {
+    await namespace.close();
+  }
+}
+
+export interface Outcome {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command inside a namespace to its end. */
+export function run(namespace: NetworkNamespace, command: string, ...args: string[]): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = namespace.spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 20_000 });
+    let stdout = '';
+    let stderr = '';
+    child.stdout?.on('data', (data) => {
+      stdout += data;
+    });
+    child.stderr?.on('data', (data) => {
+      stderr += data;
+    });
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status, stdout, stderr }));
+  });
+}
+
+export interface IpLink {
+  readonly ifname: string;
+  readonly ifindex: number;
+  readonly flags: string[];
+  readonly mtu: number;
+  readonly txqlen: number;
+  readonly address?: string;
+  readonly linkinfo?: { info_kind: string; info_data: Record<string, unknown> };
+  readonly addr_info?: {
+    local: string;
+    prefixlen: number;
+    family: string;
+    nodad?: boolean;
+    tentative?: boolean;
+  }[];
+}
+
+/** The links of a namespace as `ip -j -d addr` tells them, the independent oracle. */
+export async function ipLinks(namespace: NetworkNamespace): Promise<IpLink[]> {
+  const { stdout, stderr, status } = await run(namespace, 'ip', '-j', '-d', 'addr', 'show');
+  if (status !== 0) throw new Error(stderr);
+  return JSON.parse(stdout) as IpLink[];
+}
+
+export async function ipLink(namespace: NetworkNamespace, name: string): Promise<IpLink | undefined> {
+  return (await ipLinks(namespace)).find(({ ifname }) => ifname === name);
+}
+
+export function openFds(): number {
+  return readdirSync('/proc/self/fd').length;
+}
+
+/** A system error's or misuse's code. */
+export function code(action: () => unknown): string | undefined {
+  try {
+    action();
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code;
+  }
+  return undefined;
+}
