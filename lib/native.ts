@@ -9,9 +9,18 @@ import bindings from 'bindings';
 export interface Descriptor {
   /** The number, or -1 once closed. */
   fd(): number;
-  close(): void;
-  /** Prepares `arm`; the callback gets the events that hold. Keeps the object alive until `close`. */
-  watch(callback: (events: number) => void): number;
+  /** Closes at once; with a callback on another thread, since the kernel takes 25 ms to remove a device. */
+  close(closed?: () => void): void;
+  /**
+   * Prepares `arm`; the callback gets the events that hold. Keeps the object alive until `close`. While the callback
+   * and the microtasks that it queued run, `control[1]` is 1, and what stands in `control[0]` is armed at their end.
+   */
+  watch(callback: (events: number) => void, control: Int32Array): number;
+  /**
+   * Names the batch, a PacketBatch's memory, that packets are appended to before the callback hears of `READABLE`.
+   * The callback gets a negative errno instead of events if that memory was detached.
+   */
+  readInto(memory: ArrayBufferLike, headroom: number, tailroom: number): void;
   /** Asks for one callback when any of the events holds. */
   arm(events: number): number;
   disarm(): void;
@@ -52,15 +61,7 @@ export interface Native {
   detachFilter(fd: number): number;
   setTxFilter(fd: number, addresses: Uint8Array, allMulticast: boolean): number;
   deviceNamespace(fd: number): Descriptor | number;
-  readPackets(
-    fd: number,
-    slab: ArrayBufferLike,
-    table: ArrayBufferLike,
-    count: number,
-    headroom: number,
-    tailroom: number,
-  ): number;
-  writePackets(fd: number, slab: ArrayBufferLike, table: ArrayBufferLike, start: number, end: number): number;
+  writePackets(fd: number, memory: ArrayBufferLike, start: number, end: number): number;
   writePacket(fd: number, packet: Uint8Array): number;
 }
 

@@ -4,6 +4,29 @@
 #include <memory>
 
 namespace tuntap {
+namespace {
+
+// close(2) of a TUN device takes the kernel some 25 ms (netdev_wait_allrefs and RCU), so it is done on a
+// thread of libuv's pool. Node waits for that work before an environment ends.
+struct CloseWork {
+  FileDescriptor fd;
+  Napi::FunctionReference closed;
+  napi_async_work work = nullptr;
+
+  static void Execute(napi_env, void* data) { static_cast<CloseWork*>(data)->fd.Reset(); }
+
+  static void Complete(napi_env env, napi_status, void* data) {
+    std::unique_ptr<CloseWork> self(static_cast<CloseWork*>(data));
+    self->fd.Reset();  // where the work was cancelled
+    napi_delete_async_work(env, self->work);
+    napi_value global = nullptr;
+    napi_get_global(env, &global);
+    // What it throws is Node's to report; in an environment that is ending it does not run.
+    (void)napi_call_function(env, global, self->closed.Value(), 0, nullptr, nullptr);
+  }
+};
+
+}  // namespace
 
 void Descriptor::Register(Napi::Env env, Napi::Object exports) {
   Napi::Function constructor = DefineClass(env, "Descriptor",
@@ -11,6 +34,7 @@ void Descriptor::Register(Napi::Env env, Napi::Object exports) {
                                                InstanceMethod<&Descriptor::Fd>("fd"),
                                                InstanceMethod<&Descriptor::Close>("close"),
                                                InstanceMethod<&Descriptor::Watch>("watch"),
+                                               InstanceMethod<&Descriptor::ReadInto>("readInto"),
                                                InstanceMethod<&Descriptor::Arm>("arm"),
                                                InstanceMethod<&Descriptor::Disarm>("disarm"),
                                                InstanceMethod<&Descriptor::SetReferenced>("setReferenced"),
@@ -45,25 +69,68 @@ Napi::Value Descriptor::Fd(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), fd_.get());
 }
 
+void Descriptor::CloseLater(Napi::Env env, Napi::Function closed) {
+  if (readiness_ != nullptr) std::exchange(readiness_, nullptr)->Close();
+  auto work = std::make_unique<CloseWork>();
+  work->fd = std::move(fd_);
+  work->closed = Napi::Persistent(closed);
+  napi_value name = Napi::String::New(env, "TUNTAP");
+  if (napi_create_async_work(env, nullptr, name, CloseWork::Execute, CloseWork::Complete, work.get(),
+                             &work->work) == napi_ok &&
+      napi_queue_async_work(env, work->work) == napi_ok) {
+    (void)work.release();
+  }
+}
+
 Napi::Value Descriptor::Close(const Napi::CallbackInfo& info) {
-  CloseNow();
-  if (!in_callback_) ReleaseCallback();
+  if (info[0].IsFunction()) {
+    CloseLater(info.Env(), info[0].As<Napi::Function>());
+  } else {
+    CloseNow();
+  }
+  if (control_ == nullptr || control_[kInCallback] == 0) ReleaseCallback();
   return info.Env().Undefined();
 }
 
 void Descriptor::ReleaseCallback() {
   callback_.Reset();
+  memory_.Reset();
   context_.reset();
+  control_array_.Reset();
+  control_ = nullptr;
 }
 
 Napi::Value Descriptor::Watch(const Napi::CallbackInfo& info) {
   int result = -EINVAL;
-  if (fd_.valid() && readiness_ == nullptr && info[0].IsFunction()) {
+  if (fd_.valid() && readiness_ == nullptr && info[0].IsFunction() && info[1].IsTypedArray()) {
+    auto control = info[1].As<Napi::Int32Array>();
+    if (control.ElementLength() <= kInCallback) return Napi::Number::New(info.Env(), -EINVAL);
+    control_array_ = Napi::Persistent(info[1].As<Napi::Object>());
+    control_ = control.Data();
     callback_ = Napi::Persistent(info[0].As<Napi::Function>());
     context_ = std::make_unique<Napi::AsyncContext>(info.Env(), "TUNTAP", info.This().As<Napi::Object>());
     result = Readiness::Create(info.Env(), fd_.get(), this, &readiness_);
   }
   return Napi::Number::New(info.Env(), result);
+}
+
+Napi::Value Descriptor::ReadInto(const Napi::CallbackInfo& info) {
+  room_ = {info[1].As<Napi::Number>().Uint32Value(), info[2].As<Napi::Number>().Uint32Value()};
+  memory_ = Napi::Persistent(info[0].As<Napi::Object>());
+  return info.Env().Undefined();
+}
+
+// Returns false where the batch's memory is gone: the user can detach an ArrayBuffer at any time.
+bool Descriptor::ReadBatch() {
+  void* memory = nullptr;
+  size_t size = 0;
+  Batch batch;
+  if (napi_get_arraybuffer_info(Env(), memory_.Value(), &memory, &size) != napi_ok ||
+      !batch.Take(static_cast<uint8_t*>(memory), size)) {
+    return false;
+  }
+  ReadPackets(fd_.get(), batch, room_);
+  return true;
 }
 
 Napi::Value Descriptor::Arm(const Napi::CallbackInfo& info) {
@@ -87,13 +154,19 @@ void Descriptor::OnReady(int events) {
   napi_env env = Env();
   Napi::HandleScope scope(env);
   Napi::Object self = Value();  // keeps this object while the callback runs
+  if ((events & (kReadable | kFailed)) && !memory_.IsEmpty() && !ReadBatch()) events = -EFAULT;
   napi_value argument = nullptr;
   napi_create_int32(env, events, &argument);
-  in_callback_ = true;
+  control_[kInCallback] = 1;
   const napi_status status =
       napi_make_callback(env, *context_, self, callback_.Value(), 1, &argument, nullptr);
-  in_callback_ = false;
-  if (!fd_.valid()) ReleaseCallback();  // closed from within
+  control_[kInCallback] = 0;
+  const int armed = std::exchange(control_[kArm], 0);
+  if (!fd_.valid()) {
+    ReleaseCallback();  // closed from within
+  } else if (armed != 0) {
+    (void)readiness_->Arm(armed);  // can fail for an fd alone that uv_poll_init refuses
+  }
   if (status != napi_pending_exception) return;
   // No JavaScript stands below an event loop's callback: this is the process's uncaught exception.
   napi_value error = nullptr;

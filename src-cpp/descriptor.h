@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "file_descriptor.h"
+#include "packet_io.h"
 #include "readiness.h"
 
 namespace tuntap {
@@ -13,8 +14,14 @@ namespace tuntap {
 // An open fd as a JavaScript object that can't leak it: close(), the garbage collector or the end of its
 // environment (a worker that is terminated) closes it, whichever comes first.
 //
-// JavaScript: fd(), close(), watch(callback), arm(events), disarm(), setReferenced(boolean).
-// What can fail returns -errno.
+// Once readInto() has named a batch, packets are read into it before the callback is told of kReadable: one
+// call into JavaScript a batch. The callback gets -EFAULT instead of events if the batch's memory is gone.
+//
+// While the callback runs, control[kInCallback] is 1, and the events in control[kArm] are armed when it ends:
+// a write to memory costs a tenth of a call of arm().
+//
+// JavaScript: fd(), close(closed?), watch(callback, control), readInto(memory, headroom, tailroom),
+// arm(events), disarm(), setReferenced(boolean). What can fail returns -errno.
 class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness::Listener {
  public:
   static void Register(Napi::Env env, Napi::Object exports);
@@ -29,6 +36,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   Napi::Value Fd(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
   Napi::Value Watch(const Napi::CallbackInfo& info);
+  Napi::Value ReadInto(const Napi::CallbackInfo& info);
   Napi::Value Arm(const Napi::CallbackInfo& info);
   Napi::Value Disarm(const Napi::CallbackInfo& info);
   Napi::Value SetReferenced(const Napi::CallbackInfo& info);
@@ -36,13 +44,20 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   void OnReady(int events) override;
   void OnTeardown() override { CloseNow(); }
   void CloseNow();
+  void CloseLater(Napi::Env env, Napi::Function closed);
+  bool ReadBatch();
   void ReleaseCallback();
+
+  enum Control { kArm, kInCallback };
 
   FileDescriptor fd_;
   Readiness* readiness_ = nullptr;
   Napi::FunctionReference callback_;
   std::unique_ptr<Napi::AsyncContext> context_;
-  bool in_callback_ = false;
+  Napi::ObjectReference memory_;  // of the batch that packets are read into
+  Room room_{};
+  Napi::ObjectReference control_array_;
+  int32_t* control_ = nullptr;  // stays in place while control_array_ holds it: lib/ never detaches it
 };
 
 }  // namespace tuntap

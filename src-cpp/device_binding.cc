@@ -12,26 +12,6 @@ int32_t IntArgument(const Napi::CallbackInfo& info, size_t index) {
   return info[index].As<Napi::Number>().Int32Value();
 }
 
-// An ArrayBuffer's memory, asked for at each call: the user may have detached it since the last.
-bool TakeBytes(napi_env env, napi_value value, uint8_t** data, size_t* size) {
-  void* bytes = nullptr;
-  if (napi_get_arraybuffer_info(env, value, &bytes, size) != napi_ok) return false;
-  *data = static_cast<uint8_t*>(bytes);
-  return true;
-}
-
-bool TakeBatch(napi_env env, napi_value slab, napi_value table, Batch* batch) {
-  uint8_t* bytes = nullptr;
-  size_t size = 0;
-  if (!TakeBytes(env, slab, &batch->slab, &batch->slab_size)) return false;
-  if (!TakeBytes(env, table, &bytes, &size)) return false;
-  if (size < sizeof(TableHeader) || batch->slab_size > UINT32_MAX) return false;
-  batch->header = reinterpret_cast<TableHeader*>(bytes);
-  batch->entries = reinterpret_cast<TableEntry*>(bytes + sizeof(TableHeader));
-  batch->capacity = (size - sizeof(TableHeader)) / sizeof(TableEntry);
-  return true;
-}
-
 // The hot functions use Node-API itself: CallbackInfo's bookkeeping costs as much as the call.
 template <size_t kCount>
 bool TakeArguments(napi_env env, napi_callback_info info, napi_value (&arguments)[kCount]) {
@@ -53,36 +33,26 @@ napi_value Number(napi_env env, int64_t number) {
   return value;
 }
 
-// readPackets(fd, slab, table, count, headroom, tailroom): packets read; the table's header has the rest.
-napi_value ReadPacketsCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[6];
-  Batch batch{};
-  int32_t fd = -1;
-  uint32_t count = 0;
-  Room room{};
-  if (!TakeArguments(env, info, arguments) || !TakeFd(env, arguments[0], &fd) ||
-      !TakeBatch(env, arguments[1], arguments[2], &batch) || !TakeUint(env, arguments[3], &count) ||
-      !TakeUint(env, arguments[4], &room.headroom) || !TakeUint(env, arguments[5], &room.tailroom)) {
-    return Number(env, -EINVAL);
-  }
-  ReadPackets(fd, batch, count, room);
-  return Number(env, batch.header->packets);
-}
-
-// writePackets(fd, slab, table, start, end): packets that the kernel took.
+// writePackets(fd, memory, start, end): packets that the kernel took; the batch's header has the rest.
 napi_value WritePacketsCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[5];
-  Batch batch{};
+  napi_value arguments[4];
+  void* memory = nullptr;
+  size_t size = 0;
+  Batch batch;
   int32_t fd = -1;
   uint32_t start = 0;
   uint32_t end = 0;
+  // A detached ArrayBuffer has no memory; the user may have done that since the last call.
   if (!TakeArguments(env, info, arguments) || !TakeFd(env, arguments[0], &fd) ||
-      !TakeBatch(env, arguments[1], arguments[2], &batch) || !TakeUint(env, arguments[3], &start) ||
-      !TakeUint(env, arguments[4], &end) || start > end || end > batch.capacity) {
+      napi_get_arraybuffer_info(env, arguments[1], &memory, &size) != napi_ok ||
+      !TakeUint(env, arguments[2], &start) || !TakeUint(env, arguments[3], &end)) {
     return Number(env, -EINVAL);
   }
+  if (!batch.Take(static_cast<uint8_t*>(memory), size) || start > end || end > batch.capacity()) {
+    return Number(env, -EFAULT);
+  }
   WritePackets(fd, batch, start, end);
-  return Number(env, batch.header->packets);
+  return Number(env, batch.header()->packets);
 }
 
 // writePacket(fd, bytes): the packet's length or -errno.
@@ -161,7 +131,6 @@ void ExportRaw(Napi::Env env, Napi::Object exports, const char* name, napi_callb
 }  // namespace
 
 void RegisterDeviceBinding(Napi::Env env, Napi::Object exports) {
-  ExportRaw(env, exports, "readPackets", ReadPacketsCall);
   ExportRaw(env, exports, "writePackets", WritePacketsCall);
   ExportRaw(env, exports, "writePacket", WritePacketCall);
   Export<SetInterfaceCall>(env, exports, "setInterface");

@@ -10,29 +10,42 @@ namespace tuntap {
 // VLAN tags. A read always offers that much room, since the kernel cuts what does not fit in silence.
 constexpr size_t kMaxPacketSize = 65535 + 14 + 8;
 
-// A batch: packets that lie one after the other in `slab`, each between its headroom and tailroom, and a
-// table that says where. lib/device/packet-batch.ts has the same layout. JavaScript can write both at any
-// time, so nothing read from the table is trusted.
+// A batch is one piece of memory: a TableHeader, `capacity` entries, and the slab, in which packets lie one
+// after the other, each between its headroom and tailroom. lib/device/packet-batch.ts has the same layout.
+// JavaScript can write all of it at any time, so nothing read from it is trusted.
+struct TableHeader {
+  uint32_t capacity;  // entries
+  uint32_t count;     // entries that hold a packet
+  uint32_t end;       // where the next slot begins
+  uint32_t packets;   // outcome of the last read or write: packets moved,
+  uint32_t bytes;     //   their bytes,
+  int32_t error;      //   and what ended it: 0, or -errno
+  uint32_t reserved[2];
+};
+
+// Positions count from the beginning of the batch's memory.
 struct TableEntry {
-  uint32_t offset;  // of the packet's first byte in the slab
+  uint32_t offset;  // of the packet's first byte
   uint32_t length;  // 0: passed over when writing
   int32_t status;   // of the last write: 0, or -errno; -EAGAIN: not offered to the kernel
   uint32_t slot;    // where this packet's headroom begins; the slot ends where the next one begins
 };
 
-struct TableHeader {
-  uint32_t end;      // where the next slot begins
-  uint32_t packets;  // outcome of the last operation: packets moved,
-  uint32_t bytes;    //   their bytes,
-  int32_t error;     //   and what ended it: 0, or -errno
-};
+class Batch {
+ public:
+  // Returns false where the memory is too small or too large to be a batch.
+  [[nodiscard]] bool Take(uint8_t* memory, size_t size);
 
-struct Batch {
-  uint8_t* slab;
-  size_t slab_size;
-  TableHeader* header;
-  TableEntry* entries;
-  size_t capacity;  // of `entries`
+  uint8_t* memory() const { return memory_; }
+  size_t size() const { return size_; }
+  TableHeader* header() const { return reinterpret_cast<TableHeader*>(memory_); }
+  TableEntry* entries() const { return reinterpret_cast<TableEntry*>(memory_ + sizeof(TableHeader)); }
+  size_t capacity() const { return capacity_; }  // entries that the memory has, at most what the header says
+
+ private:
+  uint8_t* memory_ = nullptr;
+  size_t size_ = 0;
+  size_t capacity_ = 0;
 };
 
 struct Room {
@@ -41,11 +54,11 @@ struct Room {
 };
 
 // Reads packets until the fd has none (error -EAGAIN), the batch is full (error 0), or it fails. They are
-// appended behind the `count` entries that the batch holds; header->packets counts the new ones.
-void ReadPackets(int fd, const Batch& batch, size_t count, Room room);
+// appended behind those that the batch holds; header()->packets counts the new ones.
+void ReadPackets(int fd, const Batch& batch, Room room);
 
 // Writes entries `start` to `end`. A packet that the kernel refuses for itself alone gets its -errno as
-// status, and the rest go on; header->error is -EAGAIN where the kernel's queue is full, or the error of a
+// status, and the rest go on; header()->error is -EAGAIN where the kernel's queue is full, or the error of a
 // device that is gone, and the entries from there on have that status.
 void WritePackets(int fd, const Batch& batch, size_t start, size_t end);
 

@@ -1,17 +1,20 @@
 import { invalidArgType, outOfRange, requireInteger } from '../errors.js';
-import { native } from '../native.js';
+import { type Descriptor, native } from '../native.js';
 
-// The table's layout, in 32-bit words, as src-cpp/packet_io.h has it: a header, then an entry per packet.
-const HEADER_WORDS = 4;
-const END = 0;
-const PACKETS = 1;
-const BYTES = 2;
-const ERROR = 3;
-const ENTRY_WORDS = 4;
+// The layout of a batch's memory, in 32-bit words, as src-cpp/packet_io.h has it: a header, an entry per packet,
+// and the slab.
+const CAPACITY = 0;
+const COUNT = 1;
+const END = 2;
+const PACKETS = 3;
+const BYTES = 4;
+const ERROR = 5;
+const HEADER_WORDS = 8;
 const OFFSET = 0;
 const LENGTH = 1;
 const STATUS = 2;
 const SLOT = 3;
+const ENTRY_WORDS = 4;
 const SLOT_ALIGNMENT = 8;
 const EAGAIN = -11;
 
@@ -40,9 +43,9 @@ export class PacketBatch implements Iterable<Buffer> {
   readonly headroom: number;
   /** Bytes kept free after each packet. */
   readonly tailroom: number;
-  readonly #slab: Buffer;
-  readonly #table: Int32Array;
-  #length = 0;
+  readonly #bytes: Buffer;
+  readonly #words: Int32Array;
+  readonly #slab: number;
 
   constructor(options: PacketBatchOptions = {}) {
     const { capacity = 256, size = 512 * 1024, headroom = 0, tailroom = 0 } = options;
@@ -50,27 +53,30 @@ export class PacketBatch implements Iterable<Buffer> {
     this.headroom = requireInteger('options.headroom', headroom, 0, 4096);
     this.tailroom = requireInteger('options.tailroom', tailroom, 0, 4096);
     requireInteger('options.size', size, 1, 2 ** 30);
-    const slabSize = size + this.headroom + native().maxPacketSize + this.tailroom;
-    // Untouched memory costs nothing, so it is not zeroed; only what was read into it is ever shown.
-    this.#slab = Buffer.allocUnsafeSlow(slabSize);
-    this.#table = new Int32Array(HEADER_WORDS + ENTRY_WORDS * this.capacity);
+    this.#slab = 4 * (HEADER_WORDS + ENTRY_WORDS * capacity);
+    // Untouched memory costs nothing, so it is not zeroed; only what was written into it is ever shown.
+    this.#bytes = Buffer.allocUnsafeSlow(this.#slab + size + headroom + native().maxPacketSize + tailroom);
+    this.#words = new Int32Array(this.#bytes.buffer, 0, this.#slab / 4);
+    this.#words.fill(0, 0, HEADER_WORDS);
+    this.#words[CAPACITY] = capacity;
+    this.clear();
   }
 
   /** How many packets the batch holds. */
   get length(): number {
-    return this.#length;
+    return this.#words[COUNT];
   }
 
   /** Packet `index`: its bytes in place, not a copy. */
   at(index: number): Buffer {
     const entry = this.#entry(index);
-    const offset = this.#table[entry + OFFSET];
-    return this.#slab.subarray(offset, offset + this.#table[entry + LENGTH]);
+    const offset = this.#words[entry + OFFSET];
+    return this.#bytes.subarray(offset, offset + this.#words[entry + LENGTH]);
   }
 
   /** The packets in order, as {@link at} gives them. */
   *[Symbol.iterator](): Generator<Buffer, void, undefined> {
-    for (let i = 0; i < this.#length; i++) yield this.at(i);
+    for (let i = 0; i < this.length; i++) yield this.at(i);
   }
 
   /**
@@ -78,14 +84,14 @@ export class PacketBatch implements Iterable<Buffer> {
    * (-11): the kernel's queue was full before this packet was offered.
    */
   status(index: number): number {
-    return this.#table[this.#entry(index) + STATUS];
+    return this.#words[this.#entry(index) + STATUS];
   }
 
   /** The first packet that the last write did not offer to the kernel since its queue was full; `length` if none. */
   get firstUnsent(): number {
-    if (this.#table[ERROR] !== EAGAIN) return this.#length;
-    for (let i = 0; i < this.#length; i++) if (this.status(i) === EAGAIN) return i;
-    return this.#length;
+    if (this.#words[ERROR] !== EAGAIN) return this.length;
+    for (let i = 0; i < this.length; i++) if (this.status(i) === EAGAIN) return i;
+    return this.length;
   }
 
   /**
@@ -95,23 +101,23 @@ export class PacketBatch implements Iterable<Buffer> {
    */
   resize(index: number, before: number, after: number): void {
     const entry = this.#entry(index);
-    const slot = this.#table[entry + SLOT];
-    const slotEnd = index + 1 < this.#length ? this.#table[entry + ENTRY_WORDS + SLOT] : this.#table[END];
-    const start = this.#table[entry + OFFSET] - requireInteger('before', before, -0xffff, 0xffff);
+    const slot = this.#words[entry + SLOT];
+    const slotEnd = index + 1 < this.length ? this.#words[entry + ENTRY_WORDS + SLOT] : this.#words[END];
+    const start = this.#words[entry + OFFSET] - requireInteger('before', before, -0xffff, 0xffff);
     const end =
-      this.#table[entry + OFFSET] +
-      this.#table[entry + LENGTH] +
+      this.#words[entry + OFFSET] +
+      this.#words[entry + LENGTH] +
       requireInteger('after', after, -0xffff, 0xffff);
     if (start < slot) throw outOfRange('before', 'within the headroom', before);
     if (end > slotEnd) throw outOfRange('after', 'within the tailroom', after);
     if (end <= start) throw outOfRange('after', 'such that a byte is left', after);
-    this.#table[entry + OFFSET] = start;
-    this.#table[entry + LENGTH] = end - start;
+    this.#words[entry + OFFSET] = start;
+    this.#words[entry + LENGTH] = end - start;
   }
 
   /** Takes packet `index` out of what a write sends; its place stays. */
   drop(index: number): void {
-    this.#table[this.#entry(index) + LENGTH] = 0;
+    this.#words[this.#entry(index) + LENGTH] = 0;
   }
 
   /**
@@ -125,67 +131,58 @@ export class PacketBatch implements Iterable<Buffer> {
     if (packet.length < 1 || packet.length > maxPacketSize) {
       throw outOfRange('packet.length', `1 to ${maxPacketSize}`, packet.length);
     }
-    const slot = this.#length === 0 ? 0 : this.#table[END];
+    const slot = this.#words[END];
     const offset = slot + this.headroom;
     const end = offset + packet.length + this.tailroom;
-    if (this.#length === this.capacity || end > this.#slab.length) return false;
-    this.#slab.set(packet, offset);
-    const entry = HEADER_WORDS + ENTRY_WORDS * this.#length++;
-    this.#table.set([offset, packet.length, 0, slot], entry);
-    this.#table[END] = (end + SLOT_ALIGNMENT - 1) & -SLOT_ALIGNMENT;
+    if (this.length === this.capacity || end > this.#bytes.length) return false;
+    this.#bytes.set(packet, offset);
+    this.#words.set([offset, packet.length, 0, slot], HEADER_WORDS + ENTRY_WORDS * this.length);
+    this.#words[COUNT]++;
+    this.#words[END] = (end + SLOT_ALIGNMENT - 1) & -SLOT_ALIGNMENT;
     return true;
   }
 
   /** Empties the batch. */
   clear(): void {
-    this.#length = 0;
-    this.#table[END] = 0;
+    this.#words[COUNT] = 0;
+    this.#words[END] = this.#slab;
   }
 
-  /**
-   * Fills the batch anew from a device's fd.
-   * @internal
-   */
-  readFrom(fd: number): Transfer {
-    this.clear();
-    const packets = native().readPackets(
-      fd,
-      this.#slab.buffer,
-      this.#table.buffer,
-      0,
-      this.headroom,
-      this.tailroom,
-    );
-    // Negative only where the user detached the slab's memory.
-    if (packets < 0) return { packets: 0, bytes: 0, error: packets };
-    this.#length = packets;
-    return this.#transfer();
+  /** Lets packets be read into this batch, behind those that it holds. @internal */
+  readFrom(descriptor: Descriptor): void {
+    descriptor.readInto(this.#bytes.buffer, this.headroom, this.tailroom);
   }
 
-  /**
-   * Writes packets `start` to the end to a device's fd.
-   * @internal
-   */
-  writeTo(fd: number, start: number): Transfer {
-    const packets = native().writePackets(fd, this.#slab.buffer, this.#table.buffer, start, this.#length);
-    return packets < 0 ? { packets: 0, bytes: 0, error: packets } : this.#transfer();
+  /** Whether a packet of any size can still be read into it. @internal */
+  get hasRoom(): boolean {
+    const needed = this.headroom + native().maxPacketSize + this.tailroom;
+    return this.length < this.capacity && this.#words[END] + needed <= this.#bytes.length;
   }
 
-  #transfer(): Transfer {
-    return { packets: this.#table[PACKETS], bytes: this.#table[BYTES] >>> 0, error: this.#table[ERROR] };
+  /** Writes packets `start` to the end to a device's fd; 0, or a negative errno if nothing was tried. @internal */
+  writeTo(fd: number, start: number): number {
+    return Math.min(0, native().writePackets(fd, this.#bytes.buffer, start, this.length));
+  }
+
+  /** How many packets the last read or write moved. @internal */
+  get moved(): number {
+    return this.#words[PACKETS];
+  }
+
+  /** Their bytes. @internal */
+  get movedBytes(): number {
+    return this.#words[BYTES] >>> 0;
+  }
+
+  /** What ended the last read or write: 0 or a negative errno. @internal */
+  get error(): number {
+    return this.#words[ERROR];
   }
 
   #entry(index: number): number {
-    if (!Number.isInteger(index) || index < 0 || index >= this.#length) {
-      throw outOfRange('index', `an integer below ${this.#length}`, index);
+    if (!Number.isInteger(index) || index < 0 || index >= this.length) {
+      throw outOfRange('index', `an integer below ${this.length}`, index);
     }
     return HEADER_WORDS + ENTRY_WORDS * index;
   }
-}
-
-/** What one native read or write moved; `error` is what ended it, 0 or a negative errno. */
-export interface Transfer {
-  readonly packets: number;
-  readonly bytes: number;
-  readonly error: number;
 }

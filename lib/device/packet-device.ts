@@ -7,7 +7,7 @@ import { type NetlinkSocket, withNetlink } from '../net/netlink-socket.js';
 import { check, errnoName, systemError } from '../system-error.js';
 import { Capture, type CaptureOptions } from './capture.js';
 import { checkMtu } from './options.js';
-import { PacketBatch, type Transfer } from './packet-batch.js';
+import { PacketBatch } from './packet-batch.js';
 
 const EPERM = -1;
 const EAGAIN = -11;
@@ -17,7 +17,7 @@ const FATAL_ERRNOS: ReadonlySet<number> = new Set([EBADFD, -9, -67, -19]);
 // A chunk of the stream is a view of the slab that its batch was read into. A smaller slab is held by fewer
 // packets that a slow user keeps; a larger one costs fewer allocations.
 const STREAM_SLAB_SIZE = 128 * 1024;
-const STREAM_CAPACITY = 128;
+const STREAM_CAPACITY = 1024;
 
 /** What a device moved since it was opened. */
 export interface DeviceCounters {
@@ -79,6 +79,8 @@ export abstract class PacketDevice extends Duplex {
   readonly #descriptor: Descriptor;
   readonly #openedName: string;
   readonly #home: Descriptor | undefined;
+  // To arm from within the callback without a call; see Descriptor.watch.
+  readonly #control = new Int32Array(2);
   readonly #onClose: (() => void) | undefined;
   readonly #refused: Record<string, number> = {};
   #fd: number;
@@ -87,6 +89,7 @@ export abstract class PacketDevice extends Duplex {
   #packetsWritten = 0;
   #bytesWritten = 0;
   #reading: 'stream' | BatchIterator | undefined;
+  #streamBatch: PacketBatch | undefined;
   #blocked: { packet: Uint8Array | TrackedPacket; callback: (error?: Error | null) => void } | undefined;
   #batchBlocked = false;
   #captures: readonly Capture[] = [];
@@ -103,7 +106,7 @@ export abstract class PacketDevice extends Duplex {
     this.#home = parts.home;
     this.#onClose = parts.onClose;
     check(
-      this.#descriptor.watch((events) => this.#onReady(events)),
+      this.#descriptor.watch((events) => this.#onReady(events), this.#control),
       'epoll_ctl',
       parts.name,
     );
@@ -189,11 +192,14 @@ export abstract class PacketDevice extends Duplex {
         code: 'ERR_TUNTAP_READING',
       });
     }
-    const iterator = new BatchIterator(this, {
+    const batch = new PacketBatch({ headroom: this.headroom, tailroom: this.tailroom });
+    batch.readFrom(this.#descriptor);
+    const iterator = new BatchIterator(batch, {
       arm: () => this.#arm(READABLE),
       release: () => {
         this.#reading = undefined;
         this.off('error', ignore);
+        this.#control[0] = 0;
         if (!this.destroyed) this.#descriptor.disarm();
         if (this.#blocked || this.#batchBlocked) this.#arm(WRITABLE);
       },
@@ -215,21 +221,23 @@ export abstract class PacketDevice extends Duplex {
     const fd = this.#requireFd();
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     requireInteger('start', start, 0, batch.length);
-    const transfer = batch.writeTo(fd, start);
-    this.#packetsWritten += transfer.packets;
-    this.#bytesWritten += transfer.bytes;
+    const failed = batch.writeTo(fd, start);
+    if (failed < 0) throw systemError(failed, 'write', this.#openedName);
+    const { moved, error } = batch;
+    this.#packetsWritten += moved;
+    this.#bytesWritten += batch.movedBytes;
     if (this.#captures.length > 0) this.#recordBatch(batch, start, 'inbound');
-    if (transfer.error === 0 && transfer.packets === batch.length - start) return transfer.packets;
+    if (error === 0 && moved === batch.length - start) return moved;
     this.#countRefused(batch, start);
-    if (transfer.error === EAGAIN) {
+    if (error === EAGAIN) {
       this.#batchBlocked = true;
       this.#arm(WRITABLE);
-    } else if (transfer.error !== 0) {
-      const error = systemError(transfer.error, 'write', this.#openedName);
-      if (FATAL_ERRNOS.has(transfer.error)) this.destroy(error);
-      throw error;
+    } else if (error !== 0) {
+      const gone = systemError(error, 'write', this.#openedName);
+      this.destroy(gone);
+      throw gone;
     }
-    return transfer.packets;
+    return moved;
   }
 
   #countRefused(batch: PacketBatch, start: number): void {
@@ -340,31 +348,39 @@ export abstract class PacketDevice extends Duplex {
       );
       return;
     }
-    this.#reading = 'stream';
+    if (this.#reading === undefined) {
+      this.#reading = 'stream';
+      this.#renewStreamBatch();
+    }
     this.#arm(READABLE);
   }
 
   /** @internal */
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     this.#fd = -1;
-    this.#descriptor.close();
     for (const capture of this.#captures) capture.close().catch(ignore);
     if (this.#reading instanceof BatchIterator) this.#reading.finish(error);
     const blocked = this.#blocked;
     this.#blocked = undefined;
     blocked?.callback(error ?? systemError(-125, 'write', this.#openedName));
-    try {
-      this.#onClose?.();
-      callback(error);
-    } catch (closing) {
-      callback(error ?? (closing as Error));
-    }
+    this.#descriptor.close(() => {
+      let failed: Error | null = null;
+      try {
+        this.#onClose?.();
+      } catch (closing) {
+        failed = closing as Error;
+      }
+      callback(error ?? failed);
+    });
   }
 
   #onReady(events: number): void {
+    if (events < 0) {
+      this.destroy(systemError(events, 'read', this.#openedName));
+      return;
+    }
     if (events & (READABLE | FAILED)) {
-      const error =
-        this.#reading instanceof BatchIterator ? this.#readBatch(this.#reading) : this.#readStream();
+      const error = this.#reading instanceof BatchIterator ? this.#onBatch(this.#reading) : this.#onPackets();
       if (this.destroyed) return;
       // A device that is gone polls as failed; macvtap's then has nothing to read instead of an error.
       const fatal = error !== 0 && error !== EAGAIN ? error : events & FAILED ? EBADFD : 0;
@@ -386,30 +402,37 @@ export abstract class PacketDevice extends Duplex {
     }
   }
 
-  #readBatch(iterator: BatchIterator): number {
-    const { batch } = iterator;
-    const transfer = batch.readFrom(this.#fd);
-    this.#countRead(batch, transfer);
-    if (transfer.packets > 0) iterator.deliver();
-    else if (transfer.error === EAGAIN) this.#arm(READABLE);
-    return transfer.error;
+  #onBatch({ batch, deliver }: BatchIterator): number {
+    this.#countRead(batch, 0);
+    if (batch.moved > 0) deliver();
+    else if (batch.error === EAGAIN) this.#arm(READABLE);
+    return batch.error;
   }
 
-  #readStream(): number {
-    if (this.#reading !== 'stream') return EAGAIN;
-    const batch = new PacketBatch({ capacity: STREAM_CAPACITY, size: STREAM_SLAB_SIZE });
-    const transfer = batch.readFrom(this.#fd);
-    this.#countRead(batch, transfer);
+  #onPackets(): number {
+    const batch = this.#streamBatch;
+    if (batch === undefined || this.#reading !== 'stream') return EAGAIN;
+    const start = batch.length - batch.moved;
+    this.#countRead(batch, start);
+    const { moved, error } = batch;
     // Past the high-water mark the rest of the batch is pushed all the same: it has been read.
-    for (let i = 0; i < batch.length && !this.destroyed; i++) this.push(batch.at(i));
-    if (transfer.packets === 0 && transfer.error === EAGAIN) this.#arm(READABLE);
-    return transfer.error;
+    for (let i = start; i < start + moved && !this.destroyed; i++) this.push(batch.at(i));
+    if (this.destroyed) return error;
+    if (!batch.hasRoom) this.#renewStreamBatch();
+    if (moved === 0 && error === EAGAIN) this.#arm(READABLE);
+    return error;
   }
 
-  #countRead(batch: PacketBatch, transfer: Transfer): void {
-    this.#packetsRead += transfer.packets;
-    this.#bytesRead += transfer.bytes;
-    if (this.#captures.length > 0) this.#recordBatch(batch, 0, 'outbound');
+  /** The user keeps the packets of the last one. */
+  #renewStreamBatch(): void {
+    this.#streamBatch = new PacketBatch({ capacity: STREAM_CAPACITY, size: STREAM_SLAB_SIZE });
+    this.#streamBatch.readFrom(this.#descriptor);
+  }
+
+  #countRead(batch: PacketBatch, start: number): void {
+    this.#packetsRead += batch.moved;
+    this.#bytesRead += batch.movedBytes;
+    if (this.#captures.length > 0) this.#recordBatch(batch, start, 'outbound');
   }
 
   #refuse(errno: number): void {
@@ -418,6 +441,10 @@ export abstract class PacketDevice extends Duplex {
   }
 
   #arm(events: number): void {
+    if (this.#control[1]) {
+      this.#control[0] |= events;
+      return;
+    }
     const result = this.#descriptor.arm(events);
     if (result < 0 && !this.destroyed) this.destroy(systemError(result, 'epoll_ctl', this.#openedName));
   }
@@ -469,13 +496,16 @@ export abstract class PacketDevice extends Duplex {
 class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   readonly batch: PacketBatch;
   readonly #control: { arm(): void; release(): void };
-  #waiting: { resolve(result: IteratorResult<PacketBatch>): void; reject(error: Error): void } | undefined;
+  readonly #turn: IteratorYieldResult<PacketBatch>;
+  #resolve: ((result: IteratorResult<PacketBatch>) => void) | undefined;
+  #reject: (error: Error) => void = ignore;
   #done = false;
   #error: Error | null = null;
 
-  constructor(device: PacketDevice, control: { arm(): void; release(): void }) {
-    this.batch = new PacketBatch({ headroom: device.headroom, tailroom: device.tailroom });
+  constructor(batch: PacketBatch, control: { arm(): void; release(): void }) {
+    this.batch = batch;
     this.#control = control;
+    this.#turn = { value: batch, done: false };
   }
 
   [Symbol.asyncIterator](): this {
@@ -483,22 +513,26 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   }
 
   next(): Promise<IteratorResult<PacketBatch>> {
-    return new Promise((resolve, reject) => {
-      if (this.#error) {
-        const error = this.#error;
-        this.#error = null;
-        reject(error);
-      } else if (this.#done) {
-        resolve({ value: undefined, done: true });
-      } else if (this.#waiting) {
-        reject(
-          Object.assign(new Error('A batch is already being waited for'), { code: 'ERR_TUNTAP_READING' }),
-        );
-      } else {
-        this.#waiting = { resolve, reject };
-        this.#control.arm();
-      }
-    });
+    if (this.#error || this.#done || this.#resolve) return this.#refuseTurn();
+    this.batch.clear();
+    this.#control.arm();
+    return new Promise(this.#wait);
+  }
+
+  readonly #wait = (
+    resolve: (result: IteratorResult<PacketBatch>) => void,
+    reject: (error: Error) => void,
+  ): void => {
+    this.#resolve = resolve;
+    this.#reject = reject;
+  };
+
+  async #refuseTurn(): Promise<IteratorResult<PacketBatch>> {
+    const error = this.#error;
+    this.#error = null;
+    if (error) throw error;
+    if (this.#done) return { value: undefined, done: true };
+    throw Object.assign(new Error('A batch is already being waited for'), { code: 'ERR_TUNTAP_READING' });
   }
 
   async return(): Promise<IteratorResult<PacketBatch>> {
@@ -509,18 +543,18 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
     return { value: undefined, done: true };
   }
 
-  deliver(): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.resolve({ value: this.batch, done: false });
-  }
+  readonly deliver = (): void => {
+    const resolve = this.#resolve;
+    this.#resolve = undefined;
+    resolve?.(this.#turn);
+  };
 
   finish(error: Error | null): void {
     this.#done = true;
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    if (!waiting) this.#error = error;
-    else if (error) waiting.reject(error);
-    else waiting.resolve({ value: undefined, done: true });
+    const resolve = this.#resolve;
+    this.#resolve = undefined;
+    if (!resolve) this.#error = error;
+    else if (error) this.#reject(error);
+    else resolve({ value: undefined, done: true });
   }
 }
