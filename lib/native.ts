@@ -61,7 +61,7 @@ export interface Native {
   detachFilter(fd: number): number;
   setTxFilter(fd: number, addresses: Uint8Array, allMulticast: boolean): number;
   deviceNamespace(fd: number): Descriptor | number;
-  writePackets(fd: number, memory: ArrayBufferLike, start: number, end: number): number;
+  writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number, end: number): number;
   writePacket(fd: number, packet: Uint8Array): number;
 }
 

@@ -129,7 +129,7 @@ bool Descriptor::ReadBatch() {
       !batch.Take(static_cast<uint8_t*>(memory), size)) {
     return false;
   }
-  ReadPackets(fd_.get(), batch, room_);
+  port_->Read(fd_.get(), batch, room_);
   return true;
 }
 

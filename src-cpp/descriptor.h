@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "file_descriptor.h"
-#include "packet_io.h"
+#include "packet_port.h"
 #include "readiness.h"
 
 namespace tuntap {
@@ -32,6 +32,10 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   explicit Descriptor(const Napi::CallbackInfo& info);
   ~Descriptor() override;
 
+  // What batches are read and written by; a PlainPort at first.
+  void SetPort(std::unique_ptr<PacketPort> port) { port_ = std::move(port); }
+  void Write(const Batch& batch, size_t start, size_t end) { port_->Write(fd_.get(), batch, start, end); }
+
  private:
   Napi::Value Fd(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
@@ -51,6 +55,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   enum Control { kArm, kInCallback };
 
   FileDescriptor fd_;
+  std::unique_ptr<PacketPort> port_ = std::make_unique<PlainPort>();
   Readiness* readiness_ = nullptr;
   Napi::FunctionReference callback_;
   std::unique_ptr<Napi::AsyncContext> context_;

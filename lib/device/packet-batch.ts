@@ -159,9 +159,9 @@ export class PacketBatch implements Iterable<Buffer> {
     return this.length < this.capacity && this.#words[END] + needed <= this.#bytes.length;
   }
 
-  /** Writes packets `start` to the end to a device's fd; 0, or a negative errno if nothing was tried. @internal */
-  writeTo(fd: number, start: number): number {
-    return Math.min(0, native().writePackets(fd, this.#bytes.buffer, start, this.length));
+  /** Writes packets `start` to the end; 0, or a negative errno if nothing was tried. @internal */
+  writeTo(descriptor: Descriptor, start: number): number {
+    return Math.min(0, native().writePackets(descriptor, this.#bytes.buffer, start, this.length));
   }
 
   /** How many packets the last read or write moved. @internal */

@@ -218,10 +218,10 @@ export abstract class PacketDevice extends Duplex {
    * @throws a system error if the device is gone
    */
   writeBatch(batch: PacketBatch, start = 0): number {
-    const fd = this.#requireFd();
+    this.#requireFd();
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     requireInteger('start', start, 0, batch.length);
-    const failed = batch.writeTo(fd, start);
+    const failed = batch.writeTo(this.#descriptor, start);
     if (failed < 0) throw systemError(failed, 'write', this.#openedName);
     const { moved, error } = batch;
     this.#packetsWritten += moved;

@@ -1,0 +1,34 @@
+#ifndef TUNTAP_PACKET_PORT_H_
+#define TUNTAP_PACKET_PORT_H_
+
+#include <cstddef>
+
+#include "packet_io.h"
+
+namespace tuntap {
+
+// How packets go between a batch and one fd; it may keep state between calls. Neither call blocks or knows
+// Node-API. The outcome is in the batch's header and in the entries' status, as packet_io.h says.
+class PacketPort {
+ public:
+  virtual ~PacketPort() = default;
+
+  // Appends packets to the batch.
+  virtual void Read(int fd, const Batch& batch, Room room) = 0;
+
+  // Writes entries `start` to `end`, which the batch has.
+  virtual void Write(int fd, const Batch& batch, size_t start, size_t end) = 0;
+};
+
+// One read(2) or write(2) a packet.
+class PlainPort final : public PacketPort {
+ public:
+  void Read(int fd, const Batch& batch, Room room) override { ReadPackets(fd, batch, room); }
+  void Write(int fd, const Batch& batch, size_t start, size_t end) override {
+    WritePackets(fd, batch, start, end);
+  }
+};
+
+}  // namespace tuntap
+
+#endif  // TUNTAP_PACKET_PORT_H_
