@@ -15,6 +15,9 @@
           "type": "loadable_module",
           "sources": [
             "src-cpp/addon.cc",
+            "src-cpp/checksum.cc",
+            "src-cpp/coalescing.cc",
+            "src-cpp/coalescing_rules.cc",
             "src-cpp/descriptor.cc",
             "src-cpp/device_binding.cc",
             "src-cpp/namespace_mount.cc",
@@ -23,6 +26,7 @@
             "src-cpp/network_binding.cc",
             "src-cpp/packet_io.cc",
             "src-cpp/readiness.cc",
+            "src-cpp/segmentation.cc",
             "src-cpp/tun_device.cc"
           ],
           "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],

@@ -1,0 +1,66 @@
+#ifndef TUNTAP_SEGMENTATION_H_
+#define TUNTAP_SEGMENTATION_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "virtio_net_header.h"
+
+namespace tuntap {
+
+// Splits a super-packet that was read from a device with IFF_VNET_HDR into the ordinary packets that a
+// network card would have sent (linux: net/core/gso.c, tcp_offload.c, udp_offload.c), and completes the
+// checksum of a packet that has none. It can stop after any packet and go on later.
+//
+// Neither the header nor the packet is trusted: what does not fit together is refused, and nothing is read
+// or written outside `packet` and the lengths that were announced.
+class Segmenter {
+ public:
+  // Returns how many ordinary packets `packet` stands for, or -EINVAL where header and packet do not fit
+  // together: then it has to be dropped.
+  //
+  // 1: `packet` itself is that packet now, its checksum completed in place; there is nothing to fetch.
+  // More: fetch them with Next(); until Done(), `packet` is referenced and not changed.
+  [[nodiscard]] int Begin(const VirtioNetHeader& header, uint8_t* packet, size_t length, LinkLayer link);
+
+  // No packet is left to fetch.
+  [[nodiscard]] bool Done() const { return remaining_ == 0; }
+
+  // The length of the next packet; 0 when done.
+  [[nodiscard]] size_t NextLength() const {
+    return remaining_ == 0 ? 0 : header_length_ + (remaining_ < segment_size_ ? remaining_ : segment_size_);
+  }
+
+  // Writes the next packet, NextLength() bytes that must not overlap the super-packet. Must not be called
+  // when done.
+  void Next(uint8_t* out);
+
+ private:
+  bool ReadHeaders(const VirtioNetHeader& header, uint8_t protocol);
+  bool ReadIpv4(uint8_t protocol);
+  bool ReadIpv6(uint8_t protocol);
+  void PrepareSums(bool needs_checksum);
+  void StampHeader(uint8_t* out, size_t payload_length, uint16_t payload_sum) const;
+
+  const uint8_t* packet_ = nullptr;
+  size_t length_ = 0;
+  size_t remaining_ = 0;     // bytes of payload that are left
+  size_t segment_size_ = 0;  // gso_size
+  size_t link_length_ = 0;
+  size_t transport_offset_ = 0;  // where the TCP or UDP header begins
+  size_t header_length_ = 0;     // all headers: where the payload begins
+  uint64_t network_sum_ = 0;     // of the IPv4 header without the fields that differ
+  uint64_t transport_sum_ = 0;   // of pseudo-header and transport header, likewise
+  uint32_t sequence_ = 0;        // of the next packet
+  uint16_t identification_ = 0;  // of the next packet
+  uint8_t flags_ = 0;            // TCP's
+  bool ipv6_ = false;
+  bool tcp_ = false;
+  bool extension_headers_ = false;
+  bool accurate_ecn_ = false;  // CWR is a bit of a counter, not a signal (RFC 9768)
+  bool first_ = false;         // the next packet is the first one
+};
+
+}  // namespace tuntap
+
+#endif  // TUNTAP_SEGMENTATION_H_

@@ -1,0 +1,35 @@
+#ifndef TUNTAP_VIRTIO_NET_HEADER_H_
+#define TUNTAP_VIRTIO_NET_HEADER_H_
+
+#include <cstdint>
+
+namespace tuntap {
+
+// struct virtio_net_hdr, which stands before each packet of a device with IFF_VNET_HDR: in the machine's own
+// byte order, unless TUNSETVNETLE or TUNSETVNETBE says otherwise. linux/virtio_net.h has it, but is no C++
+// (a field is named `class`).
+struct VirtioNetHeader {
+  uint8_t flags;
+  uint8_t gso_type;
+  uint16_t hdr_len;      // a hint: how much of the packet is headers
+  uint16_t gso_size;     // payload of each ordinary packet but the last
+  uint16_t csum_start;   // from where on the checksum is computed,
+  uint16_t csum_offset;  //   and where it goes, counted from there
+};
+static_assert(sizeof(VirtioNetHeader) == 10, "what TUNSETVNETHDRSZ is set to");
+
+constexpr uint8_t VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
+constexpr uint8_t VIRTIO_NET_HDR_F_RSC_INFO = 4;  // gives csum_start and csum_offset another meaning
+constexpr uint8_t VIRTIO_NET_HDR_GSO_NONE = 0;
+constexpr uint8_t VIRTIO_NET_HDR_GSO_TCPV4 = 1;
+constexpr uint8_t VIRTIO_NET_HDR_GSO_TCPV6 = 4;
+constexpr uint8_t VIRTIO_NET_HDR_GSO_UDP_L4 = 5;
+constexpr uint8_t VIRTIO_NET_HDR_GSO_ACCECN = 0x10;
+constexpr uint8_t VIRTIO_NET_HDR_GSO_ECN = 0x80;
+
+// What a device's packets begin with: TUN gives IP packets, TAP gives Ethernet frames.
+enum class LinkLayer : uint8_t { kIp, kEthernet };
+
+}  // namespace tuntap
+
+#endif  // TUNTAP_VIRTIO_NET_HEADER_H_
