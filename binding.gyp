@@ -24,6 +24,7 @@
             "src-cpp/namespace_scope.cc",
             "src-cpp/netlink_socket.cc",
             "src-cpp/network_binding.cc",
+            "src-cpp/offload_port.cc",
             "src-cpp/packet_io.cc",
             "src-cpp/readiness.cc",
             "src-cpp/segmentation.cc",

@@ -50,6 +50,9 @@ class Coalescer {
   [[nodiscard]] uint32_t PacketCount(size_t write) const { return groups_[write].count; }
   [[nodiscard]] Write PrepareSingle(uint32_t packet);
 
+  // Whether a super-packet is UDP's; it is TCP's otherwise.
+  [[nodiscard]] bool IsUdp(size_t write) const { return !groups_[write].leader.tcp(); }
+
  private:
   // A write as it grows.
   struct Group {

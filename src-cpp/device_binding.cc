@@ -1,4 +1,5 @@
 #include "bindings.h"
+#include "offload_port.h"
 #include "packet_io.h"
 #include "tun_device.h"
 
@@ -99,6 +100,16 @@ Napi::Value SetNumberCall(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), kFunction(IntArgument(info, 0), static_cast<Parameter>(value)));
 }
 
+// useOffloads(descriptor, ethernet, tcp, udp): the fd has IFF_VNET_HDR; batches hold ordinary packets, and
+// tcp and udp say what is coalesced when writing.
+Napi::Value UseOffloadsCall(const Napi::CallbackInfo& info) {
+  Descriptor* const descriptor = Descriptor::Unwrap(info[0].As<Napi::Object>());
+  const auto link = info[1].ToBoolean() ? LinkLayer::kEthernet : LinkLayer::kIp;
+  const CoalescedProtocols protocols{info[2].ToBoolean(), info[3].ToBoolean()};
+  descriptor->SetPort(std::make_unique<OffloadPort>(link, protocols));
+  return info.Env().Undefined();
+}
+
 // attachFilter(fd, program): the program's instructions are 8 bytes each.
 Napi::Value AttachFilterCall(const Napi::CallbackInfo& info) {
   const auto program = info[1].As<Napi::Uint8Array>();
@@ -141,6 +152,9 @@ void RegisterDeviceBinding(Napi::Env env, Napi::Object exports) {
   Export<SetNumberCall<uint32_t, SetGroup>>(env, exports, "setGroup");
   Export<SetNumberCall<int, SetSendBuffer>>(env, exports, "setSendBuffer");
   Export<SetNumberCall<bool, SetCarrier>>(env, exports, "setCarrier");
+  Export<SetNumberCall<uint32_t, SetOffload>>(env, exports, "setOffload");
+  Export<SetNumberCall<int, SetVirtioHeaderSize>>(env, exports, "setVirtioHeaderSize");
+  Export<UseOffloadsCall>(env, exports, "useOffloads");
   Export<AttachFilterCall>(env, exports, "attachFilter");
   Export<DetachFilterCall>(env, exports, "detachFilter");
   Export<SetTxFilterCall>(env, exports, "setTxFilter");

@@ -12,14 +12,12 @@ constexpr size_t kSlotAlignment = 8;
 
 size_t AlignUp(size_t value) { return (value + kSlotAlignment - 1) & ~(kSlotAlignment - 1); }
 
-// Errors that end a device, against those that a packet has for itself: a TUN device that was deleted gives
-// EBADFD, macvtap ENOLINK.
+}  // namespace
+
 bool EndsWriting(int64_t result) {
   return result == -EAGAIN || result == -EBADFD || result == -EBADF || result == -ENOLINK ||
          result == -ENODEV;
 }
-
-}  // namespace
 
 bool Batch::Take(uint8_t* memory, size_t size) {
   if (size < sizeof(TableHeader) || size > UINT32_MAX || reinterpret_cast<uintptr_t>(memory) % 4 != 0) {
@@ -27,44 +25,60 @@ bool Batch::Take(uint8_t* memory, size_t size) {
   }
   memory_ = memory;
   size_ = size;
-  capacity_ = std::min<size_t>(header()->capacity, (size - sizeof(TableHeader)) / sizeof(TableEntry));
+  const size_t entries = (size - sizeof(TableHeader)) / sizeof(TableEntry);
+  capacity_ = std::min<size_t>(header()->capacity, entries);
+  const size_t slab = sizeof(TableHeader) + capacity_ * sizeof(TableEntry);
+  header()->count = static_cast<uint32_t>(std::min<size_t>(header()->count, capacity_));
+  header()->end = static_cast<uint32_t>(std::max<size_t>(header()->end, slab));
   return true;
 }
 
+uint8_t* Batch::Reserve(size_t length, Room room) const {
+  // The sum stays far below overflow: each term is below 2^33.
+  const size_t end = size_t{header()->end} + room.headroom + length + room.tailroom;
+  if (header()->count >= capacity_ || end > size_) return nullptr;
+  return memory_ + header()->end + room.headroom;
+}
+
+void Batch::Commit(size_t length, Room room) const {
+  TableHeader* const table = header();
+  const uint32_t slot = table->end;
+  const uint32_t offset = slot + room.headroom;
+  const auto size = static_cast<uint32_t>(length);
+  entries()[table->count++] = {offset, size, 0, slot};
+  table->end = static_cast<uint32_t>(AlignUp(size_t{offset} + size + room.tailroom));
+  table->packets++;
+  table->bytes += size;
+}
+
+size_t Batch::Packet(size_t index, const uint8_t** data) const {
+  const TableEntry& entry = entries()[index];
+  if (entry.offset > size_ || entry.length > size_ - entry.offset) return 0;
+  *data = memory_ + entry.offset;
+  return entry.length;
+}
+
+void Batch::BeginOutcome() const {
+  header()->packets = 0;
+  header()->bytes = 0;
+  header()->error = 0;
+  header()->malformed = 0;
+}
+
 void ReadPackets(int fd, const Batch& batch, Room room) {
-  TableHeader* header = batch.header();
-  TableEntry* entries = batch.entries();
-  const size_t slab = sizeof(TableHeader) + batch.capacity() * sizeof(TableEntry);
-  size_t count = header->count;
-  size_t slot = std::max<size_t>(header->end, slab);
-  uint32_t packets = 0;
-  uint32_t bytes = 0;
-  int error = 0;
-  // The sums stay far below overflow: each term is below 2^33.
-  const size_t needed = size_t{room.headroom} + kMaxPacketSize + room.tailroom;
-  while (count < batch.capacity() && slot + needed <= batch.size()) {
-    const size_t offset = slot + room.headroom;
-    const ssize_t length = read(fd, batch.memory() + offset, kMaxPacketSize);
-    if (length < 0) {
-      if (errno == EINTR) continue;
-      error = -errno;
-      break;
+  batch.BeginOutcome();
+  while (uint8_t* const packet = batch.Reserve(kMaxPacketSize, room)) {
+    const ssize_t length = read(fd, packet, kMaxPacketSize);
+    if (length > 0) {
+      batch.Commit(static_cast<size_t>(length), room);
+    } else if (length == 0) {  // no packet device ends like a file; an adopted fd might
+      batch.header()->error = -ENODEV;
+      return;
+    } else if (errno != EINTR) {
+      batch.header()->error = -errno;
+      return;
     }
-    if (length == 0) {  // no packet device ends like a file; an adopted fd might
-      error = -ENODEV;
-      break;
-    }
-    entries[count++] = {static_cast<uint32_t>(offset), static_cast<uint32_t>(length), 0,
-                        static_cast<uint32_t>(slot)};
-    slot = AlignUp(offset + static_cast<size_t>(length) + room.tailroom);
-    packets++;
-    bytes += static_cast<uint32_t>(length);
   }
-  header->count = static_cast<uint32_t>(count);
-  header->end = static_cast<uint32_t>(slot);
-  header->packets = packets;
-  header->bytes = bytes;
-  header->error = error;
 }
 
 int64_t WritePacket(int fd, const uint8_t* packet, size_t length) {
@@ -78,36 +92,23 @@ int64_t WritePacket(int fd, const uint8_t* packet, size_t length) {
 }
 
 void WritePackets(int fd, const Batch& batch, size_t start, size_t end) {
-  uint32_t packets = 0;
-  uint32_t bytes = 0;
-  int error = 0;
+  batch.BeginOutcome();
+  TableHeader* const outcome = batch.header();
   for (size_t i = start; i < end; i++) {
     TableEntry& entry = batch.entries()[i];
-    if (error != 0) {
-      entry.status = error;
-      continue;
-    }
-    const uint32_t offset = entry.offset;
-    const uint32_t length = entry.length;
-    entry.status = 0;
-    if (length == 0) continue;
-    if (offset > batch.size() || length > batch.size() - offset) {
-      entry.status = -EFAULT;
-      continue;
-    }
-    const int64_t written = WritePacket(fd, batch.memory() + offset, length);
+    entry.status = outcome->error;
+    const uint8_t* packet = nullptr;
+    const size_t length = batch.Packet(i, &packet);
+    if (length == 0 || outcome->error != 0) continue;
+    const int64_t written = WritePacket(fd, packet, length);
     if (written >= 0) {
-      packets++;
-      bytes += length;
+      outcome->packets++;
+      outcome->bytes += static_cast<uint32_t>(length);
       continue;
     }
     entry.status = static_cast<int32_t>(written);
-    if (EndsWriting(written)) error = entry.status;
+    if (EndsWriting(written)) outcome->error = entry.status;
   }
-  TableHeader* header = batch.header();
-  header->packets = packets;
-  header->bytes = bytes;
-  header->error = error;
 }
 
 }  // namespace tuntap

@@ -7,40 +7,60 @@
 namespace tuntap {
 
 // The largest packet that a device gives or takes: a 65,535-byte IP packet behind an Ethernet header with two
-// VLAN tags. A read always offers that much room, since the kernel cuts what does not fit in silence.
-constexpr size_t kMaxPacketSize = 65535 + 14 + 8;
+// VLAN tags and, where the user wants it so, a virtio_net_hdr. A read always offers that much room, since the
+// kernel cuts what does not fit in silence.
+constexpr size_t kMaxPacketSize = 10 + 14 + 8 + 65535;
 
 // A batch is one piece of memory: a TableHeader, `capacity` entries, and the slab, in which packets lie one
 // after the other, each between its headroom and tailroom. lib/device/packet-batch.ts has the same layout.
 // JavaScript can write all of it at any time, so nothing read from it is trusted.
 struct TableHeader {
-  uint32_t capacity;  // entries
-  uint32_t count;     // entries that hold a packet
-  uint32_t end;       // where the next slot begins
-  uint32_t packets;   // outcome of the last read or write: packets moved,
-  uint32_t bytes;     //   their bytes,
-  int32_t error;      //   and what ended it: 0, or -errno
-  uint32_t reserved[2];
+  uint32_t capacity;   // entries
+  uint32_t count;      // entries that hold a packet
+  uint32_t end;        // where the next slot begins
+  uint32_t packets;    // outcome of the last read or write: packets moved,
+  uint32_t bytes;      //   their bytes,
+  int32_t error;       //   and what ended it: 0, or -errno
+  uint32_t malformed;  //   packets that were dropped, since their virtio_net_hdr contradicts them
+  uint32_t reserved;
 };
 
 // Positions count from the beginning of the batch's memory.
 struct TableEntry {
   uint32_t offset;  // of the packet's first byte
   uint32_t length;  // 0: passed over when writing
-  int32_t status;   // of the last write: 0, or -errno; -EAGAIN: not offered to the kernel
+  int32_t status;   // of the last write: 0, -errno (-EAGAIN: not offered to the kernel), or kSentAhead
   uint32_t slot;    // where this packet's headroom begins; the slot ends where the next one begins
+};
+
+// A write ended with -EAGAIN, but the kernel had taken this packet before that: the write that goes on passes
+// it over.
+constexpr int32_t kSentAhead = 1;
+
+struct Room {
+  uint32_t headroom;
+  uint32_t tailroom;
 };
 
 class Batch {
  public:
-  // Returns false where the memory is too small or too large to be a batch.
+  // Returns false where the memory is too small or too large to be a batch. It must not change hands while
+  // this object is used.
   [[nodiscard]] bool Take(uint8_t* memory, size_t size);
 
-  uint8_t* memory() const { return memory_; }
-  size_t size() const { return size_; }
   TableHeader* header() const { return reinterpret_cast<TableHeader*>(memory_); }
   TableEntry* entries() const { return reinterpret_cast<TableEntry*>(memory_ + sizeof(TableHeader)); }
   size_t capacity() const { return capacity_; }  // entries that the memory has, at most what the header says
+
+  // Where the next packet goes, with room for `length` bytes; nullptr if there is none.
+  uint8_t* Reserve(size_t length, Room room) const;
+  // The packet is there now, `length` bytes of it; counts it into the outcome.
+  void Commit(size_t length, Room room) const;
+
+  // Where packet `index` is, and its length; 0 if it was dropped or lies outside.
+  size_t Packet(size_t index, const uint8_t** data) const;
+
+  void BeginOutcome() const;
 
  private:
   uint8_t* memory_ = nullptr;
@@ -48,10 +68,9 @@ class Batch {
   size_t capacity_ = 0;
 };
 
-struct Room {
-  uint32_t headroom;
-  uint32_t tailroom;
-};
+// The error is not this packet's alone: -EAGAIN, or the device is gone. A TUN device that was deleted gives
+// EBADFD, macvtap ENOLINK.
+[[nodiscard]] bool EndsWriting(int64_t result);
 
 // Reads packets until the fd has none (error -EAGAIN), the batch is full (error 0), or it fails. They are
 // appended behind those that the batch holds; header()->packets counts the new ones.

@@ -16,6 +16,10 @@ class PacketPort {
   // Appends packets to the batch.
   virtual void Read(int fd, const Batch& batch, Room room) = 0;
 
+  // Whether packets were read from the fd that no batch had room for: Read() gives them, though the fd may
+  // have nothing more.
+  [[nodiscard]] virtual bool Pending() const { return false; }
+
   // Writes entries `start` to `end`, which the batch has.
   virtual void Write(int fd, const Batch& batch, size_t start, size_t end) = 0;
 };

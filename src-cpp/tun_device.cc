@@ -65,6 +65,12 @@ int SetCarrier(int fd, bool on) {
   return Ioctl(fd, TUNSETCARRIER, &carrier);
 }
 
+int SetOffload(int fd, uint32_t features) {
+  return Ioctl(fd, TUNSETOFFLOAD, static_cast<unsigned long>(features));
+}
+
+int SetVirtioHeaderSize(int fd, int bytes) { return Ioctl(fd, TUNSETVNETHDRSZ, &bytes); }
+
 int AttachFilter(int fd, const void* instructions, size_t count) {
   if (count == 0 || count > BPF_MAXINSNS) return -EINVAL;
   std::vector<sock_filter> program(count);

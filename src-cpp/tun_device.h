@@ -28,6 +28,12 @@ struct TunInterface {
 [[nodiscard]] int SetSendBuffer(int fd, int bytes);
 [[nodiscard]] int SetCarrier(int fd, bool on);
 
+// What the kernel may give the reader of a device with IFF_VNET_HDR: bits of TUN_F_*; 0: ordinary packets
+// with valid checksums. The device keeps it.
+[[nodiscard]] int SetOffload(int fd, uint32_t features);
+// The size of the virtio_net_hdr before each packet. The device keeps it.
+[[nodiscard]] int SetVirtioHeaderSize(int fd, int bytes);
+
 // A classic BPF program, `count` sock_filter instructions of 8 bytes, that says which packets are readable.
 [[nodiscard]] int AttachFilter(int fd, const void* instructions, size_t count);
 [[nodiscard]] int DetachFilter(int fd);

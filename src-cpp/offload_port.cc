@@ -1,0 +1,126 @@
+#include "offload_port.h"
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace tuntap {
+namespace {
+
+int WriteVector(int fd, const Coalescer::Write& write) {
+  ssize_t written;
+  do {
+    written = writev(fd, write.slices, write.count);
+  } while (written < 0 && errno == EINTR);
+  return written < 0 ? -errno : 0;
+}
+
+void Accept(const Batch& batch, size_t index) {
+  TableEntry& entry = batch.entries()[index];
+  entry.status = kSentAhead;  // where no -EAGAIN follows, Write() makes it 0
+  batch.header()->packets++;
+  batch.header()->bytes += entry.length;
+}
+
+void Refuse(const Batch& batch, size_t index, int reason) {
+  batch.entries()[index].status = reason;
+  if (EndsWriting(reason)) batch.header()->error = reason;
+}
+
+}  // namespace
+
+OffloadPort::OffloadPort(LinkLayer link, CoalescedProtocols protocols)
+    : link_(link), protocols_(protocols), read_buffer_(new uint8_t[kMaxPacketSize]) {}
+
+// Puts what was read into the batch; returns whether all of it found room.
+bool OffloadPort::Emit(const Batch& batch, Room room) {
+  for (;;) {
+    const size_t length = pending_length_ != 0 ? pending_length_ : segmenter_.NextLength();
+    if (length == 0) return true;
+    uint8_t* const packet = batch.Reserve(length, room);
+    if (packet == nullptr) return false;
+    if (pending_length_ != 0) {
+      std::memcpy(packet, read_buffer_.get(), length);
+      pending_length_ = 0;
+    } else {
+      segmenter_.Next(packet);
+    }
+    batch.Commit(length, room);
+  }
+}
+
+void OffloadPort::Read(int fd, const Batch& batch, Room room) {
+  batch.BeginOutcome();
+  TableHeader* const outcome = batch.header();
+  while (Emit(batch, room) && outcome->count < batch.capacity()) {
+    VirtioNetHeader header;
+    const iovec parts[2] = {{&header, sizeof(header)}, {read_buffer_.get(), kMaxPacketSize}};
+    const ssize_t length = readv(fd, parts, 2);
+    if (length < 0 && errno == EINTR) continue;
+    if (length <= static_cast<ssize_t>(sizeof(header))) {  // nothing at all: an adopted fd that is no device
+      outcome->error = length < 0 ? -errno : -ENODEV;
+      return;
+    }
+    const size_t packet_length = static_cast<size_t>(length) - sizeof(header);
+    const int count = segmenter_.Begin(header, read_buffer_.get(), packet_length, link_);
+    if (count < 0) outcome->malformed++;
+    if (count == 1) pending_length_ = packet_length;
+  }
+}
+
+void OffloadPort::Write(int fd, const Batch& batch, size_t start, size_t end) {
+  batch.BeginOutcome();
+  if (coalescer_ == nullptr) coalescer_ = std::make_unique<Coalescer>();
+  const size_t count = end - start;
+  packets_.resize(std::max(packets_.size(), count));
+  for (size_t i = 0; i < count; i++) {
+    int32_t& status = batch.entries()[start + i].status;
+    const bool sent = start != 0 && status == kSentAhead;
+    if (!sent) status = 0;
+    packets_[i].data = nullptr;
+    packets_[i].length = sent ? 0 : batch.Packet(start + i, &packets_[i].data);
+  }
+  const auto protocols = count == 1 ? CoalescedProtocols{} : protocols_;
+  const size_t writes = coalescer_->Plan(packets_.data(), count, link_, protocols);
+  for (size_t i = 0; i < writes; i++) WriteGroup(fd, batch, start, i);
+  if (batch.header()->error == -EAGAIN) return;
+  for (size_t i = start; i < end; i++) {
+    int32_t& status = batch.entries()[i].status;
+    status = std::min(status, 0);
+  }
+}
+
+void OffloadPort::WriteGroup(int fd, const Batch& batch, size_t start, size_t write) {
+  int result = batch.header()->error;
+  if (result == 0) result = WriteVector(fd, coalescer_->Prepare(write));
+  // EIO: the link is down, for every packet.
+  const bool final = result == 0 || EndsWriting(result) || result == -EIO;
+  if (!final && coalescer_->PacketCount(write) > 1) {
+    WriteOneByOne(fd, batch, start, write);
+    return;
+  }
+  for (uint32_t i = coalescer_->FirstPacket(write); i != Coalescer::kNoPacket;
+       i = coalescer_->NextPacket(i)) {
+    result == 0 ? Accept(batch, start + i) : Refuse(batch, start + i, result);
+  }
+}
+
+// The kernel refused a super-packet. Where it takes the packets that it was made of, it does not know this
+// kind (before Linux 6.2: UDP) or is one of those with a bug (6.6.44): the next ones are left apart.
+void OffloadPort::WriteOneByOne(int fd, const Batch& batch, size_t start, size_t write) {
+  const bool udp = coalescer_->IsUdp(write);
+  bool taken = false;
+  for (uint32_t i = coalescer_->FirstPacket(write); i != Coalescer::kNoPacket;
+       i = coalescer_->NextPacket(i)) {
+    int result = batch.header()->error;
+    if (result == 0) result = WriteVector(fd, coalescer_->PrepareSingle(i));
+    result == 0 ? Accept(batch, start + i) : Refuse(batch, start + i, result);
+    taken = taken || result == 0;
+  }
+  if (taken) (udp ? protocols_.udp : protocols_.tcp) = false;
+}
+
+}  // namespace tuntap
