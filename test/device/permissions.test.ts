@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Context } from 'mocha';
 import { type NetworkNamespace, openTun, type TunOptions } from 'tuntap-native';
-import { inNamespace, ipLink, needs, run } from '../support.ts';
+import { inNamespace, ipLink, needs, nodeProgram, run } from '../support.ts';
 
 const USER = 65534;
 const AS_USER = ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups'];
@@ -21,21 +21,13 @@ function withDevNet(prepare: string, command: readonly string[]): [string, ...st
   return ['unshare', '--mount', 'sh', '-c', `${prepare} && exec "$@"`, 'sh', ...command];
 }
 
-function program(body: string): string[] {
-  const source = `
-    import { openTun } from '${import.meta.resolve('tuntap-native')}';
-    import { replyToEcho } from '${import.meta.resolve('tuntap-native/packet')}';
-    ${body}`;
-  return [process.execPath, '--input-type=module', '-e', source];
-}
-
-const ANSWER_PING = program(`
+const ANSWER_PING = nodeProgram(`
   const tun = openTun('tun0');
   tun.on('data', (packet) => { const reply = replyToEcho(packet); if (reply) tun.write(reply); });
   process.on('disconnect', () => tun.close());
   process.send({ uid: process.getuid(), index: tun.index, name: tun.name });`);
 
-const TRY_TO_OPEN = program(`
+const TRY_TO_OPEN = nodeProgram(`
   try {
     const tun = openTun('tun0');
     console.log(JSON.stringify({ opened: tun.name }));
