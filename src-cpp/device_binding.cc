@@ -12,12 +12,13 @@ int32_t IntArgument(const Napi::CallbackInfo& info, size_t index) {
   return info[index].As<Napi::Number>().Int32Value();
 }
 
-// An ArrayBuffer's memory, asked for at each call: the user may have detached it since the last.
+// An ArrayBuffer's memory, asked for at each call: the user may have detached it since the last, and then it
+// has none.
 bool TakeBytes(napi_env env, napi_value value, uint8_t** data, size_t* size) {
   void* bytes = nullptr;
   if (napi_get_arraybuffer_info(env, value, &bytes, size) != napi_ok) return false;
   *data = static_cast<uint8_t*>(bytes);
-  return true;
+  return bytes != nullptr;
 }
 
 bool TakeBatch(napi_env env, napi_value slab, napi_value table, Batch* batch) {
