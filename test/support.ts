@@ -1,6 +1,7 @@
 /** What the device tests share: a namespace for each, and commands run inside it. */
 
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import type { Context } from 'mocha';
 import { NetworkNamespace } from 'tuntap-native';
@@ -57,6 +58,15 @@ export function run(namespace: NetworkNamespace, command: string, ...args: strin
     child.on('error', reject);
     child.on('close', (status) => resolve({ status, stdout, stderr }));
   });
+}
+
+/** A process inside the namespace, once it is there. */
+export async function sleeper(namespace: NetworkNamespace): Promise<ChildProcess> {
+  const child = namespace.spawn('sh', ['-c', 'echo; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout as NodeJS.ReadableStream, 'data');
+  return child;
 }
 
 /** The command of a Node.js program with what device tests import. */
