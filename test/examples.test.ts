@@ -8,12 +8,13 @@ import { AS_USER, NO_TUN, needsReadable, TUN_FOR_ALL, TUN_FOR_ROOT, withDevNet }
 const DEMO = [process.execPath, fileURLToPath(new URL('../examples/demo.js', import.meta.url))];
 const TARGETS = ['192.0.2.2', '2001:db8::2', '198.51.100.2', '2001:db8:1::2'];
 
-/** Runs a command that must leave the namespace, the mounts and the machine's links as they were. */
+/** Runs a command that must leave the namespace's links, those of the machine and the mounts as they were. */
 async function leavingNothing(namespace: NetworkNamespace, command: readonly string[]): Promise<Outcome> {
+  // Only what the demo may have made: other programs may be at work on this machine.
   const state = async () => [
     (await ipLinks(namespace)).map(({ ifname }) => ifname),
-    readdirSync('/sys/class/net'),
-    readFileSync('/proc/self/mountinfo', 'utf8'),
+    readdirSync('/sys/class/net').filter((name) => /^(tun|tap)/.test(name)),
+    readFileSync('/proc/self/mountinfo', 'utf8').match(/^.* \/dev\/net .*$/gm),
   ];
   const before = await state();
   const outcome = await run(namespace, command[0], ...command.slice(1));

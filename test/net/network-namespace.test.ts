@@ -126,13 +126,10 @@ describe('NetworkNamespace and ip netns', () => {
     }));
 
   it('an anonymous one is listed nowhere, and gone with its devices when it is closed', async () => {
-    const before = listed();
-    const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
     await using outside = await NetworkNamespace.create();
     const namespace = await NetworkNamespace.create();
     assert.equal(namespace.name, undefined);
-    assert.deepEqual(listed(), before);
-    assert.equal(readFileSync('/proc/self/mountinfo', 'utf8'), mounts);
+    assert.ok(!readFileSync('/proc/self/mountinfo', 'utf8').includes(`net:[${inodeOf(namespace)}]`));
     // A device that was moved there goes with it, which its reader is told.
     await using tap = openTap('tap0', { namespace: outside });
     const lost = once(tap.resume(), 'error');
