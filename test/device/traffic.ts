@@ -137,6 +137,7 @@ process.on('message', async ({ method, args }) => {
   try { process.send({ result: await methods[method](...args) }); }
   catch (error) { process.send({ error: String(error) }); }
 });
+process.on('disconnect', () => process.exit());
 process.send({ result: 'ready' });
 `;
 
