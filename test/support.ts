@@ -1,7 +1,8 @@
 /** What the device tests share: a namespace for each, and commands run inside it. */
 
-import { spawnSync } from 'node:child_process';
-import { accessSync, constants, readdirSync } from 'node:fs';
+import { type ChildProcess, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import type { Context } from 'mocha';
 import { NetworkNamespace } from 'tuntap-native';
 
@@ -59,6 +60,24 @@ export function run(namespace: NetworkNamespace, command: string, ...args: strin
   });
 }
 
+/** A process inside the namespace, once it is there. */
+export async function sleeper(namespace: NetworkNamespace): Promise<ChildProcess> {
+  const child = namespace.spawn('sh', ['-c', 'echo; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout as NodeJS.ReadableStream, 'data');
+  return child;
+}
+
+/** The command of a Node.js program with what device tests import. */
+export function nodeProgram(body: string): [string, ...string[]] {
+  const source = `
+    import { NetworkNamespace, openMacvtap, openTap, openTun } from '${import.meta.resolve('tuntap-native')}';
+    import { replyToEcho } from '${import.meta.resolve('tuntap-native/packet')}';
+    ${body}`;
+  return [process.execPath, '--input-type=module', '-e', source];
+}
+
 export interface IpLink {
   readonly ifname: string;
   readonly ifindex: number;
@@ -85,6 +104,13 @@ export async function ipLinks(namespace: NetworkNamespace): Promise<IpLink[]> {
 
 export async function ipLink(namespace: NetworkNamespace, name: string): Promise<IpLink | undefined> {
   return (await ipLinks(namespace)).find(({ ifname }) => ifname === name);
+}
+
+/** The open fds of this process; the one that lists them is not among them. */
+export function fdNumbers(): number[] {
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((fd) => existsSync(`/proc/self/fd/${fd}`));
 }
 
 export function openFds(): number {

@@ -64,7 +64,7 @@ export class PacketBatch implements Iterable<Buffer> {
 
   /** How many packets the batch holds. */
   get length(): number {
-    return this.#words[COUNT];
+    return this.#words[COUNT] ?? 0; // the memory may have been transferred away
   }
 
   /** Packet `index`: its bytes in place, not a copy. */

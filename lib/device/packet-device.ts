@@ -285,7 +285,7 @@ export abstract class PacketDevice extends Duplex {
 
   /**
    * Writes one packet.
-   * @param packet a whole packet; more than 65,543 bytes, or none, are refused. A string throws
+   * @param packet a whole packet; more than 65,567 bytes, or none, are refused. A string throws
    * TypeError; it is in the type since a Node stream's is so
    * @param callback gets this packet's error if the kernel refused it (EINVAL: not a packet; EIO: the link is down;
    * ENOBUFS; EMSGSIZE), which does not end the stream

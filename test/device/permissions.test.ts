@@ -1,41 +1,26 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-import type { Context } from 'mocha';
 import { type NetworkNamespace, openTun, type TunOptions } from 'tuntap-native';
-import { inNamespace, ipLink, needs, run } from '../support.ts';
+import { inNamespace, ipLink, nodeProgram, run } from '../support.ts';
+import {
+  AS_USER,
+  NO_DRIVER,
+  NO_TUN,
+  needsReadable,
+  TUN_FOR_ALL,
+  TUN_FOR_ROOT,
+  USER,
+  withDevNet,
+} from '../unprivileged.ts';
 
-const USER = 65534;
-const AS_USER = ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups'];
-
-// Each makes a /dev/net of its own in a mount namespace that ends with the command, so that the machine's is
-// never changed.
-const TUN_FOR_ALL = 'mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200';
-const TUN_FOR_ROOT = 'mount -t tmpfs none /dev/net && mknod -m 600 /dev/net/tun c 10 200';
-const NO_TUN = 'mount -t tmpfs none /dev/net';
-const NO_DRIVER = 'mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 511 0';
-
-/** A command that first makes its /dev/net as `prepare` says. */
-function withDevNet(prepare: string, command: readonly string[]): [string, ...string[]] {
-  return ['unshare', '--mount', 'sh', '-c', `${prepare} && exec "$@"`, 'sh', ...command];
-}
-
-function program(body: string): string[] {
-  const source = `
-    import { openTun } from '${import.meta.resolve('tuntap-native')}';
-    import { replyToEcho } from '${import.meta.resolve('tuntap-native/packet')}';
-    ${body}`;
-  return [process.execPath, '--input-type=module', '-e', source];
-}
-
-const ANSWER_PING = program(`
+const ANSWER_PING = nodeProgram(`
   const tun = openTun('tun0');
   tun.on('data', (packet) => { const reply = replyToEcho(packet); if (reply) tun.write(reply); });
   process.on('disconnect', () => tun.close());
   process.send({ uid: process.getuid(), index: tun.index, name: tun.name });`);
 
-const TRY_TO_OPEN = program(`
+const TRY_TO_OPEN = nodeProgram(`
   try {
     const tun = openTun('tun0');
     console.log(JSON.stringify({ opened: tun.name }));
@@ -89,22 +74,6 @@ async function answersPing(namespace: NetworkNamespace, as: readonly string[], u
   } finally {
     child.kill('SIGKILL');
   }
-}
-
-/** Skips where the user may not even read this package. */
-async function needsReadable(context: Context): Promise<void> {
-  needs(context, 'setpriv', 'unshare', 'ip', 'ping');
-  await inNamespace(async (namespace) => {
-    const { status } = await run(
-      namespace,
-      AS_USER[0],
-      ...AS_USER.slice(1),
-      process.execPath,
-      '-e',
-      `require('node:fs').accessSync(${JSON.stringify(fileURLToPath(import.meta.resolve('tuntap-native')))})`,
-    );
-    if (status !== 0) context.skip();
-  });
 }
 
 describe('permissions', () => {
@@ -191,43 +160,4 @@ describe('permissions', () => {
       assert.equal(code, 'ENXIO');
       assert.match(message, /modprobe tun/);
     }));
-
-  describe('the demo', () => {
-    const demo = [process.execPath, fileURLToPath(new URL('../../examples/demo.js', import.meta.url))];
-
-    it('runs unprivileged in a user namespace', function () {
-      return inNamespace(async (namespace) => {
-        const [, ...rest] = AS_USER;
-        const { status: allowed } = await run(
-          namespace,
-          'setpriv',
-          ...rest,
-          'unshare',
-          '--user',
-          '--net',
-          'true',
-        );
-        if (allowed !== 0) {
-          if (this.test) this.test.title += ' [skipped: users may make no user namespace here]';
-          this.skip();
-        }
-        const [command, ...args] = withDevNet(TUN_FOR_ALL, [...AS_USER, ...demo]);
-        const { status, stdout, stderr } = await run(namespace, command, ...args);
-        assert.equal(status, 0, stderr);
-        for (const target of ['192.0.2.2', '2001:db8::2', '198.51.100.2', '2001:db8:1::2']) {
-          assert.match(stdout, new RegExp(`^${target} +3/3 `, 'm'));
-        }
-      });
-    });
-
-    it('says what is missing where /dev/net/tun may not be opened', () =>
-      inNamespace(async (namespace) => {
-        for (const prepare of [TUN_FOR_ROOT, NO_TUN]) {
-          const [command, ...args] = withDevNet(prepare, [...AS_USER, ...demo]);
-          const { status, stderr } = await run(namespace, command, ...args);
-          assert.equal(status, 1);
-          assert.match(stderr, /needs to open \/dev\/net\/tun: run it as root, or give this user access/);
-        }
-      }));
-  });
 });

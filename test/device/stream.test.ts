@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { pipeline } from 'node:stream/promises';
-import { Worker } from 'node:worker_threads';
 import { openTun, PacketBatch, type TunDevice } from 'tuntap-native';
 import { ipv4Packet, replyToEcho, udpDatagram } from 'tuntap-native/packet';
-import { code, inNamespace, ipLink, needs, openFds, run } from '../support.ts';
+import { code, inNamespace, needs, run } from '../support.ts';
 
 const ADDRESS = { source: '192.0.2.2', destination: '192.0.2.1' };
 
@@ -103,91 +101,4 @@ describe('the packet stream', () => {
       await assert.rejects(piping, { name: 'AbortError' });
       assert.ok(b.counters.packetsWritten >= 2);
     }));
-
-  it('reads by one reader at a time', () =>
-    inNamespace(async (namespace) => {
-      await using tun = openTun('tun0', { ...options, namespace });
-      const iterator = tun.batches();
-      assert.equal(
-        code(() => tun.batches()),
-        'ERR_TUNTAP_READING',
-      );
-      await iterator.return?.();
-      await tun.batches().return?.();
-    }));
-
-  it('is destroyed by its signal', () =>
-    inNamespace(async (namespace) => {
-      const controller = new AbortController();
-      const tun = openTun('tun0', { namespace, signal: controller.signal });
-      const failed = once(tun, 'error');
-      controller.abort();
-      assert.equal(((await failed)[0] as Error).name, 'AbortError');
-      assert.equal(await ipLink(namespace, 'tun0'), undefined);
-    }));
-
-  it('ends with an error when the device is deleted, read as a stream', () =>
-    inNamespace(async (namespace) => {
-      const tun = openTun('tun0', { ...options, namespace });
-      const failed = once(tun.resume(), 'error');
-      await run(namespace, 'ip', 'link', 'delete', 'tun0');
-      const [error] = await failed;
-      assert.equal(error.code, 'EBADFD');
-      assert.match(error.message, /the device was deleted/);
-      if (!tun.closed) await once(tun, 'close');
-      assert.equal(tun.fd, -1);
-    }));
-
-  it('rejects the loop over batches when the device is deleted', () =>
-    inNamespace(async (namespace) => {
-      const tun = openTun('tun0', { ...options, namespace });
-      const reading = assert.rejects(answerByBatches(tun), { code: 'EBADFD' });
-      await run(namespace, 'ip', 'link', 'delete', 'tun0');
-      await reading;
-      assert.equal(tun.fd, -1);
-    }));
-
-  it('survives a worker that is terminated in mid-read', async function () {
-    this.timeout(60_000);
-    await inNamespace(async (namespace) => {
-      const source = `
-        import { parentPort, workerData } from 'node:worker_threads';
-        const { openTun } = await import('tuntap-native');
-        const tun = openTun(workerData.name, { namespace: workerData.path, addresses: ['192.0.2.1/24'], up: true });
-        tun.batches().next();
-        parentPort.postMessage(tun.name);`;
-      const before = openFds();
-      for (let i = 0; i < 20; i++) {
-        const worker = new Worker(
-          new URL(`data:text/javascript,${encodeURIComponent(moduleSource(source))}`),
-          {
-            workerData: { name: 'tun0', path: `/proc/${process.pid}/fd/${namespace.fd}` },
-          },
-        );
-        await once(worker, 'message');
-        await worker.terminate();
-        assert.equal(await ipLink(namespace, 'tun0'), undefined);
-      }
-      assert.equal(openFds(), before);
-    });
-  });
-
-  it('leaves nothing after 500 cycles of open and close', async function () {
-    this.timeout(60_000);
-    await inNamespace(async (namespace) => {
-      const before = openFds();
-      for (let i = 0; i < 500; i++) {
-        const tun = openTun('tun0', { namespace, up: true });
-        if (i % 2) tun.resume();
-        await tun.close();
-      }
-      assert.equal(openFds(), before);
-      assert.equal(await ipLink(namespace, 'tun0'), undefined);
-    });
-  });
 });
-
-/** A data: URL resolves no bare names, so the package's is made absolute. */
-function moduleSource(source: string): string {
-  return source.replace("'tuntap-native'", `'${import.meta.resolve('tuntap-native')}'`);
-}

@@ -2,7 +2,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import type { NetworkNamespace, PacketDevice, TapDevice } from 'tuntap-native';
+import type { NetworkNamespace, PacketDevice, TapDevice, TunDevice } from 'tuntap-native';
 import { ethernetFrame, ipv4Packet, udpDatagram } from 'tuntap-native/packet';
 import { run } from '../support.ts';
 
@@ -22,6 +22,55 @@ export async function bridge(namespace: NetworkNamespace, ...taps: readonly TapD
       '\n',
     ),
   );
+}
+
+/**
+ * Lets what is written to `from` be read from `to`, at a rate that tc(8) keeps. Packets that wait for their turn
+ * count against the send buffer of `from`, so that a small one fills. IPv6 is off from then on in the namespace, so
+ * that the kernel sends nothing by itself.
+ */
+export async function slowWire(
+  namespace: NetworkNamespace,
+  from: TunDevice,
+  to: TunDevice,
+  rate = '8mbit',
+): Promise<void> {
+  await shell(
+    namespace,
+    `echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+    tc qdisc add dev ${to.name} root tbf rate ${rate} burst 2000 limit 100000000
+    tc qdisc add dev ${from.name} ingress
+    tc filter add dev ${from.name} parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev ${to.name}`,
+  );
+}
+
+const EXPERIMENT = 253; // an IP protocol of RFC 3692: nothing of the kernel's own has it
+
+/** An IPv4 packet of `size` bytes that carries a number. */
+export function numberedPacket(number: number, size = 1000): Buffer {
+  const payload = Buffer.alloc(size - 20);
+  payload.writeUInt32BE(number);
+  return ipv4Packet({ source: '192.0.2.2', destination: '192.0.2.1', protocol: EXPERIMENT, payload });
+}
+
+/** The number of a {@link numberedPacket}; undefined for other packets, which the kernel sends by itself. */
+export function numberOf(packet: Buffer): number | undefined {
+  return packet[0] === 0x45 && packet[9] === EXPERIMENT ? packet.readUInt32BE(20) : undefined;
+}
+
+/** The numbers of the numbered packets that are read up to `last`. */
+export async function numbersUntil(device: PacketDevice, last: number): Promise<number[]> {
+  const packets = await packetsUntil(
+    device,
+    (packet) => numberOf(packet) === last,
+    (packet) => numberOf(packet) !== undefined,
+  );
+  return packets.map((packet) => numberOf(packet) as number);
+}
+
+/** 0 to `count` - 1. */
+export function upTo(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
 }
 
 /** EtherType of IEEE 802 local experiments: nothing of the kernel's own has it. */
@@ -88,6 +137,7 @@ process.on('message', async ({ method, args }) => {
   try { process.send({ result: await methods[method](...args) }); }
   catch (error) { process.send({ error: String(error) }); }
 });
+process.on('disconnect', () => process.exit());
 process.send({ result: 'ready' });
 `;
 
