@@ -21,7 +21,9 @@ export interface Descriptor {
    * The callback gets a negative errno instead of events if that memory was detached.
    */
   readInto(memory: ArrayBufferLike, headroom: number, tailroom: number): void;
-  /** Asks for one callback when any of the events holds. */
+  /** Appends packets that the fd gave and no batch had room for; see `arm`. */
+  readPending(): number;
+  /** Asks for one callback when any of the events holds. 1: call `readPending`, since no event will tell of these. */
   arm(events: number): number;
   disarm(): void;
   setReferenced(referenced: boolean): void;
@@ -40,6 +42,7 @@ export interface Interface {
 export interface Native {
   readonly path: string;
   readonly maxPacketSize: number;
+  readonly maxTransferSize: number;
   readonly Descriptor: new (fd: number) => Descriptor;
   openIn(namespace: number, path: string, flags: number): Descriptor | number;
   openSysfsIn(namespace: number): Descriptor | number;
@@ -57,6 +60,10 @@ export interface Native {
   setGroup(fd: number, gid: number): number;
   setSendBuffer(fd: number, bytes: number): number;
   setCarrier(fd: number, on: number): number;
+  setOffload(fd: number, features: number): number;
+  setVirtioHeaderSize(fd: number, bytes: number): number;
+  useOffloads(descriptor: Descriptor, ethernet: boolean, tcp: boolean, udp: boolean): void;
+  adopt(fd: number): Descriptor | number;
   attachFilter(fd: number, program: Uint8Array): number;
   detachFilter(fd: number): number;
   setTxFilter(fd: number, addresses: Uint8Array, allMulticast: boolean): number;

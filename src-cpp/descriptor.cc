@@ -36,6 +36,7 @@ void Descriptor::Register(Napi::Env env, Napi::Object exports) {
                                                InstanceMethod<&Descriptor::Watch>("watch"),
                                                InstanceMethod<&Descriptor::ReadInto>("readInto"),
                                                InstanceMethod<&Descriptor::Arm>("arm"),
+                                               InstanceMethod<&Descriptor::ReadPending>("readPending"),
                                                InstanceMethod<&Descriptor::Disarm>("disarm"),
                                                InstanceMethod<&Descriptor::SetReferenced>("setReferenced"),
                                            });
@@ -121,21 +122,27 @@ Napi::Value Descriptor::ReadInto(const Napi::CallbackInfo& info) {
 }
 
 // Returns false where the batch's memory is gone: the user can detach an ArrayBuffer at any time.
-bool Descriptor::ReadBatch() {
+bool Descriptor::TakeBatch(Batch* batch) {
   void* memory = nullptr;
   size_t size = 0;
+  return napi_get_arraybuffer_info(Env(), memory_.Value(), &memory, &size) == napi_ok &&
+         batch->Take(static_cast<uint8_t*>(memory), size);
+}
+
+// readPending(): appends what is pending to the batch; 0 or -EFAULT.
+Napi::Value Descriptor::ReadPending(const Napi::CallbackInfo& info) {
   Batch batch;
-  if (napi_get_arraybuffer_info(Env(), memory_.Value(), &memory, &size) != napi_ok ||
-      !batch.Take(static_cast<uint8_t*>(memory), size)) {
-    return false;
-  }
-  port_->Read(fd_.get(), batch, room_);
-  return true;
+  const bool taken = !memory_.IsEmpty() && TakeBatch(&batch);
+  if (taken) port_->ReadPending(batch, room_);
+  return Napi::Number::New(info.Env(), taken ? 0 : -EFAULT);
 }
 
 Napi::Value Descriptor::Arm(const Napi::CallbackInfo& info) {
   const int events = info[0].As<Napi::Number>().Int32Value();
-  return Napi::Number::New(info.Env(), readiness_ == nullptr ? -EBADF : readiness_->Arm(events));
+  if (readiness_ == nullptr) return Napi::Number::New(info.Env(), -EBADF);
+  int result = readiness_->Arm(events);
+  if (result == 0 && (events & kReadable) && port_->Pending()) result = 1;
+  return Napi::Number::New(info.Env(), result);
 }
 
 Napi::Value Descriptor::Disarm(const Napi::CallbackInfo& info) {
@@ -149,28 +156,51 @@ Napi::Value Descriptor::SetReferenced(const Napi::CallbackInfo& info) {
 }
 
 void Descriptor::OnReady(int events) {
+  Napi::HandleScope scope(Env());
+  [[maybe_unused]] const Napi::Object self = Value();  // keeps this object while the callback runs
+  Batch batch;
+  if ((events & (kReadable | kFailed)) && !memory_.IsEmpty()) {
+    if (TakeBatch(&batch)) {
+      port_->Read(fd_.get(), batch, room_);
+    } else {
+      events = -EFAULT;
+    }
+  }
+  // It ends: nothing more is read from the fd, and what is pending is a part of one super-packet.
+  while (Tell(events) && port_->Pending()) {
+    events = kReadable;
+    if (TakeBatch(&batch)) {
+      port_->ReadPending(batch, room_);
+    } else {
+      events = -EFAULT;
+    }
+  }
+}
+
+// Calls JavaScript; returns whether it asked for kReadable.
+bool Descriptor::Tell(int events) {
   // Node-API itself: node-addon-api ends the process where a call fails without an exception, as this one
   // does while a worker is being terminated.
   napi_env env = Env();
-  Napi::HandleScope scope(env);
-  Napi::Object self = Value();  // keeps this object while the callback runs
-  if ((events & (kReadable | kFailed)) && !memory_.IsEmpty() && !ReadBatch()) events = -EFAULT;
   napi_value argument = nullptr;
   napi_create_int32(env, events, &argument);
   control_[kInCallback] = 1;
   const napi_status status =
-      napi_make_callback(env, *context_, self, callback_.Value(), 1, &argument, nullptr);
+      napi_make_callback(env, *context_, Value(), callback_.Value(), 1, &argument, nullptr);
   control_[kInCallback] = 0;
   const int armed = std::exchange(control_[kArm], 0);
+  bool reading = false;
   if (!fd_.valid()) {
     ReleaseCallback();  // closed from within
   } else if (armed != 0) {
+    reading = (armed & kReadable) != 0;
     (void)readiness_->Arm(armed);  // can fail for an fd alone that uv_poll_init refuses
   }
-  if (status != napi_pending_exception) return;
+  if (status != napi_pending_exception) return reading && status == napi_ok;
   // No JavaScript stands below an event loop's callback: this is the process's uncaught exception.
   napi_value error = nullptr;
   if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
+  return false;
 }
 
 }  // namespace tuntap

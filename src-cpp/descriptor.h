@@ -21,7 +21,10 @@ namespace tuntap {
 // a write to memory costs a tenth of a call of arm().
 //
 // JavaScript: fd(), close(closed?), watch(callback, control), readInto(memory, headroom, tailroom),
-// arm(events), disarm(), setReferenced(boolean). What can fail returns -errno.
+// arm(events), readPending(), disarm(), setReferenced(boolean). What can fail returns -errno.
+//
+// Where the port has packets pending, which no event of the fd tells of, the callback is called again at once
+// if it armed kReadable; arm(kReadable) from elsewhere returns 1, and the caller then calls readPending().
 class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness::Listener {
  public:
   static void Register(Napi::Env env, Napi::Object exports);
@@ -41,6 +44,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   Napi::Value Close(const Napi::CallbackInfo& info);
   Napi::Value Watch(const Napi::CallbackInfo& info);
   Napi::Value ReadInto(const Napi::CallbackInfo& info);
+  Napi::Value ReadPending(const Napi::CallbackInfo& info);
   Napi::Value Arm(const Napi::CallbackInfo& info);
   Napi::Value Disarm(const Napi::CallbackInfo& info);
   Napi::Value SetReferenced(const Napi::CallbackInfo& info);
@@ -49,7 +53,8 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   void OnTeardown() override { CloseNow(); }
   void CloseNow();
   void CloseLater(Napi::Env env, Napi::Function closed);
-  bool ReadBatch();
+  bool TakeBatch(Batch* batch);
+  bool Tell(int events);
   void ReleaseCallback();
 
   enum Control { kArm, kInCallback };

@@ -1,3 +1,7 @@
+#include <fcntl.h>
+
+#include <cerrno>
+
 #include "bindings.h"
 #include "offload_port.h"
 #include "packet_io.h"
@@ -110,6 +114,13 @@ Napi::Value UseOffloadsCall(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// adopt(fd): a Descriptor that owns an fd which JavaScript was given, or -errno.
+Napi::Value AdoptCall(const Napi::CallbackInfo& info) {
+  const int fd = IntArgument(info, 0);
+  const int result = fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -errno;
+  return Descriptor::Wrap(info.Env(), result);
+}
+
 // attachFilter(fd, program): the program's instructions are 8 bytes each.
 Napi::Value AttachFilterCall(const Napi::CallbackInfo& info) {
   const auto program = info[1].As<Napi::Uint8Array>();
@@ -154,12 +165,14 @@ void RegisterDeviceBinding(Napi::Env env, Napi::Object exports) {
   Export<SetNumberCall<bool, SetCarrier>>(env, exports, "setCarrier");
   Export<SetNumberCall<uint32_t, SetOffload>>(env, exports, "setOffload");
   Export<SetNumberCall<int, SetVirtioHeaderSize>>(env, exports, "setVirtioHeaderSize");
+  Export<AdoptCall>(env, exports, "adopt");
   Export<UseOffloadsCall>(env, exports, "useOffloads");
   Export<AttachFilterCall>(env, exports, "attachFilter");
   Export<DetachFilterCall>(env, exports, "detachFilter");
   Export<SetTxFilterCall>(env, exports, "setTxFilter");
   Export<DeviceNamespaceCall>(env, exports, "deviceNamespace");
   exports.Set("maxPacketSize", static_cast<double>(kMaxPacketSize));
+  exports.Set("maxTransferSize", static_cast<double>(kMaxTransferSize));
 }
 
 }  // namespace tuntap

@@ -71,6 +71,11 @@ void OffloadPort::Read(int fd, const Batch& batch, Room room) {
   }
 }
 
+void OffloadPort::ReadPending(const Batch& batch, Room room) {
+  batch.BeginOutcome();
+  (void)Emit(batch, room);
+}
+
 void OffloadPort::Write(int fd, const Batch& batch, size_t start, size_t end) {
   batch.BeginOutcome();
   if (coalescer_ == nullptr) coalescer_ = std::make_unique<Coalescer>();

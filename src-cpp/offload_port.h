@@ -25,6 +25,7 @@ class OffloadPort final : public PacketPort {
   void Read(int fd, const Batch& batch, Room room) override;
   void Write(int fd, const Batch& batch, size_t start, size_t end) override;
   bool Pending() const override { return pending_length_ != 0 || !segmenter_.Done(); }
+  void ReadPending(const Batch& batch, Room room) override;
 
  private:
   bool Emit(const Batch& batch, Room room);

@@ -67,8 +67,8 @@ void Batch::BeginOutcome() const {
 
 void ReadPackets(int fd, const Batch& batch, Room room) {
   batch.BeginOutcome();
-  while (uint8_t* const packet = batch.Reserve(kMaxPacketSize, room)) {
-    const ssize_t length = read(fd, packet, kMaxPacketSize);
+  while (uint8_t* const packet = batch.Reserve(kMaxTransferSize, room)) {
+    const ssize_t length = read(fd, packet, kMaxTransferSize);
     if (length > 0) {
       batch.Commit(static_cast<size_t>(length), room);
     } else if (length == 0) {  // no packet device ends like a file; an adopted fd might
@@ -83,7 +83,7 @@ void ReadPackets(int fd, const Batch& batch, Room room) {
 
 int64_t WritePacket(int fd, const uint8_t* packet, size_t length) {
   if (length == 0) return -EINVAL;
-  if (length > kMaxPacketSize) return -EMSGSIZE;
+  if (length > kMaxTransferSize) return -EMSGSIZE;
   ssize_t written;
   do {
     written = write(fd, packet, length);

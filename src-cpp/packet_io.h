@@ -7,9 +7,12 @@
 namespace tuntap {
 
 // The largest packet that a device gives or takes: a 65,535-byte IP packet behind an Ethernet header with two
-// VLAN tags and, where the user wants it so, a virtio_net_hdr. A read always offers that much room, since the
-// kernel cuts what does not fit in silence.
-constexpr size_t kMaxPacketSize = 10 + 14 + 8 + 65535;
+// VLAN tags.
+constexpr size_t kMaxPacketSize = 65535 + 14 + 8;
+
+// What one read or write moves at most: that, behind a virtio_net_hdr. A read always offers so much room,
+// since the kernel cuts what does not fit in silence.
+constexpr size_t kMaxTransferSize = 10 + kMaxPacketSize;
 
 // A batch is one piece of memory: a TableHeader, `capacity` entries, and the slab, in which packets lie one
 // after the other, each between its headroom and tailroom. lib/device/packet-batch.ts has the same layout.

@@ -16,9 +16,10 @@ class PacketPort {
   // Appends packets to the batch.
   virtual void Read(int fd, const Batch& batch, Room room) = 0;
 
-  // Whether packets were read from the fd that no batch had room for: Read() gives them, though the fd may
-  // have nothing more.
+  // Whether packets were read from the fd that no batch had room for. Read() appends them first, and
+  // ReadPending() appends them alone.
   [[nodiscard]] virtual bool Pending() const { return false; }
+  virtual void ReadPending(const Batch& batch, Room) { batch.BeginOutcome(); }
 
   // Writes entries `start` to `end`, which the batch has.
   virtual void Write(int fd, const Batch& batch, size_t start, size_t end) = 0;

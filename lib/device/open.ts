@@ -6,7 +6,7 @@ import { addMacvtap, deleteLink, getLink, MACVLAN_MODES, setLink } from '../net/
 import { type NetlinkSocket, withNetlink } from '../net/netlink-socket.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
-import { attach, closingOnError } from './attach.js';
+import { adopt, attach, closingOnError, withDeviceNamespace } from './attach.js';
 import {
   type CheckedOptions,
   checkName,
@@ -15,8 +15,7 @@ import {
   type TapOptions,
   type TunOptions,
 } from './options.js';
-import type { DeviceParts } from './packet-device.js';
-import { MacvtapDevice, TapDevice, TunDevice } from './tun-tap-device.js';
+import { MacvtapDevice, TapDevice, TunDevice, type TunTapParts } from './tun-tap-device.js';
 
 const IFF_TAP = 0x0002;
 const IFF_NO_PI = 0x1000;
@@ -54,20 +53,29 @@ export function openTap(name = 'tap%d', options: TapOptions = {}): TapDevice {
   return open('tap', checkName(name, true), options, (parts) => new TapDevice(parts));
 }
 
-function open<T>(kind: 'tun' | 'tap', name: string, options: TapOptions, wrap: (parts: DeviceParts) => T): T {
+function open<T>(kind: 'tun' | 'tap', name: string, options: TapOptions, wrap: (parts: TunTapParts) => T): T {
   const checked = checkOptions(options);
   const { signal, headroom, tailroom } = checked;
   signal?.throwIfAborted();
   return withNamespace(checked.namespace, (namespace) => {
-    const { descriptor, name: given } = attach(namespace, name, kind, checked);
+    const attachment =
+      checked.fd === undefined
+        ? attach(namespace, name, kind, checked)
+        : adopt(checked.fd, name, kind, checked.offload);
+    const { descriptor, name: given } = attachment;
     return closingOnError(descriptor, () => {
       control(descriptor.fd(), given, checked);
-      const index = withNetlink(namespace, (socket) => configure(socket, given, checked));
+      const configureIn = (home: number): number =>
+        withNetlink(home, (socket) => configure(socket, given, checked));
+      const index =
+        checked.fd === undefined
+          ? configureIn(namespace)
+          : withDeviceNamespace(checked.fd, given, configureIn);
       // Last: what failed until here must not leave a device behind.
       if (checked.persist !== undefined) {
         check(native().setPersist(descriptor.fd(), Number(checked.persist)), 'ioctl TUNSETPERSIST', given);
       }
-      return wrap({ descriptor, name: given, index, headroom, tailroom, signal });
+      return wrap({ ...attachment, index, headroom, tailroom, signal, offload: checked.offload });
     });
   });
 }

@@ -9,6 +9,7 @@ const END = 2;
 const PACKETS = 3;
 const BYTES = 4;
 const ERROR = 5;
+const MALFORMED = 6;
 const HEADER_WORDS = 8;
 const OFFSET = 0;
 const LENGTH = 1;
@@ -55,7 +56,7 @@ export class PacketBatch implements Iterable<Buffer> {
     requireInteger('options.size', size, 1, 2 ** 30);
     this.#slab = 4 * (HEADER_WORDS + ENTRY_WORDS * capacity);
     // Untouched memory costs nothing, so it is not zeroed; only what was written into it is ever shown.
-    this.#bytes = Buffer.allocUnsafeSlow(this.#slab + size + headroom + native().maxPacketSize + tailroom);
+    this.#bytes = Buffer.allocUnsafeSlow(this.#slab + size + headroom + native().maxTransferSize + tailroom);
     this.#words = new Int32Array(this.#bytes.buffer, 0, this.#slab / 4);
     this.#words.fill(0, 0, HEADER_WORDS);
     this.#words[CAPACITY] = capacity;
@@ -84,7 +85,8 @@ export class PacketBatch implements Iterable<Buffer> {
    * (-11): the kernel's queue was full before this packet was offered.
    */
   status(index: number): number {
-    return this.#words[this.#entry(index) + STATUS];
+    // Positive: taken, though the write ended before its place.
+    return Math.min(0, this.#words[this.#entry(index) + STATUS]);
   }
 
   /** The first packet that the last write did not offer to the kernel since its queue was full; `length` if none. */
@@ -127,9 +129,9 @@ export class PacketBatch implements Iterable<Buffer> {
    */
   push(packet: Uint8Array): boolean {
     if (!(packet instanceof Uint8Array)) throw invalidArgType('packet', 'a Uint8Array', packet);
-    const { maxPacketSize } = native();
-    if (packet.length < 1 || packet.length > maxPacketSize) {
-      throw outOfRange('packet.length', `1 to ${maxPacketSize}`, packet.length);
+    const { maxTransferSize } = native();
+    if (packet.length < 1 || packet.length > maxTransferSize) {
+      throw outOfRange('packet.length', `1 to ${maxTransferSize}`, packet.length);
     }
     const slot = this.#words[END];
     const offset = slot + this.headroom;
@@ -140,6 +142,12 @@ export class PacketBatch implements Iterable<Buffer> {
     this.#words[COUNT]++;
     this.#words[END] = (end + SLOT_ALIGNMENT - 1) & -SLOT_ALIGNMENT;
     return true;
+  }
+
+  /** Takes the last packet out. @internal */
+  pop(): void {
+    this.#words[END] = this.#words[this.#entry(this.length - 1) + SLOT];
+    this.#words[COUNT]--;
   }
 
   /** Empties the batch. */
@@ -155,7 +163,7 @@ export class PacketBatch implements Iterable<Buffer> {
 
   /** Whether a packet of any size can still be read into it. @internal */
   get hasRoom(): boolean {
-    const needed = this.headroom + native().maxPacketSize + this.tailroom;
+    const needed = this.headroom + native().maxTransferSize + this.tailroom;
     return this.length < this.capacity && this.#words[END] + needed <= this.#bytes.length;
   }
 
@@ -177,6 +185,11 @@ export class PacketBatch implements Iterable<Buffer> {
   /** What ended the last read or write: 0 or a negative errno. @internal */
   get error(): number {
     return this.#words[ERROR];
+  }
+
+  /** Packets that the last read dropped since their virtio_net_hdr contradicts them. @internal */
+  get malformed(): number {
+    return this.#words[MALFORMED];
   }
 
   #entry(index: number): number {

@@ -5,12 +5,15 @@ import { type Descriptor, FAILED, native, READABLE, WRITABLE } from '../native.j
 import { getLink, IFF_UP, type Link, setLink } from '../net/link.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink-socket.js';
 import { check, errnoName, systemError } from '../system-error.js';
+import { withDeviceNamespace } from './attach.js';
 import { Capture, type CaptureOptions } from './capture.js';
 import { checkMtu } from './options.js';
+import { OutgoingPackets } from './outgoing-packets.js';
 import { PacketBatch } from './packet-batch.js';
 
-const EPERM = -1;
 const EAGAIN = -11;
+const EINVAL = -22;
+const EMSGSIZE = -90;
 const EBADFD = -77;
 // Errors of a device that is gone, against those that a packet has for itself; packet_io.cc has the same.
 const FATAL_ERRNOS: ReadonlySet<number> = new Set([EBADFD, -9, -67, -19]);
@@ -31,6 +34,8 @@ export interface DeviceCounters {
   readonly bytesWritten: number;
   /** Packets that the kernel refused, by error code: `EINVAL`, `EIO` while the link is down, `ENOBUFS`, … */
   readonly refused: Readonly<Record<string, number>>;
+  /** Packets from the kernel that were dropped since their virtio_net_hdr contradicts them. */
+  readonly malformed: number;
 }
 
 /** What {@link PacketDevice} is built from. */
@@ -41,6 +46,10 @@ export interface DeviceParts {
   readonly headroom?: number;
   readonly tailroom?: number;
   readonly signal?: AbortSignal;
+  /** Whether written packets gain by being given to the kernel several at a time. */
+  readonly coalesces?: boolean;
+  /** Bytes before each packet that are no part of it. */
+  readonly packetPrefix?: number;
   /** The device's namespace, where the kernel can't be asked for it; closed by `onClose`. */
   readonly home?: Descriptor;
   /** Undoes what closing the fd does not. */
@@ -88,10 +97,15 @@ export abstract class PacketDevice extends Duplex {
   #bytesRead = 0;
   #packetsWritten = 0;
   #bytesWritten = 0;
+  #malformed = 0;
+  #wantsPackets = false;
   #reading: 'stream' | BatchIterator | undefined;
   #streamBatch: PacketBatch | undefined;
   #blocked: { packet: Uint8Array | TrackedPacket; callback: (error?: Error | null) => void } | undefined;
   #batchBlocked = false;
+  readonly #packetPrefix: number;
+  readonly #outgoing: OutgoingPackets | undefined;
+  #finish: (() => void) | undefined;
   #captures: readonly Capture[] = [];
 
   /** @internal */
@@ -104,6 +118,8 @@ export abstract class PacketDevice extends Duplex {
     this.headroom = parts.headroom ?? 0;
     this.tailroom = parts.tailroom ?? 0;
     this.#home = parts.home;
+    this.#packetPrefix = parts.packetPrefix ?? 0;
+    if (parts.coalesces) this.#outgoing = new OutgoingPackets(this.#sendBatch, this.#flush);
     this.#onClose = parts.onClose;
     check(
       this.#descriptor.watch((events) => this.#onReady(events), this.#control),
@@ -146,6 +162,7 @@ export abstract class PacketDevice extends Duplex {
       packetsWritten: this.#packetsWritten,
       bytesWritten: this.#bytesWritten,
       refused: { ...this.#refused },
+      malformed: this.#malformed,
     };
   }
 
@@ -221,14 +238,9 @@ export abstract class PacketDevice extends Duplex {
     this.#requireFd();
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     requireInteger('start', start, 0, batch.length);
-    const failed = batch.writeTo(this.#descriptor, start);
-    if (failed < 0) throw systemError(failed, 'write', this.#openedName);
-    const { moved, error } = batch;
-    this.#packetsWritten += moved;
-    this.#bytesWritten += batch.movedBytes;
-    if (this.#captures.length > 0) this.#recordBatch(batch, start, 'inbound');
-    if (error === 0 && moved === batch.length - start) return moved;
-    this.#countRefused(batch, start);
+    this.#outgoing?.flush();
+    const error = this.#sendBatch(batch, start);
+    const { moved } = batch;
     if (error === EAGAIN) {
       this.#batchBlocked = true;
       this.#arm(WRITABLE);
@@ -239,6 +251,19 @@ export abstract class PacketDevice extends Duplex {
     }
     return moved;
   }
+
+  /** Returns what ended the write: 0, EAGAIN, or the error of a device that is gone. */
+  readonly #sendBatch = (batch: PacketBatch, start: number): number => {
+    const failed = batch.writeTo(this.#descriptor, start);
+    if (failed < 0) throw systemError(failed, 'write', this.#openedName);
+    const { moved, error } = batch;
+    this.#packetsWritten += moved;
+    this.#bytesWritten += batch.movedBytes;
+    if (this.#captures.length > 0) this.#recordBatch(batch, start, 'inbound');
+    if (FATAL_ERRNOS.has(error)) return error;
+    if (error !== 0 || moved !== batch.length - start) this.#countRefused(batch, start);
+    return error;
+  };
 
   #countRefused(batch: PacketBatch, start: number): void {
     for (let i = start; i < batch.length; i++) {
@@ -264,9 +289,12 @@ export abstract class PacketDevice extends Duplex {
   #recordBatch(batch: PacketBatch, start: number, direction: 'inbound' | 'outbound'): void {
     for (let i = start; i < batch.length; i++) {
       const bytes = batch.at(i);
-      if (batch.status(i) !== 0 || bytes.length === 0) continue;
-      for (const capture of this.#captures) capture.record(bytes, direction);
+      if (batch.status(i) === 0 && bytes.length > 0) this.#record(bytes, direction);
     }
+  }
+
+  #record(bytes: Uint8Array, direction: 'inbound' | 'outbound'): void {
+    for (const capture of this.#captures) capture.record(bytes.subarray(this.#packetPrefix), direction);
   }
 
   /** Closes the device; resolves when it is closed. Closing twice is harmless. */
@@ -285,7 +313,7 @@ export abstract class PacketDevice extends Duplex {
 
   /**
    * Writes one packet.
-   * @param packet a whole packet; more than 65,567 bytes, or none, are refused. A string throws
+   * @param packet a whole packet; more than 65,557 bytes, or none, are refused. A string throws
    * TypeError; it is in the type since a Node stream's is so
    * @param callback gets this packet's error if the kernel refused it (EINVAL: not a packet; EIO: the link is down;
    * ENOBUFS; EMSGSIZE), which does not end the stream
@@ -320,11 +348,8 @@ export abstract class PacketDevice extends Duplex {
       callback(invalidArgType('packet', 'a Uint8Array', bytes));
       return;
     }
-    const result = native().writePacket(this.#fd, bytes);
-    if (result >= 0) {
-      this.#packetsWritten++;
-      this.#bytesWritten += result;
-      for (const capture of this.#captures) capture.record(bytes, 'inbound');
+    const result = this.#writePacket(bytes, chunk instanceof TrackedPacket);
+    if (result === 0) {
       callback();
     } else if (result === EAGAIN) {
       this.#blocked = { packet: chunk, callback };
@@ -332,10 +357,46 @@ export abstract class PacketDevice extends Duplex {
     } else if (FATAL_ERRNOS.has(result)) {
       callback(systemError(result, 'write', this.#openedName));
     } else {
-      this.#refuse(result);
       if (chunk instanceof TrackedPacket) chunk.error = systemError(result, 'write', this.#openedName);
       callback();
     }
+  }
+
+  /** Returns 0 or a negative errno, which is counted if it is this packet's alone. */
+  #writePacket(bytes: Uint8Array, now: boolean): number {
+    const size = bytes.length - this.#packetPrefix;
+    const invalid = size <= 0 ? EINVAL : size > native().maxPacketSize ? EMSGSIZE : 0;
+    if (invalid === 0 && this.#outgoing) return this.#outgoing.write(bytes, now);
+    const result = invalid || native().writePacket(this.#fd, bytes);
+    if (result >= 0) {
+      this.#packetsWritten++;
+      this.#bytesWritten += result;
+      this.#record(bytes, 'inbound');
+      return 0;
+    }
+    if (result !== EAGAIN && !FATAL_ERRNOS.has(result)) this.#refuse(result);
+    return result;
+  }
+
+  /** Gives the kernel what was written since the last time. */
+  readonly #flush = (): void => {
+    if (this.#fd < 0 || !this.#outgoing) return;
+    const error = this.#outgoing.flush();
+    if (error === EAGAIN) this.#arm(WRITABLE);
+    else if (error !== 0) this.destroy(systemError(error, 'write', this.#openedName));
+    else this.#finished();
+  };
+
+  /** @internal */
+  override _final(callback: (error?: Error | null) => void): void {
+    this.#finish = callback;
+    this.#outgoing ? this.#flush() : this.#finished();
+  }
+
+  #finished(): void {
+    const finish = this.#finish;
+    this.#finish = undefined;
+    finish?.();
   }
 
   /** @internal */
@@ -357,6 +418,8 @@ export abstract class PacketDevice extends Duplex {
 
   /** @internal */
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    // What was written before a close is sent, as far as the kernel takes it.
+    if (error === null) this.#outgoing?.flush();
     this.#fd = -1;
     for (const capture of this.#captures) capture.close().catch(ignore);
     if (this.#reading instanceof BatchIterator) this.#reading.finish(error);
@@ -380,6 +443,7 @@ export abstract class PacketDevice extends Duplex {
       return;
     }
     if (events & (READABLE | FAILED)) {
+      this.#wantsPackets = false;
       const error = this.#reading instanceof BatchIterator ? this.#onBatch(this.#reading) : this.#onPackets();
       if (this.destroyed) return;
       // A device that is gone polls as failed; macvtap's then has nothing to read instead of an error.
@@ -393,6 +457,8 @@ export abstract class PacketDevice extends Duplex {
   }
 
   #onWritable(): void {
+    this.#flush();
+    if (this.destroyed) return;
     const blocked = this.#blocked;
     this.#blocked = undefined;
     if (blocked) this._write(blocked.packet, '', blocked.callback);
@@ -405,7 +471,7 @@ export abstract class PacketDevice extends Duplex {
   #onBatch({ batch, deliver }: BatchIterator): number {
     this.#countRead(batch, 0);
     if (batch.moved > 0) deliver();
-    else if (batch.error === EAGAIN) this.#arm(READABLE);
+    else this.#arm(READABLE);
     return batch.error;
   }
 
@@ -419,9 +485,16 @@ export abstract class PacketDevice extends Duplex {
     for (let i = start; i < start + moved && !this.destroyed; i++) this.push(batch.at(i));
     if (this.destroyed) return error;
     if (!batch.hasRoom) this.#renewStreamBatch();
-    if (moved === 0 && error === EAGAIN) this.#arm(READABLE);
+    if (moved === 0) this.#arm(READABLE);
     return error;
   }
+
+  /** Packets of a super-packet that the last batch had no room for: no event tells of them. */
+  readonly #readPending = (): void => {
+    if (this.#fd < 0 || !this.#wantsPackets) return;
+    const failed = this.#descriptor.readPending();
+    this.#onReady(failed < 0 ? failed : READABLE);
+  };
 
   /** The user keeps the packets of the last one. */
   #renewStreamBatch(): void {
@@ -432,6 +505,7 @@ export abstract class PacketDevice extends Duplex {
   #countRead(batch: PacketBatch, start: number): void {
     this.#packetsRead += batch.moved;
     this.#bytesRead += batch.movedBytes;
+    this.#malformed += batch.malformed;
     if (this.#captures.length > 0) this.#recordBatch(batch, start, 'outbound');
   }
 
@@ -441,11 +515,13 @@ export abstract class PacketDevice extends Duplex {
   }
 
   #arm(events: number): void {
+    if (events & READABLE) this.#wantsPackets = true;
     if (this.#control[1]) {
       this.#control[0] |= events;
       return;
     }
     const result = this.#descriptor.arm(events);
+    if (result > 0) setImmediate(this.#readPending);
     if (result < 0 && !this.destroyed) this.destroy(systemError(result, 'epoll_ctl', this.#openedName));
   }
 
@@ -472,18 +548,7 @@ export abstract class PacketDevice extends Duplex {
   /** Calls `use` with an nsfs fd of the namespace that the device is in. @internal */
   protected withNamespace<T>(use: (namespace: number) => T): T {
     const fd = this.#requireFd();
-    if (this.#home) return use(this.#home.fd());
-    const descriptor = native().deviceNamespace(fd);
-    if (typeof descriptor === 'number') {
-      // Without CAP_NET_ADMIN the device, a persistent one, is taken to be in the process's namespace.
-      if (descriptor === EPERM) return use(-1);
-      throw systemError(descriptor, 'ioctl TUNGETDEVNETNS', this.#openedName);
-    }
-    try {
-      return use(descriptor.fd());
-    } finally {
-      descriptor.close();
-    }
+    return this.#home ? use(this.#home.fd()) : withDeviceNamespace(fd, this.#openedName, use);
   }
 
   /** Calls a native function with the fd and throws its error. @internal */

@@ -2,13 +2,35 @@ import { parseMac } from '../address.js';
 import { invalidArgType, invalidArgValue, outOfRange, requireBoolean } from '../errors.js';
 import { native } from '../native.js';
 import { openQueue } from './attach.js';
-import { PacketDevice } from './packet-device.js';
+import { type CheckedOffload, type Offloads, VIRTIO_HEADER_SIZE } from './offload.js';
+import { type DeviceParts, PacketDevice } from './packet-device.js';
 
 // FLT_EXACT_COUNT of drivers/net/tun.c.
 const EXACT_ADDRESSES = 8;
 
+export interface TunTapParts extends DeviceParts {
+  readonly offloads: Offloads;
+  /** What was asked for, for more queues. */
+  readonly offload: CheckedOffload;
+}
+
 /** What TUN and TAP devices of /dev/net/tun have in common. @see Documentation/networking/tuntap.rst of Linux */
 export abstract class TunTapDevice extends PacketDevice {
+  /** What offloads are on. */
+  readonly offloads: Offloads;
+  readonly #offload: CheckedOffload;
+
+  /** @internal */
+  constructor(parts: TunTapParts) {
+    super({
+      ...parts,
+      coalesces: parts.offloads.mode === 'split',
+      packetPrefix: parts.offloads.mode === 'raw' ? VIRTIO_HEADER_SIZE : 0,
+    });
+    this.offloads = parts.offloads;
+    this.#offload = parts.offload;
+  }
+
   /** Whether the device stays when it is closed. */
   setPersist(persist: boolean): void {
     const value = Number(requireBoolean('persist', persist));
@@ -28,9 +50,10 @@ export abstract class TunTapDevice extends PacketDevice {
    */
   queue(): this {
     return this.withNamespace((namespace) =>
-      openQueue(namespace, this.name, this.kind as 'tun' | 'tap', (parts) => {
+      openQueue(namespace, this.name, this.kind as 'tun' | 'tap', this.#offload, (attachment) => {
         const { headroom, tailroom, index } = this;
-        return new (this.constructor as new (parts: object) => this)({ ...parts, index, headroom, tailroom });
+        const parts = { ...attachment, index, headroom, tailroom, offload: this.#offload };
+        return new (this.constructor as new (parts: TunTapParts) => this)(parts);
       }),
     );
   }

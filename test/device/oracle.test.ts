@@ -77,7 +77,9 @@ describe('packets, byte for byte as tcpdump shows them', () => {
   for (const way of ['stream', 'batches']) {
     it(`from the kernel by ${way}, from 28 to 65,535 bytes`, () =>
       inNamespace(async (namespace) => {
-        await using tun = openTun('tun0', { namespace, addresses: ['192.0.2.1/24'], mtu: 65_535, up: true });
+        // With offloads tcpdump shows packets whose checksum is left to the reader.
+        const options = { namespace, addresses: ['192.0.2.1/24'], mtu: 65_535, up: true, offload: false };
+        await using tun = openTun('tun0', options);
         await using peer = await UdpPeer.start(namespace);
         await peer.bind('192.0.2.1');
         const last = (packet: Buffer) => isUdp(packet) && packet.length === SIZES[SIZES.length - 1];
