@@ -24,7 +24,7 @@ const UDP_RATE = option('udp-rate', '60000');
 const ONLY = option('only', '');
 
 const built = mkdtempSync(join(tmpdir(), 'tuntap-bench-'));
-for (const program of ['forwarder', 'udp-flood']) {
+for (const program of ['forwarder', 'udp-flood', 'udp-sink']) {
   execFileSync('cc', ['-O2', '-Wall', '-o', join(built, program), join(ROOT, 'bench', `${program}.c`)]);
 }
 
@@ -32,8 +32,12 @@ const JS = join(ROOT, 'out', 'bench', 'forwarder.js');
 const FORWARDERS: Record<string, (ends: string[]) => string[]> = {
   c: (ends) => [join(built, 'forwarder'), ...ends],
   'c vnet': (ends) => [join(built, 'forwarder'), ...ends, 'vnet'],
-  batch: (ends) => [process.execPath, JS, ...ends, 'batch'],
-  stream: (ends) => [process.execPath, JS, ...ends, 'stream'],
+  batch: (ends) => [process.execPath, JS, ...ends, 'batch', 'off'],
+  stream: (ends) => [process.execPath, JS, ...ends, 'stream', 'off'],
+  'batch split': (ends) => [process.execPath, JS, ...ends, 'batch', 'split'],
+  'stream split': (ends) => [process.execPath, JS, ...ends, 'stream', 'split'],
+  'batch raw': (ends) => [process.execPath, JS, ...ends, 'batch', 'raw'],
+  'stream raw': (ends) => [process.execPath, JS, ...ends, 'stream', 'raw'],
 };
 
 interface Figures {
@@ -66,10 +70,6 @@ async function output(child: ChildProcess): Promise<string> {
 const run = (namespace: NetworkNamespace, command: string, ...args: string[]): Promise<string> =>
   output(namespace.spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
 
-function packetsReceived(link: string): number {
-  return (JSON.parse(link) as [{ stats64: { rx: { packets: number } } }])[0].stats64.rx.packets;
-}
-
 async function measure(command: (ends: string[]) => string[]): Promise<Figures> {
   const a = await NetworkNamespace.create();
   const b = await NetworkNamespace.create();
@@ -78,6 +78,7 @@ async function measure(command: (ends: string[]) => string[]): Promise<Figures> 
   const forwarder = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const pid = forwarder.pid ?? 0;
   let server: ChildProcess | undefined;
+  let sink: ChildProcess | undefined;
   try {
     await once(forwarder.stdout as NodeJS.EventEmitter, 'data');
     for (const [namespace, name, address] of [
@@ -102,20 +103,24 @@ async function measure(command: (ends: string[]) => string[]): Promise<Figures> 
     const { bits_per_second, bytes } = tcp.end.sum_received;
     const cpuPerGB = (cpuSeconds(pid) - beforeTcp) / (bytes / 1e9);
 
-    const shown = () => run(b, 'ip', '-j', '-s', 'link', 'show', 'tunb');
+    sink = b.spawn(join(built, 'udp-sink'), ['192.0.2.2', '9'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(sink.stdout as NodeJS.EventEmitter, 'data');
+    const count = output(sink);
     const beforeCpu = cpuSeconds(pid);
-    const beforePackets = packetsReceived(await shown());
     const sent = Number(await run(a, join(built, 'udp-flood'), '192.0.2.2', '9', SECONDS, UDP_RATE));
-    const delivered = packetsReceived(await shown()) - beforePackets;
+    const udpCpu = cpuSeconds(pid) - beforeCpu;
+    sink.kill();
+    const delivered = Number(await count);
     return {
       gbps: bits_per_second / 1e9,
       cpuPerGB,
-      cpuPerPacketUs: ((cpuSeconds(pid) - beforeCpu) / delivered) * 1e6,
+      cpuPerPacketUs: (udpCpu / delivered) * 1e6,
       udpDelivered: delivered / sent,
       rttMs,
     };
   } finally {
     server?.kill();
+    sink?.kill();
     forwarder.kill();
     await Promise.all([a.close(), b.close()]);
   }
@@ -132,7 +137,7 @@ try {
       figures[name] = await measure(FORWARDERS[name]);
       const { gbps, cpuPerGB, cpuPerPacketUs, udpDelivered, rttMs } = figures[name];
       console.error(
-        `round ${round}/${ROUNDS} ${name.padEnd(7)} ${gbps.toFixed(2)} Gbit/s ${cpuPerGB.toFixed(2)} s/GB ` +
+        `round ${round}/${ROUNDS} ${name.padEnd(12)} ${gbps.toFixed(2)} Gbit/s ${cpuPerGB.toFixed(2)} s/GB ` +
           `${cpuPerPacketUs.toFixed(2)} us/packet (${(udpDelivered * 100).toFixed(1)} % arrived) ${rttMs.toFixed(3)} ms`,
       );
     }

@@ -138,8 +138,11 @@ export class PacketBatch implements Iterable<Buffer> {
     const end = offset + packet.length + this.tailroom;
     if (this.length === this.capacity || end > this.#bytes.length) return false;
     this.#bytes.set(packet, offset);
-    this.#words.set([offset, packet.length, 0, slot], HEADER_WORDS + ENTRY_WORDS * this.length);
-    this.#words[COUNT]++;
+    const entry = HEADER_WORDS + ENTRY_WORDS * this.#words[COUNT]++;
+    this.#words[entry + OFFSET] = offset;
+    this.#words[entry + LENGTH] = packet.length;
+    this.#words[entry + STATUS] = 0;
+    this.#words[entry + SLOT] = slot;
     this.#words[END] = (end + SLOT_ALIGNMENT - 1) & -SLOT_ALIGNMENT;
     return true;
   }

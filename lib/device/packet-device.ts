@@ -58,6 +58,11 @@ export interface DeviceParts {
 
 const ignore = (): void => {};
 
+/** Whether the error of a write is not its packet's alone. */
+function ends(errno: number): boolean {
+  return errno === EAGAIN || FATAL_ERRNOS.has(errno);
+}
+
 /** A write whose callback wants to know how its own packet fared. */
 class TrackedPacket {
   error: Error | null = null;
@@ -332,7 +337,12 @@ export abstract class PacketDevice extends Duplex {
   ): boolean {
     if (!(packet instanceof Uint8Array)) throw invalidArgType('packet', 'a Uint8Array', packet);
     const report = typeof encoding === 'function' ? encoding : callback;
-    if (report === undefined) return super.write(packet);
+    if (report === undefined) {
+      // Where nothing waits, what the kernel takes at once, or refuses for itself alone, is none of Writable's concern.
+      const idle = this.writable && this.writableLength === 0 && this.writableCorked === 0;
+      if (idle && !ends(this.#writePacket(packet, false))) return true;
+      return super.write(packet);
+    }
     const tracked = new TrackedPacket(packet);
     return super.write(tracked, (error) => report(error ?? tracked.error));
   }
@@ -354,7 +364,7 @@ export abstract class PacketDevice extends Duplex {
     } else if (result === EAGAIN) {
       this.#blocked = { packet: chunk, callback };
       this.#arm(WRITABLE);
-    } else if (FATAL_ERRNOS.has(result)) {
+    } else if (ends(result)) {
       callback(systemError(result, 'write', this.#openedName));
     } else {
       if (chunk instanceof TrackedPacket) chunk.error = systemError(result, 'write', this.#openedName);
@@ -374,7 +384,7 @@ export abstract class PacketDevice extends Duplex {
       this.#record(bytes, 'inbound');
       return 0;
     }
-    if (result !== EAGAIN && !FATAL_ERRNOS.has(result)) this.#refuse(result);
+    if (!ends(result)) this.#refuse(result);
     return result;
   }
 
