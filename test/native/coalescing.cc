@@ -228,6 +228,14 @@ void Sizes() {
     second.payload.resize(row.second);
     second.sequence += static_cast<uint32_t>(row.first);
     Expect("TCP sizes backwards", {Build(second), Build(first)}, row.writes);
+    // Nothing follows what is short.
+    Packet third = first;
+    third.sequence = second.sequence + static_cast<uint32_t>(row.second);
+    third.payload.resize(1);
+    const std::string writes = row.first == row.second  ? "1 0 2"
+                               : row.first > row.second ? "1 0 | 2"
+                                                        : "0 | 1 | 2";
+    Expect("TCP sizes backwards and on", {Build(second), Build(first), Build(third)}, writes);
   }
 }
 

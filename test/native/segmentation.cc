@@ -267,6 +267,8 @@ const Lie kLies[] = {
     {"UFO", [](auto& header, auto&) { header.gso_type = 3; }},
     {"an unknown type", [](auto& header, auto&) { header.gso_type = 2; }},
     {"a tunnel", [](auto& header, auto&) { header.gso_type |= 0x20; }},
+    {"ECN on UDP", [](auto& header, auto&) { header.gso_type = header.gso_type == 5 ? 0x85 : 0x83; }},
+    {"AccECN on UDP", [](auto& header, auto&) { header.gso_type = header.gso_type == 5 ? 0x15 : 0x13; }},
     {"ECN alone", [](auto& header, auto&) { header.gso_type = 0x80; }},
     {"the other version",
      [](auto& header, auto&) { header.gso_type = header.gso_type == 1   ? 4
