@@ -36,6 +36,14 @@ uint64_t Mix(uint64_t hash, uint64_t word) {
   return hash ^ (hash >> 32);
 }
 
+// The sum of so few words is faster in place than by ChecksumPartial().
+template <size_t kWords>
+uint64_t SumOfWords(const uint8_t* words) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < kWords; i++) sum += LoadAsIs<uint32_t>(words + 4 * i);
+  return sum;
+}
+
 Mergeability ClassifyTcp(const uint8_t* tcp, size_t room, bool exact, Segment* segment) {
   if (room < kTcpMinHeaderLength) return Mergeability::kSealsAll;
   segment->flags = tcp[kTcpFlagsOffset];
@@ -162,7 +170,7 @@ bool SameHeaders(const Segment& a, const Segment& b) {
 
 uint16_t PseudoHeaderSum(const uint8_t* ip, bool ipv6, uint8_t protocol, size_t transport_length) {
   const uint64_t addresses =
-      ipv6 ? ChecksumPartial(ip + kIpv6SourceOffset, 32) : ChecksumPartial(ip + kIpv4SourceOffset, 8);
+      ipv6 ? SumOfWords<8>(ip + kIpv6SourceOffset) : SumOfWords<2>(ip + kIpv4SourceOffset);
   return ChecksumFold(addresses + htons(protocol) + htons(static_cast<uint16_t>(transport_length)));
 }
 
@@ -172,7 +180,7 @@ bool ChecksumsValid(Segment& segment) {
     const uint64_t sum = uint64_t{PseudoHeaderSum(segment.ip(), segment.ipv6(), segment.protocol, length)} +
                          ChecksumPartial(segment.transport(), length);
     const bool valid = ChecksumFold(sum) == 0xffff &&
-                       (segment.ipv6() || ChecksumPartial(segment.ip(), kIpv4MinHeaderLength) == 0xffff);
+                       (segment.ipv6() || ChecksumFold(SumOfWords<5>(segment.ip())) == 0xffff);
     segment.checksums = valid ? Segment::Checksums::kValid : Segment::Checksums::kInvalid;
   }
   return segment.checksums == Segment::Checksums::kValid;

@@ -62,6 +62,7 @@ int Segmenter::Begin(const VirtioNetHeader& header, uint8_t* packet, size_t leng
       tcp_ = true;
       break;
     case VIRTIO_NET_HDR_GSO_UDP_L4:
+      if (header.gso_type != VIRTIO_NET_HDR_GSO_UDP_L4) return -EINVAL;  // ECN is TCP's
       tcp_ = false;
       break;
     default:  // UFO and tunnels were never asked for

@@ -35,8 +35,8 @@ void Compare(const Version& version, const Bytes& from, size_t length, size_t al
   CHECK(sum == expected, "%s, length %zu, alignment %zu: %x, not %x", version.name, length, alignment, sum,
         expected);
   const uint32_t copied = HostOrder(version.copy(to, source.data() + alignment, length));
-  CHECK(copied == expected, "copying %s, length %zu, alignment %zu: %x, not %x", version.name, length, alignment,
-        copied, expected);
+  CHECK(copied == expected, "copying %s, length %zu, alignment %zu: %x, not %x", version.name, length,
+        alignment, copied, expected);
   CHECK(std::memcmp(to, from.data(), length) == 0, "copying %s, length %zu", version.name, length);
   CHECK(to[length] == 0xaa && (to == target.data() || to[-1] == 0xaa), "copying %s wrote around its target",
         version.name);
@@ -75,8 +75,9 @@ int main() {
   const uint8_t example[] = {0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
   CHECK(HostOrder(ChecksumPartial(example, sizeof(example))) == 0xddf2, "the RFC's example");
 
-  for (uint64_t sum : {uint64_t{0}, uint64_t{0xffff}, uint64_t{0x10000}, uint64_t{0x1fffe}, uint64_t{0xffffffff},
-                       uint64_t{0xffff0001}, ~uint64_t{0}, ~uint64_t{0} - 1, uint64_t{0xffffffff00000000}}) {
+  for (uint64_t sum :
+       {uint64_t{0}, uint64_t{0xffff}, uint64_t{0x10000}, uint64_t{0x1fffe}, uint64_t{0xffffffff},
+        uint64_t{0xffff0001}, ~uint64_t{0}, ~uint64_t{0} - 1, uint64_t{0xffffffff00000000}}) {
     const uint64_t rest = sum % 0xffff;
     const uint64_t expected = rest == 0 && sum != 0 ? 0xffff : rest;
     CHECK(ChecksumFold(sum) == expected, "fold of %llx", static_cast<unsigned long long>(sum));

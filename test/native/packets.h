@@ -41,16 +41,16 @@ struct Packet {
   Link link = Link::kIp;
   bool ipv6 = false;
   bool udp = false;
-  uint8_t host = 1;        // the last byte of the source: 192.0.2.x (RFC 5737), 2001:db8::x (RFC 3849)
+  uint8_t host = 1;  // the last byte of the source: 192.0.2.x (RFC 5737), 2001:db8::x (RFC 3849)
   uint16_t vlan = 5;
   uint8_t mac = 1;
-  uint8_t tos = 0;         // or the traffic class
-  uint8_t ttl = 64;        // or the hop limit
+  uint8_t tos = 0;   // or the traffic class
+  uint8_t ttl = 64;  // or the hop limit
   uint16_t identification = 0x1234;
   uint16_t fragment = 0x4000;
   uint32_t flow_label = 0x12345;
-  Bytes ip_options;        // a multiple of 4
-  Bytes extension_headers; // complete headers; the last one's next header field is put right
+  Bytes ip_options;         // a multiple of 4
+  Bytes extension_headers;  // complete headers; the last one's next header field is put right
   uint8_t first_extension = 60;
   uint16_t source_port = 1000;
   uint16_t destination_port = 2000;
@@ -60,10 +60,12 @@ struct Packet {
   uint8_t reserved = 0;
   uint16_t window = 4096;
   uint16_t urgent = 0;
-  Bytes tcp_options;       // a multiple of 4
+  Bytes tcp_options;  // a multiple of 4
   Bytes payload;
 
-  size_t LinkLength() const { return link == Link::kIp ? 0 : link == Link::kEthernet ? 14 : link == Link::kVlan ? 18 : 22; }
+  size_t LinkLength() const {
+    return link == Link::kIp ? 0 : link == Link::kEthernet ? 14 : link == Link::kVlan ? 18 : 22;
+  }
   size_t TransportOffset() const {
     return LinkLength() + (ipv6 ? 40 + extension_headers.size() : 20 + ip_options.size());
   }
@@ -98,7 +100,8 @@ inline Bytes Address(const Packet& packet, bool source) {
 inline uint32_t PseudoSum(const Packet& packet) {
   Bytes pseudo = Address(packet, true);
   Append(pseudo, Address(packet, false));
-  Append32(pseudo, static_cast<uint32_t>(packet.HeaderLength() - packet.TransportOffset() + packet.payload.size()));
+  Append32(pseudo,
+           static_cast<uint32_t>(packet.HeaderLength() - packet.TransportOffset() + packet.payload.size()));
   Append32(pseudo, packet.udp ? 17 : 6);
   return ReferenceSum(pseudo.data(), pseudo.size());
 }
