@@ -1,1 +1,53 @@
+export type { SystemError } from '../system-error.js';
+export type { AddressFlag, AddressInfo, Scope } from './address-message.js';
+export type { AddressOptions } from './address-requests.js';
+export type { UnknownAttribute } from './attributes.js';
+export type {
+  BridgeDetails,
+  BridgeOptions,
+  BridgePortDetails,
+  BridgePortOptions,
+} from './bridge-attributes.js';
+export type { Family } from './families.js';
+export { Link, type LinkChange } from './link.js';
+export type { LinkFlag, LinkInfo } from './link-info.js';
+export type {
+  LinkDetails,
+  MacvlanDetails,
+  TunDetails,
+  VethDetails,
+  VlanDetails,
+  VxlanDetails,
+} from './link-kinds.js';
+export type { LinkStatistics } from './link-message.js';
+export type { NetlinkError } from './netlink-error.js';
+export {
+  type AddressFilter,
+  type LinkFilter,
+  NetworkConfiguration,
+  type RouteFilter,
+} from './network-configuration.js';
 export { type NamespaceReference, NetworkNamespace } from './network-namespace.js';
+export type {
+  LinkReference,
+  NewBridge,
+  NewLink,
+  NewLinkBase,
+  NewLinkInNamespace,
+  NewMacvlan,
+  NewPlainLink,
+  NewVeth,
+  NewVlan,
+  NewVxlan,
+  VethPeer,
+} from './new-link.js';
+export type {
+  NexthopFlag,
+  NexthopInfo,
+  RouteInfo,
+  RouteProtocol,
+  RouteTable,
+  RouteType,
+} from './route-message.js';
+export type { NewNexthop, NewRoute } from './route-requests.js';
+export { type BridgeSetup, createBridge, createVethPair, type VethEnd } from './topology.js';

@@ -1,128 +1,215 @@
-/** Links over rtnetlink (rtnetlink(7), linux/if_link.h). */
+import { invalidArgType, invalidArgValue, requireBoolean } from '../errors.js';
+import type { AddressInfo } from './address-message.js';
+import { type AddressOptions, addressRequest } from './address-requests.js';
+import { type BridgeOptions, type BridgePortOptions, bridgePortTable } from './bridge-attributes.js';
+import { checkLinkMtu, checkName, requireObject } from './checks.js';
+import type { LinkInfo } from './link-info.js';
+import type { LinkValues } from './link-message.js';
+import { getLink } from './link-names.js';
+import { deleteLinkRequest, setLinkRequest } from './link-requests.js';
+import type { NetworkNamespace } from './network-namespace.js';
+import { bridgeValues, type LinkReference } from './new-link.js';
 
-import { formatMac } from '../address.js';
-import {
-  attribute,
-  decodeAttributes,
-  nested,
-  readI32,
-  readText,
-  readU32,
-  text,
-  u16,
-  u32,
-} from './netlink-message.js';
-import type { NetlinkSocket } from './netlink-socket.js';
-
-const RTM_NEWLINK = 16;
-const RTM_DELLINK = 17;
-const RTM_GETLINK = 18;
-const NLM_F_EXCL = 0x200;
-const NLM_F_CREATE = 0x400;
-const IFINFOMSG_SIZE = 16;
-const IFLA_ADDRESS = 1;
-const IFLA_IFNAME = 3;
-const IFLA_MTU = 4;
-const IFLA_LINK = 5;
-const IFLA_TXQLEN = 13;
-const IFLA_LINKINFO = 18;
-const IFLA_INFO_KIND = 1;
-const IFLA_INFO_DATA = 2;
-const IFLA_MACVLAN_MODE = 1;
-
-export const IFF_UP = 0x1;
-
-/** A link as the kernel has it now. */
-export interface Link {
-  readonly index: number;
-  readonly name: string;
-  /** `IFF_UP` and the other flags of netdevice(7). */
-  readonly flags: number;
-  /** In bytes. */
-  readonly mtu: number;
-  /** The link-layer address, where the link has one. */
-  readonly mac?: string;
-  /** In packets. */
-  readonly txQueueLength: number;
-}
-
+/** What can be changed of a link; what is not told stays as it is. */
 export interface LinkChange {
+  /** Whether it is switched on. */
   readonly up?: boolean;
+  /** In bytes; the kernel knows each kind's limits. */
   readonly mtu?: number;
-  readonly mac?: Uint8Array;
+  /** Its link-layer address. */
+  readonly mac?: string;
+  /** The bridge that it becomes a port of; `null`: none any more. */
+  readonly master?: LinkReference | null;
+  /** A text of the user's, at most 255 bytes; `''`: none. */
+  readonly alias?: string;
+  /** The group that it is in. */
+  readonly group?: number;
+  /** In packets. */
   readonly txQueueLength?: number;
+  /** How IPv6 link-local addresses are made. */
+  readonly addressGeneration?: 'eui64' | 'none' | 'stable_secret' | 'random';
+  /** Of a bridge. */
+  readonly bridge?: BridgeOptions;
+  /** Of a port of a bridge. */
+  readonly port?: BridgePortOptions;
 }
 
-function header(index: number, flags = 0, change = 0): Buffer {
-  return Buffer.concat([u16(0), u16(0), u32(index), u32(flags), u32(change)]);
+/**
+ * A link of a namespace: a handle that finds it by its index, so that it survives a rename. It holds nothing
+ * open. Every method rejects with ENODEV once the link is gone.
+ *
+ * @example
+ * ```ts
+ * const veth1 = await net1.link('veth1');
+ * await veth1.set({ up: true, mtu: 1400 });
+ * await veth1.addAddress('172.16.0.1/24');
+ * console.log(await veth1.get(), await veth1.addresses());
+ * ```
+ * @see ip-link(8)
+ */
+export class Link {
+  #namespace: NetworkNamespace;
+  #index: number;
+  #name: string;
+
+  /** @internal */
+  constructor(
+    namespace: NetworkNamespace,
+    { index, name }: { readonly index: number; readonly name: string },
+  ) {
+    this.#namespace = namespace;
+    this.#index = index;
+    this.#name = name;
+  }
+
+  /** The namespace that it is in, as far as this handle knows. */
+  get namespace(): NetworkNamespace {
+    return this.#namespace;
+  }
+
+  /** Its number in that namespace. */
+  get index(): number {
+    return this.#index;
+  }
+
+  /** Its name when this handle last saw it. */
+  get name(): string {
+    return this.#name;
+  }
+
+  /**
+   * The link as it is now.
+   * @param options `statistics`: with packet and byte counters
+   */
+  async get({ statistics = false }: { readonly statistics?: boolean } = {}): Promise<LinkInfo> {
+    const info = await getLink(this.#namespace.conversation, this.#index, statistics);
+    this.#name = info.name;
+    return info;
+  }
+
+  /**
+   * Changes the link, all in one request.
+   * @throws EPERM without CAP_NET_ADMIN; ENODEV; what the kernel has against it, with its words in `extendedAck`
+   */
+  async set(change: LinkChange): Promise<void> {
+    const { bridge, port, master } = checkChange(change);
+    const values: LinkValues = {
+      mtu: change.mtu,
+      mac: change.mac,
+      alias: change.alias,
+      group: change.group,
+      txQueueLength: change.txQueueLength,
+      families:
+        change.addressGeneration === undefined
+          ? undefined
+          : { inet6: { addressGeneration: change.addressGeneration } },
+      info: bridge || port ? { ...bridgeInfo(bridge), ...portInfo(port) } : undefined,
+      masterIndex:
+        master === undefined ? undefined : master === null ? 0 : await this.#namespace.indexOf(master),
+    };
+    await this.#namespace.conversation.request(setLinkRequest(this, values, change.up));
+  }
+
+  /**
+   * Gives it another name.
+   * @throws EEXIST if the name is taken; EBUSY on kernels that rename only links that are down (before 6.2)
+   */
+  async rename(name: string): Promise<void> {
+    checkName(name, false);
+    await this.#namespace.conversation.request(setLinkRequest(this, { name }, undefined, 'rename link'));
+    this.#name = name;
+  }
+
+  /**
+   * Moves it to another namespace. It loses its addresses, routes and master there, and is down; this handle
+   * follows it.
+   * @param options `name`: another name, in the same step
+   * @throws EEXIST if the name is taken there; EINVAL for links that stay where they are, such as the loopback
+   */
+  async moveTo(
+    namespace: NetworkNamespace,
+    { name = this.#name }: { readonly name?: string } = {},
+  ): Promise<void> {
+    requireObject('namespace', namespace);
+    if (!(namespace.fd >= 0))
+      throw invalidArgValue('namespace', namespace, 'must be an open NetworkNamespace');
+    const values = { name: checkName(name, false), namespaceFd: namespace.fd };
+    await this.#namespace.conversation.request(setLinkRequest(this, values, undefined, 'move link'));
+    this.#namespace = namespace;
+    this.#name = name;
+    // It keeps its index unless that is taken.
+    this.#index = (await getLink(namespace.conversation, name)).index;
+  }
+
+  /** Removes the link; of a veth pair, the other end too. */
+  async delete(): Promise<void> {
+    await this.#namespace.conversation.request(deleteLinkRequest(this));
+  }
+
+  /**
+   * The other end of a veth pair, wherever it is; undefined for other links. The namespaces that this process
+   * holds open, the named ones and those of processes are searched. If it is in another namespace, close the
+   * `namespace` of what you get.
+   */
+  async peer(): Promise<Link | undefined> {
+    const { kind, linkIndex, linkNetnsid } = await this.get();
+    if (kind !== 'veth' || linkIndex === undefined) return undefined;
+    if (linkNetnsid === undefined) return this.#namespace.link(linkIndex);
+    const namespace = await this.#namespace.findNamespace(linkNetnsid);
+    try {
+      return await namespace?.link(linkIndex);
+    } catch (error) {
+      await namespace?.close();
+      throw error;
+    }
+  }
+
+  /** Its addresses. */
+  async addresses(): Promise<readonly AddressInfo[]> {
+    return this.#namespace.addresses({ device: this.#index });
+  }
+
+  /**
+   * Adds an address.
+   * @param address with its prefix length: `172.16.0.1/24`; without one, a host's
+   * @throws EEXIST if the link has it
+   */
+  async addAddress(address: string, options?: AddressOptions): Promise<void> {
+    await this.#namespace.conversation.request(addressRequest('add', this, address, options));
+  }
+
+  /** Adds an address, or changes the lifetimes, flags and metric of one that the link has. */
+  async replaceAddress(address: string, options?: AddressOptions): Promise<void> {
+    await this.#namespace.conversation.request(addressRequest('replace', this, address, options));
+  }
+
+  /**
+   * Removes an address.
+   * @throws EADDRNOTAVAIL if the link does not have it
+   */
+  async deleteAddress(address: string, options?: Pick<AddressOptions, 'peer'>): Promise<void> {
+    await this.#namespace.conversation.request(addressRequest('delete', this, address, options));
+  }
 }
 
-/** @param which a link's name or index */
-export function getLink(socket: NetlinkSocket, which: string | number): Link {
-  const parts =
-    typeof which === 'number' ? [header(which)] : [header(0), attribute(IFLA_IFNAME, text(which))];
-  const [answer] = socket.request('get link', String(which), RTM_GETLINK, 0, ...parts);
-  const payload = answer?.payload ?? Buffer.alloc(0);
-  if (payload.length < IFINFOMSG_SIZE) throw new Error(`rtnetlink gave no link for '${which}'`);
-  const attributes = decodeAttributes(payload.subarray(IFINFOMSG_SIZE));
-  const number = (type: number): number => {
-    const value = attributes.get(type);
-    return value && value.length >= 4 ? readU32(value) : 0;
-  };
-  const mac = attributes.get(IFLA_ADDRESS);
-  return {
-    index: readI32(payload, 4),
-    name: readText(attributes.get(IFLA_IFNAME) ?? Buffer.alloc(0)),
-    flags: readU32(payload, 8),
-    mtu: number(IFLA_MTU),
-    ...(mac?.length === 6 && { mac: formatMac(mac) }),
-    txQueueLength: number(IFLA_TXQLEN),
-  };
+function checkChange(change: LinkChange): LinkChange {
+  requireObject('change', change);
+  if (change.up !== undefined) requireBoolean('change.up', change.up);
+  if (change.mtu !== undefined) checkLinkMtu(change.mtu);
+  if (change.bridge !== undefined) requireObject('change.bridge', change.bridge);
+  if (change.port !== undefined) requireObject('change.port', change.port);
+  if (Object.keys(change).length === 0)
+    throw invalidArgType('change', 'an object with something to change', change);
+  return change;
 }
 
-export function setLink(
-  socket: NetlinkSocket,
-  { index, name }: { index: number; name: string },
-  change: LinkChange,
-): void {
-  const { up, mtu, mac, txQueueLength } = change;
-  socket.request(
-    'set link',
-    name,
-    RTM_NEWLINK,
-    0,
-    header(index, up ? IFF_UP : 0, up === undefined ? 0 : IFF_UP),
-    ...(mtu === undefined ? [] : [attribute(IFLA_MTU, u32(mtu))]),
-    ...(mac === undefined ? [] : [attribute(IFLA_ADDRESS, mac)]),
-    ...(txQueueLength === undefined ? [] : [attribute(IFLA_TXQLEN, u32(txQueueLength))]),
-  );
+function bridgeInfo(bridge: BridgeOptions | undefined): object {
+  return bridge === undefined ? {} : { kind: 'bridge', data: bridgeValues(bridge) };
 }
 
-/** The modes of a macvtap or macvlan link (ip-link(8)), with the kernel's values. */
-export const MACVLAN_MODES = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
-
-export function addMacvtap(
-  socket: NetlinkSocket,
-  name: string,
-  parent: number,
-  mode: keyof typeof MACVLAN_MODES,
-): void {
-  socket.request(
-    'add link',
-    name,
-    RTM_NEWLINK,
-    NLM_F_CREATE | NLM_F_EXCL,
-    header(0),
-    attribute(IFLA_IFNAME, text(name)),
-    attribute(IFLA_LINK, u32(parent)),
-    nested(
-      IFLA_LINKINFO,
-      attribute(IFLA_INFO_KIND, text('macvtap')),
-      nested(IFLA_INFO_DATA, attribute(IFLA_MACVLAN_MODE, u32(MACVLAN_MODES[mode]))),
-    ),
-  );
-}
-
-export function deleteLink(socket: NetlinkSocket, index: number, name: string): void {
-  socket.request('delete link', name, RTM_DELLINK, 0, header(index));
+function portInfo(port: BridgePortOptions | undefined): object {
+  if (port === undefined) return {};
+  const values: Record<string, unknown> = {};
+  for (const name of bridgePortTable.fields()) values[name] = port[name as keyof BridgePortOptions];
+  return { portKind: 'bridge', port: values };
 }

@@ -1,8 +1,11 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { closeSync, constants, mkdirSync, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../errors.js';
 import { type Descriptor, namespaceExecPath, native } from '../native.js';
 import { check } from '../system-error.js';
+import { Conversation, closedError } from './conversation.js';
+import { getNsidRequest, namespacePaths } from './namespace-id.js';
+import { NetworkConfiguration } from './network-configuration.js';
 
 const NAMED_DIRECTORY = '/run/netns';
 
@@ -23,14 +26,23 @@ export type NamespaceReference = NetworkNamespace | string | number;
  * ```
  * @see network_namespaces(7), ip-netns(8)
  */
-export class NetworkNamespace implements AsyncDisposable {
+export class NetworkNamespace extends NetworkConfiguration implements AsyncDisposable {
   /** The name under /run/netns, or undefined for an anonymous namespace. */
   readonly name: string | undefined;
+  /** @internal */
+  override readonly conversation: Conversation;
   readonly #descriptor: Descriptor;
 
   private constructor(descriptor: Descriptor, name?: string) {
+    super();
     this.#descriptor = descriptor;
     this.name = name;
+    this.conversation = new Conversation(() => this.#open());
+  }
+
+  /** @internal */
+  protected override get self(): NetworkNamespace {
+    return this;
   }
 
   /**
@@ -39,13 +51,14 @@ export class NetworkNamespace implements AsyncDisposable {
    * @throws EPERM without CAP_SYS_ADMIN; EEXIST if the name is taken
    */
   static async create(name?: string): Promise<NetworkNamespace> {
-    if (name === undefined) return new NetworkNamespace(check(native().newNetworkNamespace(), 'unshare'));
+    if (name === undefined)
+      return new NetworkNamespace(check(await native().newNetworkNamespace(), 'unshare'));
     const path = namedPath(name);
     mkdirSync(NAMED_DIRECTORY, { recursive: true, mode: 0o755 });
     check(native().shareMounts(NAMED_DIRECTORY), 'mount', NAMED_DIRECTORY);
     closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, 0));
     try {
-      const descriptor = check<Descriptor>(native().newNetworkNamespace(), 'unshare', name);
+      const descriptor = check<Descriptor>(await native().newNetworkNamespace(), 'unshare', name);
       try {
         check(native().bindNamespace(descriptor.fd(), path), 'mount', path);
         return new NetworkNamespace(descriptor, name);
@@ -69,10 +82,25 @@ export class NetworkNamespace implements AsyncDisposable {
     return new NetworkNamespace(openReference(reference), named ? reference : undefined);
   }
 
+  /** The namespace that this process is in. */
+  static async current(): Promise<NetworkNamespace> {
+    return new NetworkNamespace(openReference('/proc/thread-self/ns/net'));
+  }
+
+  /** The names under /run/netns, those that `ip netns` lists. */
+  static async list(): Promise<readonly string[]> {
+    try {
+      return readdirSync(NAMED_DIRECTORY);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
   /** Removes the name of a namespace; it goes away when nothing holds it any more. */
   static async delete(name: string): Promise<void> {
     const path = namedPath(name);
-    check(native().unbindNamespace(path), 'umount2', path);
+    check(await native().unbindNamespace(path), 'umount2', path);
     unlinkSync(path);
   }
 
@@ -104,6 +132,7 @@ export class NetworkNamespace implements AsyncDisposable {
 
   /** Lets go of the namespace; closing twice is harmless. */
   async close(): Promise<void> {
+    await this.conversation.close();
     this.#descriptor.close();
   }
 
@@ -112,10 +141,35 @@ export class NetworkNamespace implements AsyncDisposable {
     await this.close();
   }
 
+  /**
+   * The id that this namespace has for another, as in {@link LinkInfo.linkNetnsid}; undefined where it has none
+   * yet. The kernel gives one when a link first connects the two.
+   * @see ip-netns(8), `ip netns list-id`
+   */
+  async nsid(other: NetworkNamespace): Promise<number | undefined> {
+    if (!(other instanceof NetworkNamespace)) throw invalidArgType('other', 'a NetworkNamespace', other);
+    const [nsid] = await this.conversation.request(getNsidRequest(other.#open()));
+    return nsid === undefined || nsid < 0 ? undefined : nsid;
+  }
+
+  /** @internal The namespace that this one knows by that id; it is the caller's to close. */
+  async findNamespace(nsid: number): Promise<NetworkNamespace | undefined> {
+    for (const path of namespacePaths()) {
+      let candidate: NetworkNamespace;
+      try {
+        candidate = await NetworkNamespace.open(path);
+      } catch {
+        continue; // gone meanwhile, or not ours to see
+      }
+      if ((await this.nsid(candidate)) === nsid) return candidate;
+      await candidate.close();
+    }
+    return undefined;
+  }
+
   #open(): number {
     const fd = this.#descriptor.fd();
-    if (fd < 0)
-      throw Object.assign(new Error('The network namespace is closed'), { code: 'ERR_TUNTAP_CLOSED' });
+    if (fd < 0) throw closedError();
     return fd;
   }
 }
