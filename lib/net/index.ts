@@ -21,12 +21,13 @@ export type {
 } from './link-kinds.js';
 export type { LinkStatistics } from './link-message.js';
 export type { NetlinkError } from './netlink-error.js';
-export {
-  type AddressFilter,
-  type LinkFilter,
-  NetworkConfiguration,
-  type RouteFilter,
-} from './network-configuration.js';
+export { type AddressFilter, LinkConfiguration, type LinkFilter } from './link-configuration.js';
+export { type NeighborFilter, NetworkConfiguration, type RouteFilter } from './network-configuration.js';
+export type { BridgeVlan, NewBridgeVlan } from './bridge-vlan.js';
+export type { FdbEntry, NeighborFlag, NeighborInfo, NeighborState } from './neighbor-message.js';
+export type { NewFdbEntry, NewNeighbor } from './neighbor-requests.js';
+export type { NewQdisc, QdiscInfo, TbfOptions } from './qdisc-message.js';
+export type { NewRule, RuleInfo } from './rule-message.js';
 export { type NamespaceReference, NetworkNamespace } from './network-namespace.js';
 export type {
   LinkReference,

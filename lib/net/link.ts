@@ -2,10 +2,13 @@ import { invalidArgType, invalidArgValue, requireBoolean } from '../errors.js';
 import type { AddressInfo } from './address-message.js';
 import { type AddressOptions, addressRequest } from './address-requests.js';
 import { type BridgeOptions, type BridgePortOptions, bridgePortTable } from './bridge-attributes.js';
+import { type BridgeVlan, listVlansRequest, type NewBridgeVlan, vlanRequest } from './bridge-vlan.js';
 import { checkLinkMtu, checkName, requireObject } from './checks.js';
 import type { LinkInfo } from './link-info.js';
 import type { LinkValues } from './link-message.js';
-import { getLink } from './link-names.js';
+import { getLink, namesOf } from './link-names.js';
+import type { FdbEntry } from './neighbor-message.js';
+import { fdbRequest, listFdbRequest, type NewFdbEntry } from './neighbor-requests.js';
 import { deleteLinkRequest, setLinkRequest } from './link-requests.js';
 import type { NetworkNamespace } from './network-namespace.js';
 import { bridgeValues, type LinkReference } from './new-link.js';
@@ -189,6 +192,85 @@ export class Link {
    */
   async deleteAddress(address: string, options?: Pick<AddressOptions, 'peer'>): Promise<void> {
     await this.#namespace.conversation.request(addressRequest('delete', this, address, options));
+  }
+
+  /**
+   * The forwarding database of a bridge or VXLAN, or what a bridge knows behind this port.
+   * @see bridge(8)
+   */
+  async fdb(): Promise<readonly FdbEntry[]> {
+    const { kind, masterIndex } = await this.get();
+    const { conversation } = this.#namespace;
+    const index = this.#index;
+    const found =
+      kind === 'bridge'
+        ? await conversation.request(listFdbRequest({ masterIndex: index }))
+        : await conversation.request(listFdbRequest({ portIndex: index, masterIndex }));
+    const own = found.filter(
+      (entry) => entry.deviceIndex === index || (kind === 'bridge' && entry.masterIndex === index),
+    );
+    const nameOf = await namesOf(
+      conversation,
+      own.map(({ deviceIndex }) => deviceIndex),
+    );
+    return own.map((entry) => ({ ...entry, device: nameOf(entry.deviceIndex) }));
+  }
+
+  /**
+   * Adds an entry to the forwarding database: of the bridge that this link is a port of, or of the link itself.
+   * @throws EEXIST if there is one
+   */
+  async addFdbEntry(entry: NewFdbEntry): Promise<void> {
+    await this.#fdb('add', entry);
+  }
+
+  /** Adds one more host to an entry of a VXLAN. */
+  async appendFdbEntry(entry: NewFdbEntry): Promise<void> {
+    await this.#fdb('append', entry);
+  }
+
+  /** Adds an entry, or changes the one that is there. */
+  async replaceFdbEntry(entry: NewFdbEntry): Promise<void> {
+    await this.#fdb('replace', entry);
+  }
+
+  /**
+   * Removes an entry.
+   * @throws ENOENT if there is none
+   */
+  async deleteFdbEntry(entry: NewFdbEntry): Promise<void> {
+    await this.#fdb('delete', entry);
+  }
+
+  async #fdb(action: 'add' | 'append' | 'replace' | 'delete', entry: NewFdbEntry): Promise<void> {
+    fdbRequest(action, entry, { index: 1, name: '', isPort: false });
+    await this.#namespace.conversation.request(fdbRequest(action, entry, await this.#asPort()));
+  }
+
+  /** The VLANs of a bridge or of a port; none where the kernel has no VLANs. */
+  async vlans(): Promise<readonly BridgeVlan[]> {
+    const found = await this.#namespace.conversation.request(listVlansRequest());
+    return found.filter(({ index }) => index === this.#index).flatMap(({ vlans }) => vlans);
+  }
+
+  /**
+   * Adds a VLAN, or a range of them, to a bridge or to a port.
+   * @throws ENOTSUP if the kernel has no VLANs
+   */
+  async addVlan(vlan: NewBridgeVlan): Promise<void> {
+    vlanRequest('add', vlan, { index: 1, name: '', isPort: true });
+    await this.#namespace.conversation.request(vlanRequest('add', vlan, await this.#asPort()));
+  }
+
+  /** Removes a VLAN, or a range of them. */
+  async deleteVlan(vlan: Pick<NewBridgeVlan, 'vlan' | 'end'>): Promise<void> {
+    vlanRequest('delete', vlan, { index: 1, name: '', isPort: true });
+    await this.#namespace.conversation.request(vlanRequest('delete', vlan, await this.#asPort()));
+  }
+
+  async #asPort(): Promise<{ index: number; name: string; isPort: boolean }> {
+    const { index, name, portKind } = await this.get();
+    return { index, name, isPort: portKind === 'bridge' };
   }
 }
 

@@ -1,16 +1,17 @@
-import { invalidArgType, invalidArgValue } from '../errors.js';
-import type { AddressInfo, Scope } from './address-message.js';
-import { SCOPES } from './address-message.js';
-import { listAddressesRequest } from './address-requests.js';
-import { checkIndex, checkName, requireObject } from './checks.js';
-import type { Conversation } from './conversation.js';
+import { requireObject } from './checks.js';
 import { type Family, fromFamily } from './families.js';
-import { Link } from './link.js';
-import type { LinkInfo } from './link-info.js';
-import { getLink, namesOf, withNames } from './link-names.js';
-import { addLinkRequest, listLinksRequest } from './link-requests.js';
-import type { NetworkNamespace } from './network-namespace.js';
-import { type LinkReference, type NewLink, newLinkValues, referencesOf } from './new-link.js';
+import { LinkConfiguration } from './link-configuration.js';
+import { namesOf } from './link-names.js';
+import type { NeighborInfo } from './neighbor-message.js';
+import { listNeighborsRequest, neighborRequest, type NewNeighbor } from './neighbor-requests.js';
+import {
+  checkQdisc,
+  deleteQdiscRequest,
+  listQdiscsRequest,
+  type NewQdisc,
+  type QdiscInfo,
+  qdiscRequest,
+} from './qdisc-message.js';
 import {
   type BareRoute,
   ROUTE_PROTOCOLS,
@@ -26,30 +27,7 @@ import {
   type RouteAction,
   routeRequest,
 } from './route-requests.js';
-
-/** Which links to list; what is not told does not matter. */
-export interface LinkFilter {
-  /** Of this kind. */
-  readonly kind?: string;
-  /** Ports of this bridge: its name or index. */
-  readonly master?: string | number;
-  /** Switched on, or not. */
-  readonly up?: boolean;
-  /** In this group. */
-  readonly group?: number;
-  /** With packet and byte counters. **Default:** `false` */
-  readonly statistics?: boolean;
-}
-
-/** Which addresses to list; what is not told does not matter. */
-export interface AddressFilter {
-  /** Of this link: its name or index. */
-  readonly device?: string | number;
-  /** Of IPv4 or IPv6. */
-  readonly family?: Family;
-  /** Valid this far. */
-  readonly scope?: Scope;
-}
+import { listRulesRequest, type NewRule, type RuleInfo, ruleRequest } from './rule-message.js';
 
 /** Which routes to list. */
 export interface RouteFilter {
@@ -65,85 +43,20 @@ export interface RouteFilter {
   readonly destination?: string;
 }
 
-/** What a {@link NetworkNamespace} does with links, addresses and routes. */
-export abstract class NetworkConfiguration {
-  /** @internal */
-  abstract readonly conversation: Conversation;
-  /** @internal */
-  protected abstract readonly self: NetworkNamespace;
+/** Which neighbours to list; what is not told does not matter. */
+export interface NeighborFilter {
+  /** On this link: its name or index. */
+  readonly device?: string | number;
+  /** Known by ARP (4) or NDP (6). */
+  readonly family?: Family;
+  /** In place of neighbours, the addresses that this host answers for. **Default:** `false` */
+  readonly proxy?: boolean;
+  /** With those that need no resolution, such as multicast addresses. **Default:** `false` */
+  readonly noArp?: boolean;
+}
 
-  /**
-   * The links, in the order of their indices.
-   * @example
-   * ```ts
-   * for (const { name, kind, state } of await net1.links({ up: true })) console.log(name, kind, state);
-   * ```
-   */
-  async links(filter: LinkFilter = {}): Promise<readonly LinkInfo[]> {
-    requireObject('filter', filter);
-    const links = await this.conversation.request(listLinksRequest(filter.statistics));
-    const names = new Map(links.map(({ index, name }) => [index, name]));
-    const { kind, master, up, group } = filter;
-    return links
-      .map((link) => withNames(link, (index) => names.get(index) ?? `if${index}`))
-      .filter(
-        (link) =>
-          (kind === undefined || link.kind === kind) &&
-          (master === undefined || link.master === master || link.masterIndex === master) &&
-          (up === undefined || link.up === up) &&
-          (group === undefined || link.group === group),
-      );
-  }
-
-  /**
-   * A handle of a link.
-   * @param which its name or index
-   * @throws ENODEV if there is none
-   */
-  async link(which: string | number): Promise<Link> {
-    return new Link(this.self, await getLink(this.conversation, which));
-  }
-
-  /**
-   * Makes a link.
-   * @throws EEXIST if the name is taken; EOPNOTSUPP if the kernel has no such kind
-   * @example
-   * ```ts
-   * const vxlan = await net1.addLink({ kind: 'vxlan', name: 'vxlan1', id: 1, remote: '192.0.2.2', up: true });
-   * ```
-   * @see ip-link(8)
-   */
-  async addLink(link: NewLink): Promise<Link> {
-    requireObject('link', link);
-    newLinkValues(link, () => 1);
-    const references = referencesOf(link);
-    const indices = await Promise.all(references.map((reference) => this.indexOf(reference)));
-    const index = (reference: LinkReference): number => indices[references.indexOf(reference)];
-    const { up, index: wanted } = link;
-    const values = newLinkValues(link, index);
-    const [made] = await this.conversation.request(addLinkRequest(values, { up, index: wanted }));
-    return new Link(this.self, made ?? (await getLink(this.conversation, values.name)));
-  }
-
-  /** The addresses of all links, or of those that the filter says. */
-  async addresses(filter: AddressFilter = {}): Promise<readonly AddressInfo[]> {
-    requireObject('filter', filter);
-    const { device, family } = filter;
-    fromFamily(family);
-    const scope =
-      filter.scope === undefined ? undefined : SCOPES.word(SCOPES.number('filter.scope', filter.scope));
-    const found = (await this.conversation.request(listAddressesRequest())).filter(
-      (address) =>
-        (family === undefined || address.family === family) &&
-        (scope === undefined || address.scope === scope) &&
-        (typeof device !== 'number' || address.index === device),
-    );
-    const nameOf = await namesOf(this.conversation, new Set(found.map(({ index }) => index)));
-    return found
-      .map((address) => ({ ...address, device: nameOf(address.index) }))
-      .filter((address) => typeof device !== 'string' || address.device === device);
-  }
-
+/** What a {@link NetworkNamespace} does with routes, rules, neighbours and queueing disciplines. */
+export abstract class NetworkConfiguration extends LinkConfiguration {
   /**
    * The routes; as `ip route`, the IPv4 ones of the main table where the filter says nothing else.
    * @example
@@ -238,17 +151,121 @@ export abstract class NetworkConfiguration {
     }
   }
 
-  /** @internal The index of a link in this namespace. */
-  async indexOf(reference: LinkReference): Promise<number> {
-    if (typeof reference === 'number') return checkIndex('link', reference);
-    if (typeof reference === 'string') {
-      checkName(reference, false);
-      return (await getLink(this.conversation, reference)).index;
-    }
-    if (!(reference instanceof Link)) throw invalidArgType('link', 'a name, an index or a Link', reference);
-    if (reference.namespace !== this.self)
-      throw invalidArgValue('link', reference, 'is in another namespace');
-    return reference.index;
+  /**
+   * The policy rules, lowest priority first; as `ip rule`, the IPv4 ones where nothing else is told.
+   * @see ip-rule(8)
+   */
+  async rules({ family = 4 }: { readonly family?: Family | 'all' } = {}): Promise<readonly RuleInfo[]> {
+    const rules = await this.conversation.request(listRulesRequest(fromFamily(family)));
+    return rules.filter((rule) => family === 'all' || rule.family === family);
+  }
+
+  /**
+   * Adds a policy rule.
+   * @throws EEXIST if there is the same one
+   * @example
+   * ```ts
+   * await net1.addRule({ priority: 100, not: true, fwmark: 51820, table: 51820 });
+   * ```
+   */
+  async addRule(rule: NewRule): Promise<void> {
+    await this.conversation.request(ruleRequest('add', rule));
+  }
+
+  /**
+   * Removes the first policy rule that fits what is told.
+   * @throws ENOENT if there is none
+   */
+  async deleteRule(rule: NewRule): Promise<void> {
+    await this.conversation.request(ruleRequest('delete', rule));
+  }
+
+  /** The neighbours that ARP and NDP know; as `ip neighbor`, without those that need no resolution (`NOARP`). */
+  async neighbors(filter: NeighborFilter = {}): Promise<readonly NeighborInfo[]> {
+    requireObject('filter', filter);
+    const { device, family, proxy = false, noArp = false } = filter;
+    fromFamily(family);
+    const found = (await this.conversation.request(listNeighborsRequest(proxy))).filter(
+      (neighbor) =>
+        (family === undefined || neighbor.family === family) &&
+        neighbor.flags.includes('proxy') === proxy &&
+        (noArp || proxy || neighbor.state !== 'NOARP') &&
+        (typeof device !== 'number' || neighbor.deviceIndex === device),
+    );
+    const nameOf = await namesOf(
+      this.conversation,
+      found.map(({ deviceIndex }) => deviceIndex),
+    );
+    return found
+      .map((neighbor) => ({ ...neighbor, device: nameOf(neighbor.deviceIndex) }))
+      .filter((neighbor) => typeof device !== 'string' || neighbor.device === device);
+  }
+
+  /**
+   * Adds a neighbour.
+   * @throws EEXIST if there is an entry for that address on that link
+   * @see ip-neighbour(8)
+   */
+  async addNeighbor(neighbor: NewNeighbor): Promise<void> {
+    await this.#neighbor('add', neighbor);
+  }
+
+  /** Adds a neighbour, or changes the one that is there. */
+  async replaceNeighbor(neighbor: NewNeighbor): Promise<void> {
+    await this.#neighbor('replace', neighbor);
+  }
+
+  /**
+   * Removes a neighbour.
+   * @throws ENOENT if there is none
+   */
+  async deleteNeighbor(neighbor: Pick<NewNeighbor, 'device' | 'address' | 'proxy'>): Promise<void> {
+    await this.#neighbor('delete', neighbor);
+  }
+
+  async #neighbor(action: 'add' | 'replace' | 'delete', neighbor: NewNeighbor): Promise<void> {
+    neighborRequest(action, neighbor, 1);
+    const index = await this.indexOf(neighbor.device);
+    await this.conversation.request(neighborRequest(action, neighbor, index));
+  }
+
+  /** The queueing disciplines of all links. */
+  async qdiscs(): Promise<readonly QdiscInfo[]> {
+    const found = await this.conversation.request(listQdiscsRequest());
+    const nameOf = await namesOf(
+      this.conversation,
+      found.map(({ deviceIndex }) => deviceIndex),
+    );
+    return found.map((qdisc) => ({ ...qdisc, device: nameOf(qdisc.deviceIndex) }));
+  }
+
+  /**
+   * Makes a link slow: a token bucket at its root.
+   * @throws EEXIST if another than the default discipline is there
+   * @example
+   * ```ts
+   * await net1.addQdisc({ device: 'veth1', kind: 'tbf', rate: 1_000_000, burst: 10_000, latencyMs: 50 });
+   * ```
+   * @see tc-tbf(8)
+   */
+  async addQdisc(qdisc: NewQdisc): Promise<void> {
+    checkQdisc(qdisc);
+    await this.conversation.request(qdiscRequest('add', qdisc, await this.indexOf(qdisc.device)));
+  }
+
+  /** As {@link addQdisc}, in place of what is at the root. */
+  async replaceQdisc(qdisc: NewQdisc): Promise<void> {
+    checkQdisc(qdisc);
+    await this.conversation.request(qdiscRequest('replace', qdisc, await this.indexOf(qdisc.device)));
+  }
+
+  /**
+   * Removes the discipline at the root of a link, so that the default one takes its place.
+   * @throws ENOENT if only the default one is there
+   */
+  async deleteQdisc(device: string | number): Promise<void> {
+    const index = await this.indexOf(device);
+    await this.conversation.request(deleteQdiscRequest(index, String(device)));
   }
 }
 
