@@ -57,6 +57,10 @@ int JoinNetlinkGroups(int fd, const std::vector<uint32_t>& groups, int receive_b
       setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer)) != 0) {
     return -errno;
   }
+  // An unbound socket has port 0, which the kernel takes for itself and leaves out.
+  sockaddr_nl any{};
+  any.nl_family = AF_NETLINK;
+  if (bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof(any)) != 0) return -errno;
   for (const uint32_t group : groups) {
     if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) != 0) return -errno;
   }

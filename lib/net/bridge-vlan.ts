@@ -85,7 +85,10 @@ export const bridgeVlanTable = new AttributeTable({
 const family = { headerSize: IFINFOMSG_SIZE, table: bridgeVlanTable } as const;
 
 /** The VLANs of every port and bridge of the namespace. */
-export function listVlansRequest(): Request<{ readonly index: number; readonly vlans: readonly BridgeVlan[] }> {
+export function listVlansRequest(): Request<{
+  readonly index: number;
+  readonly vlans: readonly BridgeVlan[];
+}> {
   return {
     ...family,
     operation: 'list VLANs',
@@ -96,7 +99,8 @@ export function listVlansRequest(): Request<{ readonly index: number; readonly v
       bridgeVlanTable.encode({ filter: RTEXT_FILTER_BRVLAN }),
     ]),
     decode({ type, payload }) {
-      if (type !== RTM_NEWLINK || payload.length < IFINFOMSG_SIZE || payload[0] !== AF_BRIDGE) return undefined;
+      if (type !== RTM_NEWLINK || payload.length < IFINFOMSG_SIZE || payload[0] !== AF_BRIDGE)
+        return undefined;
       const { spec } = bridgeVlanTable.decode(payload, IFINFOMSG_SIZE);
       return { index: bytes.readI32(payload, 4), vlans: spec?.vlans ?? [] };
     },

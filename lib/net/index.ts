@@ -8,8 +8,10 @@ export type {
   BridgePortDetails,
   BridgePortOptions,
 } from './bridge-attributes.js';
+export type { BridgeVlan, NewBridgeVlan } from './bridge-vlan.js';
 export type { Family } from './families.js';
 export { Link, type LinkChange } from './link.js';
+export { type AddressFilter, LinkConfiguration, type LinkFilter } from './link-configuration.js';
 export type { LinkFlag, LinkInfo } from './link-info.js';
 export type {
   LinkDetails,
@@ -20,14 +22,19 @@ export type {
   VxlanDetails,
 } from './link-kinds.js';
 export type { LinkStatistics } from './link-message.js';
-export type { NetlinkError } from './netlink-error.js';
-export { type AddressFilter, LinkConfiguration, type LinkFilter } from './link-configuration.js';
-export { type NeighborFilter, NetworkConfiguration, type RouteFilter } from './network-configuration.js';
-export type { BridgeVlan, NewBridgeVlan } from './bridge-vlan.js';
+export {
+  type ChangeEvent,
+  type MonitoredType,
+  type MonitorOptions,
+  type NetworkEvent,
+  NetworkMonitor,
+  type OverflowEvent,
+  type SnapshotEvent,
+} from './monitor.js';
 export type { FdbEntry, NeighborFlag, NeighborInfo, NeighborState } from './neighbor-message.js';
 export type { NewFdbEntry, NewNeighbor } from './neighbor-requests.js';
-export type { NewQdisc, QdiscInfo, TbfOptions } from './qdisc-message.js';
-export type { NewRule, RuleInfo } from './rule-message.js';
+export type { NetlinkError } from './netlink-error.js';
+export { type NeighborFilter, NetworkConfiguration, type RouteFilter } from './network-configuration.js';
 export { type NamespaceReference, NetworkNamespace } from './network-namespace.js';
 export type {
   LinkReference,
@@ -42,6 +49,7 @@ export type {
   NewVxlan,
   VethPeer,
 } from './new-link.js';
+export type { NewQdisc, QdiscInfo, TbfOptions } from './qdisc-message.js';
 export type {
   NexthopFlag,
   NexthopInfo,
@@ -51,4 +59,5 @@ export type {
   RouteType,
 } from './route-message.js';
 export type { NewNexthop, NewRoute } from './route-requests.js';
+export type { NewRule, RuleInfo } from './rule-message.js';
 export { type BridgeSetup, createBridge, createVethPair, type VethEnd } from './topology.js';

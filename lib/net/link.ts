@@ -7,9 +7,9 @@ import { checkLinkMtu, checkName, requireObject } from './checks.js';
 import type { LinkInfo } from './link-info.js';
 import type { LinkValues } from './link-message.js';
 import { getLink, namesOf } from './link-names.js';
+import { deleteLinkRequest, setLinkRequest } from './link-requests.js';
 import type { FdbEntry } from './neighbor-message.js';
 import { fdbRequest, listFdbRequest, type NewFdbEntry } from './neighbor-requests.js';
-import { deleteLinkRequest, setLinkRequest } from './link-requests.js';
 import type { NetworkNamespace } from './network-namespace.js';
 import { bridgeValues, type LinkReference } from './new-link.js';
 

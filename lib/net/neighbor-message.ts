@@ -131,12 +131,7 @@ export interface FdbEntry {
 }
 
 export function ndmsg(family: number, index: number, state: number, flags: number): Buffer {
-  return Buffer.concat([
-    Buffer.of(family, 0, 0, 0),
-    bytes.u32(index),
-    bytes.u16(state),
-    Buffer.of(flags, 0),
-  ]);
+  return Buffer.concat([Buffer.of(family, 0, 0, 0), bytes.u32(index), bytes.u16(state), Buffer.of(flags, 0)]);
 }
 
 export function decodeNeighbor({ payload }: NetlinkMessage): Omit<NeighborInfo, 'device'> | undefined {
@@ -156,10 +151,13 @@ export function decodeNeighbor({ payload }: NetlinkMessage): Omit<NeighborInfo, 
 
 export function decodeFdbEntry({ payload }: NetlinkMessage): Omit<FdbEntry, 'device'> | undefined {
   if (payload.length < NDMSG_SIZE || payload[0] !== AF_BRIDGE) return undefined;
-  const { mac, probes: _probes, linkNetnsid: _id, protocol: _protocol, ...rest } = neighborTable.decode(
-    payload,
-    NDMSG_SIZE,
-  );
+  const {
+    mac,
+    probes: _probes,
+    linkNetnsid: _id,
+    protocol: _protocol,
+    ...rest
+  } = neighborTable.decode(payload, NDMSG_SIZE);
   if (mac === undefined) return undefined;
   const state = fdbState(bytes.readU16(payload, 8));
   return {

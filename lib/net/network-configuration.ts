@@ -3,7 +3,7 @@ import { type Family, fromFamily } from './families.js';
 import { LinkConfiguration } from './link-configuration.js';
 import { namesOf } from './link-names.js';
 import type { NeighborInfo } from './neighbor-message.js';
-import { listNeighborsRequest, neighborRequest, type NewNeighbor } from './neighbor-requests.js';
+import { listNeighborsRequest, type NewNeighbor, neighborRequest } from './neighbor-requests.js';
 import {
   checkQdisc,
   deleteQdiscRequest,
@@ -88,13 +88,7 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
     }
     const nameOf = await namesOf(this.conversation, indices);
     return found
-      .map((route): RouteInfo => {
-        const { nexthops, ...rest } = route;
-        if (nexthops !== undefined) {
-          return { ...rest, nexthops: nexthops.map((hop) => ({ ...hop, device: nameOf(hop.deviceIndex) })) };
-        }
-        return rest.deviceIndex === undefined ? rest : { ...rest, device: nameOf(rest.deviceIndex) };
-      })
+      .map((route) => nameRoute(route, nameOf))
       .filter((route) => device === undefined || uses(route, device));
   }
 
@@ -267,6 +261,15 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
     const index = await this.indexOf(device);
     await this.conversation.request(deleteQdiscRequest(index, String(device)));
   }
+}
+
+/** A route with the names of its links. */
+export function nameRoute(route: BareRoute, nameOf: (index: number) => string): RouteInfo {
+  const { nexthops, ...rest } = route;
+  if (nexthops !== undefined) {
+    return { ...rest, nexthops: nexthops.map((hop) => ({ ...hop, device: nameOf(hop.deviceIndex) })) };
+  }
+  return rest.deviceIndex === undefined ? rest : { ...rest, device: nameOf(rest.deviceIndex) };
 }
 
 function uses(route: RouteInfo, device: string | number): boolean {

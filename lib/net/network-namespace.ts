@@ -4,8 +4,10 @@ import { invalidArgType, invalidArgValue } from '../errors.js';
 import { type Descriptor, namespaceExecPath, native } from '../native.js';
 import { check } from '../system-error.js';
 import { Conversation, closedError } from './conversation.js';
+import { type MonitorOptions, NetworkMonitor } from './monitor.js';
 import { getNsidRequest, namespacePaths } from './namespace-id.js';
 import { NetworkConfiguration } from './network-configuration.js';
+import { readSysctl, writeSysctl } from './sysctl.js';
 
 const NAMED_DIRECTORY = '/run/netns';
 
@@ -32,12 +34,13 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   /** @internal */
   override readonly conversation: Conversation;
   readonly #descriptor: Descriptor;
+  readonly #monitors = new Set<NetworkMonitor>();
 
   private constructor(descriptor: Descriptor, name?: string) {
     super();
     this.#descriptor = descriptor;
     this.name = name;
-    this.conversation = new Conversation(() => this.#open());
+    this.conversation = new Conversation(() => this.openFd());
   }
 
   /** @internal */
@@ -126,12 +129,78 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
     const position = String(streams.length);
     return spawn(namespaceExecPath(), [position, command, ...args], {
       ...options,
-      stdio: [...streams, this.#open()],
+      stdio: [...streams, this.openFd()],
     });
   }
 
-  /** Lets go of the namespace; closing twice is harmless. */
+  /**
+   * Refuses, always: what runs in JavaScript can't be put into another namespace rightly.
+   *
+   * A namespace belongs to a thread. Were the thread that runs JavaScript moved for the length of a function,
+   * then an async function would go on outside it; most of Node's calls (`net.connect`, `dgram` `bind`,
+   * `dns`, `fs`) open their sockets and files in a later turn or on a pool of threads, and so in the wrong namespace,
+   * in silence; threads that start meanwhile, workers and the pool itself, would stay inside it for good; and if the way
+   * back failed, the whole process would be lost there.
+   *
+   * What a program needs inside a namespace is there without it: devices (`openTun` with `namespace`), links, addresses,
+   * routes and {@link sysctl} by the methods of this class, and programs, Node among them, by {@link spawn}:
+   * `net1.spawn(process.execPath, ['server.js'])`.
+   * @throws Error `ERR_TUNTAP_UNSUPPORTED`
+   */
+  run(_function: () => unknown): never {
+    throw Object.assign(
+      new Error(
+        "A function can't run in another network namespace: what it opens later would be outside, and threads that it " +
+          'starts would stay inside. Use spawn(), for Node programs too: net1.spawn(process.execPath, [file])',
+      ),
+      { code: 'ERR_TUNTAP_UNSUPPORTED' },
+    );
+  }
+
+  /**
+   * Watches for changes, from this call on.
+   * @throws RangeError, TypeError for bad options
+   * @example
+   * ```ts
+   * for await (const event of net1.monitor({ types: ['link'], snapshot: true })) {
+   *   if (event.type === 'link') console.log(event.change, event.link.name, event.link.state);
+   * }
+   * ```
+   * @see ip-monitor(8)
+   */
+  monitor(options: MonitorOptions = {}): NetworkMonitor {
+    const monitor = new NetworkMonitor(this, options, (closed) => this.#monitors.delete(closed));
+    this.#monitors.add(monitor);
+    return monitor;
+  }
+
+  /**
+   * A network setting of this namespace.
+   * @param name such as `net.ipv4.ip_forward`; with slashes where a part of it holds a dot
+   * @throws ENOENT if there is none
+   */
+  async sysctl(name: string): Promise<string> {
+    return readSysctl(this.openFd(), name);
+  }
+
+  /**
+   * Changes a network setting of this namespace.
+   * @throws EINVAL for a value that it does not take; EACCES if it can only be read
+   * @example
+   * ```ts
+   * await router.setSysctl('net.ipv4.ip_forward', true);
+   * ```
+   */
+  async setSysctl(name: string, value: string | number | boolean): Promise<void> {
+    writeSysctl(this.openFd(), name, value);
+  }
+
+  /**
+   * Lets go of the namespace and ends its monitors. Requests that have left are waited for; others are refused
+   * with `ERR_TUNTAP_CLOSED`. Closing twice is harmless.
+   */
   async close(): Promise<void> {
+    for (const monitor of this.#monitors) await monitor.close();
     await this.conversation.close();
     this.#descriptor.close();
   }
@@ -148,7 +217,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    */
   async nsid(other: NetworkNamespace): Promise<number | undefined> {
     if (!(other instanceof NetworkNamespace)) throw invalidArgType('other', 'a NetworkNamespace', other);
-    const [nsid] = await this.conversation.request(getNsidRequest(other.#open()));
+    const [nsid] = await this.conversation.request(getNsidRequest(other.openFd()));
     return nsid === undefined || nsid < 0 ? undefined : nsid;
   }
 
@@ -167,7 +236,8 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
     return undefined;
   }
 
-  #open(): number {
+  /** @internal */
+  openFd(): number {
     const fd = this.#descriptor.fd();
     if (fd < 0) throw closedError();
     return fd;

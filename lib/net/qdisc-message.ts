@@ -6,7 +6,13 @@ import * as bytes from './bytes.js';
 import { requireObject } from './checks.js';
 import { nestedBy, text, u32 } from './codecs.js';
 import { nothing, type Request } from './exchange.js';
-import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, type NetlinkMessage } from './netlink-message.js';
+import {
+  type NetlinkMessage,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+} from './netlink-message.js';
 
 const RTM_NEWQDISC = 36;
 const RTM_DELQDISC = 37;
@@ -193,7 +199,8 @@ export function qdiscRequest(action: 'add' | 'replace', qdisc: NewQdisc, index: 
 }
 
 function fromLatency(bytesPerSecond: number, burst: number, latencyMs: number | undefined): number {
-  if (typeof latencyMs !== 'number') throw invalidArgType('qdisc.limit', 'given, or qdisc.latencyMs', latencyMs);
+  if (typeof latencyMs !== 'number')
+    throw invalidArgType('qdisc.limit', 'given, or qdisc.latencyMs', latencyMs);
   if (!(latencyMs >= 0)) throw outOfRange('qdisc.latencyMs', 'at least 0', latencyMs);
   return Math.floor((bytesPerSecond * latencyMs) / 1000) + burst;
 }

@@ -8,7 +8,7 @@ import { checkCidr, checkName, requireObject } from './checks.js';
 import { flag, ip, range, text, u8, u16, u32, word } from './codecs.js';
 import { nothing, type Request } from './exchange.js';
 import { AF_INET, AF_INET6, type Family, toFamily } from './families.js';
-import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, type NetlinkMessage } from './netlink-message.js';
+import { type NetlinkMessage, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL } from './netlink-message.js';
 import { ROUTE_PROTOCOLS, type RouteProtocol, type RouteTable, TABLES } from './route-message.js';
 import { words } from './words.js';
 
@@ -124,8 +124,16 @@ function decodeRule({ payload }: NetlinkMessage): RuleInfo | undefined {
   if (payload.length < HEADER_SIZE) return undefined;
   const family = toFamily(payload[0]);
   if (family === undefined) return undefined;
-  const { to, from, table, suppressPrefixLength, suppressGroup, priority = 0, l3mdev, ...rest } =
-    ruleTable.decode(payload, HEADER_SIZE);
+  const {
+    to,
+    from,
+    table,
+    suppressPrefixLength,
+    suppressGroup,
+    priority = 0,
+    l3mdev,
+    ...rest
+  } = ruleTable.decode(payload, HEADER_SIZE);
   const action = ACTIONS.word(payload[7]);
   const where = table ?? TABLES.word(payload[4]);
   return {
@@ -161,7 +169,8 @@ export function ruleRequest(action: 'add' | 'delete', rule: NewRule): Request<un
     ['from', from],
     ['to', to],
   ] as const) {
-    if (each && each.family !== family) throw invalidArgValue(`rule.${name}`, rule[name], `must be IPv${family}`);
+    if (each && each.family !== family)
+      throw invalidArgValue(`rule.${name}`, rule[name], `must be IPv${family}`);
   }
   for (const name of ['iif', 'oif'] as const) if (rule[name] !== undefined) checkName(rule[name], false);
   const { tos = 0, not = false } = rule;
