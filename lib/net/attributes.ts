@@ -14,6 +14,7 @@ const NLA_F_NESTED = 0x8000;
 export interface Codec<T> {
   /** Whether a value of this many bytes can be read; others are kept as unknown. */
   fits(length: number): boolean;
+  /** Undefined where it says nothing. */
   read(bytes: Buffer, start: number, end: number, siblings: Fields): T;
   /** Throws an error of misuse that names `field` where the value can't be right. */
   write(value: T, field: string, siblings: Fields): Uint8Array;
@@ -77,7 +78,8 @@ export class AttributeTable<S extends Shape> {
       const valueStart = offset + HEADER_SIZE;
       const valueEnd = offset + length;
       if (row?.[1].codec.fits(length - HEADER_SIZE)) {
-        values[row[0]] = row[1].codec.read(bytes, valueStart, valueEnd, values);
+        const value = row[1].codec.read(bytes, valueStart, valueEnd, values);
+        if (value !== undefined) values[row[0]] = value;
       } else {
         unknown ??= [];
         unknown.push({ type, value: bytes.subarray(valueStart, valueEnd) });

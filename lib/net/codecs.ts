@@ -1,6 +1,6 @@
 /** How values stand in netlink attributes. */
 
-import { formatIp, formatMac, parseIp } from '../address.js';
+import { formatIpv4, formatIpv6, formatMac, parseIp } from '../address.js';
 import { invalidArgType, invalidArgValue, outOfRange, requireBoolean, requireInteger } from '../errors.js';
 import type { AttributeTable, Codec, Decoded, Shape, Values } from './attributes.js';
 import * as bytes from './bytes.js';
@@ -93,7 +93,7 @@ export const raw: Codec<Uint8Array> = {
 /** An IPv4 or IPv6 address. */
 export const ip: Codec<string> = {
   fits: (length) => length === 4 || length === 16,
-  read: (from, start, end) => formatIp(from.subarray(start, end)),
+  read: (from, start, end) => (end - start === 4 ? formatIpv4(from, start) : formatIpv6(from, start)),
   write: (value) => parseIp(value),
 };
 

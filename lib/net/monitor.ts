@@ -6,10 +6,9 @@ import { RTM_DELLINK, RTM_NEWLINK } from './link-message.js';
 import { withNames } from './link-names.js';
 import { decodeNeighbor, type NeighborInfo, RTM_DELNEIGH, RTM_NEWNEIGH } from './neighbor-message.js';
 import type { NetlinkMessage } from './netlink-message.js';
-import { nameRoute } from './network-configuration.js';
 import type { NetworkNamespace } from './network-namespace.js';
 import { NotificationSocket } from './notification-socket.js';
-import { decodeRoute, type RouteInfo, RTM_DELROUTE, RTM_NEWROUTE } from './route-message.js';
+import { decodeRoute, nameRoute, type RouteInfo, RTM_DELROUTE, RTM_NEWROUTE } from './route-message.js';
 
 /** What a monitor can tell of. */
 export type MonitoredType = 'link' | 'address' | 'route' | 'neighbor';

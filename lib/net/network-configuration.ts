@@ -14,6 +14,7 @@ import {
 } from './qdisc-message.js';
 import {
   type BareRoute,
+  nameRoute,
   ROUTE_PROTOCOLS,
   type RouteInfo,
   type RouteProtocol,
@@ -261,15 +262,6 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
     const index = await this.indexOf(device);
     await this.conversation.request(deleteQdiscRequest(index, String(device)));
   }
-}
-
-/** A route with the names of its links. */
-export function nameRoute(route: BareRoute, nameOf: (index: number) => string): RouteInfo {
-  const { nexthops, ...rest } = route;
-  if (nexthops !== undefined) {
-    return { ...rest, nexthops: nexthops.map((hop) => ({ ...hop, device: nameOf(hop.deviceIndex) })) };
-  }
-  return rest.deviceIndex === undefined ? rest : { ...rest, device: nameOf(rest.deviceIndex) };
 }
 
 function uses(route: RouteInfo, device: string | number): boolean {

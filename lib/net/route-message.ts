@@ -4,7 +4,7 @@ import { formatIp } from '../address.js';
 import { SCOPES, type Scope } from './address-message.js';
 import { AttributeTable, attribute, type Codec, type UnknownAttribute } from './attributes.js';
 import * as bytes from './bytes.js';
-import { ip, nested, raw, u8, u16, u32, word } from './codecs.js';
+import { ip, nested, readOnly, u8, u16, u32, word } from './codecs.js';
 import { AF_INET, AF_INET6, type Family, toFamily } from './families.js';
 import type { NetlinkMessage } from './netlink-message.js';
 import { bits, words } from './words.js';
@@ -82,6 +82,15 @@ const via: Codec<string> = {
   },
 };
 
+/** struct rta_cacheinfo: seconds that the route stays; none where it stays for good. */
+const remaining: Codec<number | undefined> = readOnly({
+  fits: (length) => length >= 12,
+  read(from, start) {
+    const expires = bytes.readI32(from, start + 8);
+    return expires === 0 ? undefined : expires / 100;
+  },
+});
+
 export interface Nexthop {
   readonly via?: string;
   readonly index: number;
@@ -137,7 +146,7 @@ export const routeTable = new AttributeTable({
   from: attribute(2, 'RTA_SRC', ip),
   inputIndex: attribute(3, 'RTA_IIF', u32),
   deviceIndex: attribute(4, 'RTA_OIF', u32),
-  gateway: attribute(5, 'RTA_GATEWAY', ip),
+  via: attribute(5, 'RTA_GATEWAY', ip),
   metric: attribute(6, 'RTA_PRIORITY', u32),
   src: attribute(7, 'RTA_PREFSRC', ip),
   metrics: attribute(
@@ -156,13 +165,13 @@ export const routeTable = new AttributeTable({
     ),
   ),
   nexthops: attribute(9, 'RTA_MULTIPATH', multipath),
-  cacheInfo: attribute(12, 'RTA_CACHEINFO', raw),
+  expires: attribute(12, 'RTA_CACHEINFO', remaining),
   table: attribute(15, 'RTA_TABLE', word(u32, TABLES)),
   mark: attribute(16, 'RTA_MARK', u32),
-  via: attribute(18, 'RTA_VIA', via),
+  foreignVia: attribute(18, 'RTA_VIA', via),
   preference: attribute(20, 'RTA_PREF', word(u8, PREFERENCES)),
   encapsulationType: attribute(21, 'RTA_ENCAP_TYPE', u16),
-  expires: attribute(23, 'RTA_EXPIRES', u32),
+  expiry: attribute(23, 'RTA_EXPIRES', u32),
   nexthopId: attribute(30, 'RTA_NH_ID', u32),
 });
 
@@ -245,45 +254,44 @@ export function decodeRoute({ payload }: NetlinkMessage): BareRoute | undefined 
   const family = toFamily(payload[0]);
   const flags = bytes.readU32(payload, 8);
   if (family === undefined || flags & RTM_F_CLONED) return undefined;
+  // Changed in place, by assignments: a list may have a million of them.
   const attributes = routeTable.decode(payload, RTMSG_SIZE);
-  const {
-    destination,
-    from,
-    gateway,
-    via: foreign,
-    metrics,
-    cacheInfo,
-    table,
-    nexthops,
-    ...rest
-  } = attributes;
-  const way = gateway ?? foreign;
-  const expires =
-    cacheInfo !== undefined && cacheInfo.length >= 12 ? bytes.readI32(cacheInfo as Buffer, 8) : 0;
-  const route = {
-    family,
-    destination: network(destination, payload[1], family),
-    type: ROUTE_TYPES.word(payload[7]),
-    ...(way !== undefined && { via: way }),
-    protocol: ROUTE_PROTOCOLS.word(payload[5]),
-    scope: SCOPES.word(payload[6]),
-    table: table ?? TABLES.word(payload[4]),
-    ...(payload[2] > 0 && { from: network(from, payload[2], family) }),
-    ...(payload[3] > 0 && { tos: payload[3] }),
-    ...(expires !== 0 && { expires: expires / 100 }),
-    flags: flags & 0xff ? NEXTHOP_FLAGS.list(flags & 0xff) : [],
-    ...rest,
-    ...metrics,
-    ...(nexthops !== undefined && {
-      nexthops: nexthops.map(({ via: hop, index, weight, flags: hopFlags }) => ({
-        ...(hop !== undefined && { via: hop }),
-        deviceIndex: index,
-        weight,
-        flags: NEXTHOP_FLAGS.list(hopFlags),
-      })),
-    }),
-  };
-  return route;
+  const route = attributes as unknown as Mutable<BareRoute>;
+  route.family = family;
+  route.destination = network(attributes.destination, payload[1], family);
+  route.type = ROUTE_TYPES.word(payload[7]);
+  route.protocol = ROUTE_PROTOCOLS.word(payload[5]);
+  route.scope = SCOPES.word(payload[6]);
+  route.table ??= TABLES.word(payload[4]);
+  route.flags = flags & 0xff ? NEXTHOP_FLAGS.list(flags & 0xff) : NO_FLAGS;
+  if (payload[2] > 0) route.from = network(attributes.from, payload[2], family);
+  if (payload[3] > 0) route.tos = payload[3];
+  const { foreignVia, metrics, nexthops } = attributes;
+  if (nexthops !== undefined) {
+    route.nexthops = nexthops.map(({ via: hop, index, weight, flags: hopFlags }) => ({
+      ...(hop !== undefined && { via: hop }),
+      deviceIndex: index,
+      weight,
+      flags: NEXTHOP_FLAGS.list(hopFlags),
+    }));
+  }
+  if (foreignVia === undefined && metrics === undefined) return route;
+  const { foreignVia: _via, metrics: _metrics, ...rest } = attributes;
+  return { ...(rest as unknown as BareRoute), ...metrics, ...(foreignVia !== undefined && { via: foreignVia }) };
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+const NO_FLAGS: readonly NexthopFlag[] = Object.freeze([]);
+
+/** Gives the links of a route their names, in place. */
+export function nameRoute(route: BareRoute, nameOf: (index: number) => string): RouteInfo {
+  const named = route as Mutable<RouteInfo>;
+  if (route.nexthops !== undefined) {
+    named.nexthops = route.nexthops.map((hop) => ({ ...hop, device: nameOf(hop.deviceIndex) }));
+  } else if (route.deviceIndex !== undefined) {
+    named.device = nameOf(route.deviceIndex);
+  }
+  return named;
 }
 
 function network(address: string | undefined, prefixLength: number, family: Family): string {

@@ -196,14 +196,14 @@ function encodeRoute(
     destination: destination && formatIp(destination.address),
     from: from && formatIp(from.address),
     deviceIndex: device === undefined ? undefined : index(device),
-    ...(foreign ? { via } : { gateway: via }),
+    ...(foreign ? { foreignVia: via } : { via }),
     metric,
     src,
     metrics: Object.values(metrics).some((value) => value !== undefined) ? metrics : undefined,
     nexthops: nexthops?.map((hop) => toNexthop(hop, addressSize, index)),
     table,
     preference,
-    expires,
+    expiry: expires,
     nexthopId,
   });
   const header = rtmsg(
