@@ -206,9 +206,10 @@ export class Link {
       kind === 'bridge'
         ? await conversation.request(listFdbRequest({ masterIndex: index }))
         : await conversation.request(listFdbRequest({ portIndex: index, masterIndex }));
-    const own = found.filter(
-      (entry) => entry.deviceIndex === index || (kind === 'bridge' && entry.masterIndex === index),
-    );
+    // Old kernels ignore the filter.
+    const links = kind === 'bridge' ? await this.#namespace.links({ master: index }) : [];
+    const members = new Set([index, ...links.map((port) => port.index)]);
+    const own = found.filter(({ deviceIndex }) => members.has(deviceIndex));
     const nameOf = await namesOf(
       conversation,
       own.map(({ deviceIndex }) => deviceIndex),

@@ -277,7 +277,11 @@ export function decodeRoute({ payload }: NetlinkMessage): BareRoute | undefined 
   }
   if (foreignVia === undefined && metrics === undefined) return route;
   const { foreignVia: _via, metrics: _metrics, ...rest } = attributes;
-  return { ...(rest as unknown as BareRoute), ...metrics, ...(foreignVia !== undefined && { via: foreignVia }) };
+  return {
+    ...(rest as unknown as BareRoute),
+    ...metrics,
+    ...(foreignVia !== undefined && { via: foreignVia }),
+  };
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

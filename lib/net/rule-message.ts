@@ -184,7 +184,7 @@ export function ruleRequest(action: 'add' | 'delete', rule: NewRule): Request<un
     from: from && formatIp(from.address),
     to: to && formatIp(to.address),
     table,
-    protocol: rule.protocol ?? (action === 'add' ? 'boot' : undefined),
+    protocol: rule.protocol,
     ...{ priority, iif, oif, fwmark, fwmask, uidRange, ipProtocol, sport, dport, goto },
     ...{ suppressPrefixLength, suppressGroup, l3mdev },
   });
