@@ -29,7 +29,7 @@ export function isDump(request: Request<unknown>): boolean {
 }
 
 /** How often a dump that was interrupted is asked for again. */
-export const DUMP_ATTEMPTS = 20;
+export const DUMP_ATTEMPTS = 50;
 
 export function dumpInterrupted({ operation }: Request<unknown>): Error {
   return Object.assign(

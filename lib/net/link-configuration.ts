@@ -90,10 +90,13 @@ export abstract class LinkConfiguration {
     const references = referencesOf(link);
     const indices = await Promise.all(references.map((reference) => this.indexOf(reference)));
     const index = (reference: LinkReference): number => indices[references.indexOf(reference)];
-    const { up, index: wanted } = link;
-    const values = newLinkValues(link, index);
-    const [made] = await this.conversation.request(addLinkRequest(values, { up, index: wanted }));
-    return new Link(this.self, made ?? (await getLink(this.conversation, values.name)));
+    const { up, index: wanted, name } = link;
+    const send = (): Promise<LinkInfo[]> =>
+      this.conversation.request(addLinkRequest(newLinkValues(link, index), { up, index: wanted }));
+    // A request that names the peer's namespace by an fd needs it open until it is answered.
+    const peerNamespace = link.kind === 'veth' ? link.peer.namespace : undefined;
+    const [made] = await (peerNamespace === undefined ? send() : peerNamespace.hold(send));
+    return new Link(this.self, made ?? (await getLink(this.conversation, name)));
   }
 
   /** The addresses of all links, or of those that the filter says. */

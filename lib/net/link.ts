@@ -1,4 +1,6 @@
+import { constants } from 'node:os';
 import { invalidArgType, invalidArgValue, requireBoolean } from '../errors.js';
+import { systemError } from '../system-error.js';
 import type { AddressInfo } from './address-message.js';
 import { type AddressOptions, addressRequest } from './address-requests.js';
 import { type BridgeOptions, type BridgePortOptions, bridgePortTable } from './bridge-attributes.js';
@@ -136,12 +138,27 @@ export class Link {
     requireObject('namespace', namespace);
     if (!(namespace.fd >= 0))
       throw invalidArgValue('namespace', namespace, 'must be an open NetworkNamespace');
-    const values = { name: checkName(name, false), namespaceFd: namespace.fd };
-    await this.#namespace.conversation.request(setLinkRequest(this, values, undefined, 'move link'));
+    checkName(name, false);
+    if (name !== this.#name) await refuseTaken(namespace, name);
+    const { conversation } = this.#namespace;
+    try {
+      await namespace.hold((fd) =>
+        conversation.request(setLinkRequest(this, { name, namespaceFd: fd }, undefined, 'move link')),
+      );
+    } catch (error) {
+      // The kernel moves first: where it then could not rename, the link is there under its old name.
+      if (!(await exists(this.#namespace, this.#index))) await this.#arrive(namespace, this.#name);
+      throw error;
+    }
+    await this.#arrive(namespace, name);
+  }
+
+  /** It keeps its index unless that is taken. */
+  async #arrive(namespace: NetworkNamespace, name: string): Promise<void> {
+    const { index } = await getLink(namespace.conversation, name);
     this.#namespace = namespace;
     this.#name = name;
-    // It keeps its index unless that is taken.
-    this.#index = (await getLink(namespace.conversation, name)).index;
+    this.#index = index;
   }
 
   /** Removes the link; of a veth pair, the other end too. */
@@ -272,6 +289,22 @@ export class Link {
   async #asPort(): Promise<{ index: number; name: string; isPort: boolean }> {
     const { index, name, portKind } = await this.get();
     return { index, name, isPort: portKind === 'bridge' };
+  }
+}
+
+async function exists(namespace: NetworkNamespace, which: string | number): Promise<boolean> {
+  try {
+    await getLink(namespace.conversation, which);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENODEV') return false;
+    throw error;
+  }
+}
+
+async function refuseTaken(namespace: NetworkNamespace, name: string): Promise<void> {
+  if (await exists(namespace, name)) {
+    throw Object.assign(systemError(-constants.errno.EEXIST, 'rtnetlink', name), { operation: 'move link' });
   }
 }
 

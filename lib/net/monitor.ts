@@ -137,7 +137,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
     // Links always: their names belong to the other events.
     const groups = new Set(['link' as const, ...this.#types].flatMap((type) => GROUPS[type]));
     requireInteger('options.receiveBuffer', receiveBuffer, 0, 0x3fffffff);
-    this.#socket = new NotificationSocket(namespace.openFd(), [...groups], receiveBuffer);
+    this.#socket = new NotificationSocket(namespace.enterFd(), [...groups], receiveBuffer);
     this.#signal = signal;
     this.#onClose = onClose;
     signal?.addEventListener('abort', this.#onAbort, { once: true });

@@ -35,12 +35,19 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   override readonly conversation: Conversation;
   readonly #descriptor: Descriptor;
   readonly #monitors = new Set<NetworkMonitor>();
+  readonly #holders = new Set<Promise<unknown>>();
+  readonly #isCurrent: boolean;
+  #closed = false;
 
-  private constructor(descriptor: Descriptor, name?: string) {
+  private constructor(
+    descriptor: Descriptor,
+    { name, isCurrent = false }: { name?: string; isCurrent?: boolean } = {},
+  ) {
     super();
     this.#descriptor = descriptor;
     this.name = name;
-    this.conversation = new Conversation(() => this.openFd());
+    this.#isCurrent = isCurrent;
+    this.conversation = new Conversation(() => this.enterFd());
   }
 
   /** @internal */
@@ -64,7 +71,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
       const descriptor = check<Descriptor>(await native().newNetworkNamespace(), 'unshare', name);
       try {
         check(native().bindNamespace(descriptor.fd(), path), 'mount', path);
-        return new NetworkNamespace(descriptor, name);
+        return new NetworkNamespace(descriptor, { name });
       } catch (error) {
         descriptor.close();
         throw error;
@@ -82,12 +89,12 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    */
   static async open(reference: string | number): Promise<NetworkNamespace> {
     const named = typeof reference === 'string' && !reference.includes('/');
-    return new NetworkNamespace(openReference(reference), named ? reference : undefined);
+    return new NetworkNamespace(openReference(reference), named ? { name: reference } : {});
   }
 
   /** The namespace that this process is in. */
   static async current(): Promise<NetworkNamespace> {
-    return new NetworkNamespace(openReference('/proc/thread-self/ns/net'));
+    return new NetworkNamespace(openReference('/proc/thread-self/ns/net'), { isCurrent: true });
   }
 
   /** The names under /run/netns, those that `ip netns` lists. */
@@ -109,7 +116,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
 
   /** The nsfs fd, or -1 once closed. It stays this object's. */
   get fd(): number {
-    return this.#descriptor.fd();
+    return this.#closed ? -1 : this.#descriptor.fd();
   }
 
   /**
@@ -180,7 +187,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    * @throws ENOENT if there is none
    */
   async sysctl(name: string): Promise<string> {
-    return readSysctl(this.openFd(), name);
+    return readSysctl(this.enterFd(), name);
   }
 
   /**
@@ -192,7 +199,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    * ```
    */
   async setSysctl(name: string, value: string | number | boolean): Promise<void> {
-    writeSysctl(this.openFd(), name, value);
+    writeSysctl(this.enterFd(), name, value);
   }
 
   /**
@@ -200,8 +207,10 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    * with `ERR_TUNTAP_CLOSED`. Closing twice is harmless.
    */
   async close(): Promise<void> {
+    this.#closed = true;
     for (const monitor of this.#monitors) await monitor.close();
     await this.conversation.close();
+    await Promise.allSettled(this.#holders);
     this.#descriptor.close();
   }
 
@@ -217,7 +226,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    */
   async nsid(other: NetworkNamespace): Promise<number | undefined> {
     if (!(other instanceof NetworkNamespace)) throw invalidArgType('other', 'a NetworkNamespace', other);
-    const [nsid] = await this.conversation.request(getNsidRequest(other.openFd()));
+    const [nsid] = await other.hold((fd) => this.conversation.request(getNsidRequest(fd)));
     return nsid === undefined || nsid < 0 ? undefined : nsid;
   }
 
@@ -238,9 +247,25 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
 
   /** @internal */
   openFd(): number {
-    const fd = this.#descriptor.fd();
-    if (fd < 0) throw closedError();
-    return fd;
+    if (this.#closed) throw closedError();
+    return this.#descriptor.fd();
+  }
+
+  /** @internal What to open sockets and settings with: entering another namespace than one's own is a privilege. */
+  enterFd(): number {
+    const fd = this.openFd();
+    return this.#isCurrent ? -1 : fd;
+  }
+
+  /** @internal Keeps the fd open while a request that names it is under way, though {@link close} is called. */
+  async hold<T>(use: (fd: number) => Promise<T>): Promise<T> {
+    const used = use(this.openFd());
+    this.#holders.add(used);
+    try {
+      return await used;
+    } finally {
+      this.#holders.delete(used);
+    }
   }
 }
 
