@@ -10,7 +10,8 @@ export type {
 } from './bridge-attributes.js';
 export type { BridgeVlan, NewBridgeVlan } from './bridge-vlan.js';
 export type { Family } from './families.js';
-export { Link, type LinkChange } from './link.js';
+export { Link } from './link.js';
+export type { LinkChange } from './link-change.js';
 export { type AddressFilter, LinkConfiguration, type LinkFilter } from './link-configuration.js';
 export type { LinkFlag, LinkInfo } from './link-info.js';
 export type {
@@ -31,7 +32,13 @@ export {
   type OverflowEvent,
   type SnapshotEvent,
 } from './monitor.js';
-export type { FdbEntry, NeighborFlag, NeighborInfo, NeighborState } from './neighbor-message.js';
+export type {
+  FdbEntry,
+  NeighborAges,
+  NeighborFlag,
+  NeighborInfo,
+  NeighborState,
+} from './neighbor-message.js';
 export type { NewFdbEntry, NewNeighbor } from './neighbor-requests.js';
 export type { NetlinkError } from './netlink-error.js';
 export { type NeighborFilter, NetworkConfiguration, type RouteFilter } from './network-configuration.js';

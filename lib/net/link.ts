@@ -1,43 +1,17 @@
 import { constants } from 'node:os';
-import { invalidArgType, invalidArgValue, requireBoolean } from '../errors.js';
+import { invalidArgValue } from '../errors.js';
 import { systemError } from '../system-error.js';
 import type { AddressInfo } from './address-message.js';
 import { type AddressOptions, addressRequest } from './address-requests.js';
-import { type BridgeOptions, type BridgePortOptions, bridgePortTable } from './bridge-attributes.js';
 import { type BridgeVlan, listVlansRequest, type NewBridgeVlan, vlanRequest } from './bridge-vlan.js';
-import { checkLinkMtu, checkName, requireObject } from './checks.js';
+import { checkName, requireObject } from './checks.js';
+import { changeValues, checkChange, type LinkChange } from './link-change.js';
 import type { LinkInfo } from './link-info.js';
-import type { LinkValues } from './link-message.js';
 import { getLink, namesOf } from './link-names.js';
 import { deleteLinkRequest, setLinkRequest } from './link-requests.js';
 import type { FdbEntry } from './neighbor-message.js';
 import { fdbRequest, listFdbRequest, type NewFdbEntry } from './neighbor-requests.js';
 import type { NetworkNamespace } from './network-namespace.js';
-import { bridgeValues, type LinkReference } from './new-link.js';
-
-/** What can be changed of a link; what is not told stays as it is. */
-export interface LinkChange {
-  /** Whether it is switched on. */
-  readonly up?: boolean;
-  /** In bytes; the kernel knows each kind's limits. */
-  readonly mtu?: number;
-  /** Its link-layer address. */
-  readonly mac?: string;
-  /** The bridge that it becomes a port of; `null`: none any more. */
-  readonly master?: LinkReference | null;
-  /** A text of the user's, at most 255 bytes; `''`: none. */
-  readonly alias?: string;
-  /** The group that it is in. */
-  readonly group?: number;
-  /** In packets. */
-  readonly txQueueLength?: number;
-  /** How IPv6 link-local addresses are made. */
-  readonly addressGeneration?: 'eui64' | 'none' | 'stable_secret' | 'random';
-  /** Of a bridge. */
-  readonly bridge?: BridgeOptions;
-  /** Of a port of a bridge. */
-  readonly port?: BridgePortOptions;
-}
 
 /**
  * A link of a namespace: a handle that finds it by its index, so that it survives a rename. It holds nothing
@@ -97,21 +71,11 @@ export class Link {
    * @throws EPERM without CAP_NET_ADMIN; ENODEV; what the kernel has against it, with its words in `extendedAck`
    */
   async set(change: LinkChange): Promise<void> {
-    const { bridge, port, master } = checkChange(change);
-    const values: LinkValues = {
-      mtu: change.mtu,
-      mac: change.mac,
-      alias: change.alias,
-      group: change.group,
-      txQueueLength: change.txQueueLength,
-      families:
-        change.addressGeneration === undefined
-          ? undefined
-          : { inet6: { addressGeneration: change.addressGeneration } },
-      info: bridge || port ? { ...bridgeInfo(bridge), ...portInfo(port) } : undefined,
-      masterIndex:
-        master === undefined ? undefined : master === null ? 0 : await this.#namespace.indexOf(master),
-    };
+    checkChange(change);
+    const { master } = change;
+    const masterIndex =
+      master === undefined ? undefined : master === null ? 0 : await this.#namespace.indexOf(master);
+    const values = { ...changeValues(change), masterIndex };
     await this.#namespace.conversation.request(setLinkRequest(this, values, change.up));
   }
 
@@ -306,26 +270,4 @@ async function refuseTaken(namespace: NetworkNamespace, name: string): Promise<v
   if (await exists(namespace, name)) {
     throw Object.assign(systemError(-constants.errno.EEXIST, 'rtnetlink', name), { operation: 'move link' });
   }
-}
-
-function checkChange(change: LinkChange): LinkChange {
-  requireObject('change', change);
-  if (change.up !== undefined) requireBoolean('change.up', change.up);
-  if (change.mtu !== undefined) checkLinkMtu(change.mtu);
-  if (change.bridge !== undefined) requireObject('change.bridge', change.bridge);
-  if (change.port !== undefined) requireObject('change.port', change.port);
-  if (Object.keys(change).length === 0)
-    throw invalidArgType('change', 'an object with something to change', change);
-  return change;
-}
-
-function bridgeInfo(bridge: BridgeOptions | undefined): object {
-  return bridge === undefined ? {} : { kind: 'bridge', data: bridgeValues(bridge) };
-}
-
-function portInfo(port: BridgePortOptions | undefined): object {
-  if (port === undefined) return {};
-  const values: Record<string, unknown> = {};
-  for (const name of bridgePortTable.fields()) values[name] = port[name as keyof BridgePortOptions];
-  return { portKind: 'bridge', port: values };
 }

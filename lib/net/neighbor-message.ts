@@ -46,16 +46,25 @@ export type NeighborState = Exclude<ReturnType<typeof NEIGHBOR_STATES.word>, num
 /** A property of a neighbour or of an entry of a forwarding database. */
 export type NeighborFlag = ReturnType<typeof NEIGHBOR_FLAGS.list>[number];
 
+/** How long ago something happened, in seconds. */
+export interface NeighborAges {
+  /** It was last known to be there. */
+  readonly confirmed: number;
+  /** It was last used. */
+  readonly used: number;
+  /** The entry last changed. */
+  readonly updated: number;
+}
+
 /** struct nda_cacheinfo: ages in clock_t. */
-const cacheInfo: Codec<{ readonly confirmed: number; readonly used: number; readonly updated: number }> =
-  readOnly({
-    fits: (length) => length >= 16,
-    read: (from, start) => ({
-      confirmed: bytes.readU32(from, start) / 100,
-      used: bytes.readU32(from, start + 4) / 100,
-      updated: bytes.readU32(from, start + 8) / 100,
-    }),
-  });
+const cacheInfo: Codec<NeighborAges> = readOnly({
+  fits: (length) => length >= 16,
+  read: (from, start) => ({
+    confirmed: bytes.readU32(from, start) / 100,
+    used: bytes.readU32(from, start + 4) / 100,
+    updated: bytes.readU32(from, start + 8) / 100,
+  }),
+});
 
 export const neighborTable = new AttributeTable({
   address: attribute(1, 'NDA_DST', ip),
@@ -91,7 +100,7 @@ export interface NeighborInfo {
   /** How often it was asked for without an answer. */
   readonly probes?: number;
   /** Seconds since it was last confirmed, used and changed. */
-  readonly ages?: { readonly confirmed: number; readonly used: number; readonly updated: number };
+  readonly ages?: NeighborAges;
   /** Who made the entry. */
   readonly protocol?: RouteProtocol;
   /** What the kernel said besides. */
@@ -125,7 +134,7 @@ export interface FdbEntry {
   /** `self`: kept by the link; `master`: by its bridge; `extern_learn`, `sticky`, `offload`. */
   readonly flags: readonly NeighborFlag[];
   /** Seconds since it was used and changed. */
-  readonly ages?: { readonly confirmed: number; readonly used: number; readonly updated: number };
+  readonly ages?: NeighborAges;
   /** What the kernel said besides. */
   readonly unknown?: readonly UnknownAttribute[];
 }

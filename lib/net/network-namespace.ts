@@ -220,7 +220,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   }
 
   /**
-   * The id that this namespace has for another, as in {@link LinkInfo.linkNetnsid}; undefined where it has none
+   * The id that this namespace has for another, as in `linkNetnsid` of a link; undefined where it has none
    * yet. The kernel gives one when a link first connects the two.
    * @see ip-netns(8), `ip netns list-id`
    */

@@ -99,7 +99,7 @@ export interface NewVxlan extends NewLinkInNamespace {
 
 /** A link that shares another link's wire, with a MAC of its own. */
 export interface NewMacvlan extends NewLinkInNamespace {
-  /** The kind; a macvtap has a character device, for {@link openMacvtap}, as well. */
+  /** The kind; a macvtap has a character device, for `openMacvtap`, as well. */
   readonly kind: 'macvlan' | 'macvtap';
   /** The link whose wire it shares. */
   readonly link: LinkReference;
