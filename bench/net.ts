@@ -15,7 +15,7 @@ import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
 
 const pairs = Number(process.argv[2] ?? 1000);
 const routes = Number(process.argv[3] ?? 10_000);
-const WORKERS = 4;
+const WORKERS = 8;
 
 async function timed(action: () => Promise<unknown>): Promise<number> {
   const start = process.hrtime.bigint();
@@ -23,11 +23,13 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
   return Number(process.hrtime.bigint() - start) / 1e6;
 }
 
-function shell(namespace: NetworkNamespace, file: string): Promise<void> {
+function command(namespace: NetworkNamespace, program: string, ...args: string[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = namespace.spawn('sh', ['-e', file], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const child = namespace.spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
     child.on('error', reject);
-    child.on('close', (status) => (status === 0 ? resolve() : reject(new Error(`sh ended with ${status}`))));
+    child.on('close', (status) =>
+      status === 0 ? resolve() : reject(new Error(`${program} ended with ${status}`)),
+    );
   });
 }
 
@@ -95,7 +97,7 @@ try {
     const ours: number[] = [];
     const theirs: number[] = [];
     for (let round = 0; round < 3; round++) {
-      theirs.push(await timed(() => shell(host, file)));
+      theirs.push(await timed(() => command(host, 'sh', '-e', file)));
       ours.push(await timed(() => build(host)));
     }
     report(`${pairs} veth pairs and namespaces, built and removed`, median(ours), median(theirs), 0.25);
@@ -109,8 +111,6 @@ try {
         host.addRoute({ destination: `10.${(i >> 8) & 0xff}.${i & 0xff}.${i >> 16}/32`, via: '192.0.2.2' }),
       ),
     );
-    const file = join(directory, 'routes.sh');
-    writeFileSync(file, 'ip -j route >/dev/null');
     const ours: number[] = [];
     const theirs: number[] = [];
     for (let round = 0; round < 15; round++) {
@@ -119,7 +119,7 @@ try {
           if ((await host.routes()).length !== routes + 1) throw new Error('routes are missing');
         }),
       );
-      theirs.push(await timed(() => shell(host, file)));
+      theirs.push(await timed(() => command(host, 'ip', '-j', 'route')));
     }
     report(`listing ${routes} routes`, median(ours), median(theirs), 1);
   }

@@ -85,6 +85,11 @@ export abstract class LinkConfiguration {
    * @see ip-link(8)
    */
   async addLink(link: NewLink): Promise<Link> {
+    return new Link(this.self, await this.makeLink(link));
+  }
+
+  /** @internal */
+  async makeLink(link: NewLink): Promise<LinkInfo> {
     requireObject('link', link);
     newLinkValues(link, () => 1);
     const references = referencesOf(link);
@@ -96,7 +101,7 @@ export abstract class LinkConfiguration {
     // A request that names the peer's namespace by an fd needs it open until it is answered.
     const peerNamespace = link.kind === 'veth' ? link.peer.namespace : undefined;
     const [made] = await (peerNamespace === undefined ? send() : peerNamespace.hold(send));
-    return new Link(this.self, made ?? (await getLink(this.conversation, name)));
+    return made ?? getLink(this.conversation, name);
   }
 
   /** The addresses of all links, or of those that the filter says. */

@@ -19,11 +19,35 @@ export const NLM_F_APPEND = 0x800;
 /** Of an acknowledgement: it repeats the request's header only. */
 export const NLM_F_CAPPED = 0x100;
 
-export interface NetlinkMessage {
+export class NetlinkMessage {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
-  readonly payload: Buffer;
+  /** What it came in, and where its payload is there: a list may have a million messages, too many for a view each. */
+  readonly datagram: Buffer;
+  readonly start: number;
+  readonly end: number;
+
+  constructor(
+    type: number,
+    flags: number,
+    sequence: number,
+    datagram: Buffer,
+    start = 0,
+    end = datagram.length,
+  ) {
+    this.type = type;
+    this.flags = flags;
+    this.sequence = sequence;
+    this.datagram = datagram;
+    this.start = start;
+    this.end = end;
+  }
+
+  /** The family's header and the attributes. */
+  get payload(): Buffer {
+    return this.datagram.subarray(this.start, this.end);
+  }
 }
 
 export function encodeMessage(type: number, flags: number, sequence: number, payload: Uint8Array): Buffer {
@@ -38,12 +62,14 @@ export function* decodeMessages(datagram: Buffer): Generator<NetlinkMessage> {
   for (let offset = 0; offset + NLMSG_HEADER_SIZE <= datagram.length; ) {
     const length = readU32(datagram, offset);
     if (length < NLMSG_HEADER_SIZE || length > datagram.length - offset) return;
-    yield {
-      type: readU16(datagram, offset + 4),
-      flags: readU16(datagram, offset + 6),
-      sequence: readU32(datagram, offset + 8),
-      payload: datagram.subarray(offset + NLMSG_HEADER_SIZE, offset + length),
-    };
+    yield new NetlinkMessage(
+      readU16(datagram, offset + 4),
+      readU16(datagram, offset + 6),
+      readU32(datagram, offset + 8),
+      datagram,
+      offset + NLMSG_HEADER_SIZE,
+      offset + length,
+    );
     offset += align(length);
   }
 }

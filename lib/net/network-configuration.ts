@@ -88,9 +88,8 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
       for (const hop of nexthops ?? []) indices.add(hop.deviceIndex);
     }
     const nameOf = await namesOf(this.conversation, indices);
-    return found
-      .map((route) => nameRoute(route, nameOf))
-      .filter((route) => device === undefined || uses(route, device));
+    const routes = found.map((route) => nameRoute(route, nameOf));
+    return device === undefined ? routes : routes.filter((route) => uses(route, device));
   }
 
   /**

@@ -249,23 +249,23 @@ export type BareRoute = Omit<RouteInfo, 'device' | 'nexthops'> & {
 };
 
 /** Undefined for what is no route of IP, or a cached one. */
-export function decodeRoute({ payload }: NetlinkMessage): BareRoute | undefined {
-  if (payload.length < RTMSG_SIZE) return undefined;
-  const family = toFamily(payload[0]);
-  const flags = bytes.readU32(payload, 8);
+export function decodeRoute({ datagram, start, end }: NetlinkMessage): BareRoute | undefined {
+  if (end - start < RTMSG_SIZE) return undefined;
+  const family = toFamily(datagram[start]);
+  const flags = bytes.readU32(datagram, start + 8);
   if (family === undefined || flags & RTM_F_CLONED) return undefined;
   // Changed in place, by assignments: a list may have a million of them.
-  const attributes = routeTable.decode(payload, RTMSG_SIZE);
+  const attributes = routeTable.decode(datagram, start + RTMSG_SIZE, end);
   const route = attributes as unknown as Mutable<BareRoute>;
   route.family = family;
-  route.destination = network(attributes.destination, payload[1], family);
-  route.type = ROUTE_TYPES.word(payload[7]);
-  route.protocol = ROUTE_PROTOCOLS.word(payload[5]);
-  route.scope = SCOPES.word(payload[6]);
-  route.table ??= TABLES.word(payload[4]);
+  route.destination = network(attributes.destination, datagram[start + 1], family);
+  route.type = ROUTE_TYPES.word(datagram[start + 7]);
+  route.protocol = ROUTE_PROTOCOLS.word(datagram[start + 5]);
+  route.scope = SCOPES.word(datagram[start + 6]);
+  route.table ??= TABLES.word(datagram[start + 4]);
   route.flags = flags & 0xff ? NEXTHOP_FLAGS.list(flags & 0xff) : NO_FLAGS;
-  if (payload[2] > 0) route.from = network(attributes.from, payload[2], family);
-  if (payload[3] > 0) route.tos = payload[3];
+  if (datagram[start + 2] > 0) route.from = network(attributes.from, datagram[start + 2], family);
+  if (datagram[start + 3] > 0) route.tos = datagram[start + 3];
   const { foreignVia, metrics, nexthops } = attributes;
   if (nexthops !== undefined) {
     route.nexthops = nexthops.map(({ via: hop, index, weight, flags: hopFlags }) => ({

@@ -41,16 +41,25 @@ export async function createVethPair(first: VethEnd, second: VethEnd): Promise<[
   for (const end of [first, second]) checkSetup(end);
   const { namespace, addresses: _addresses, ...link } = first;
   const { namespace: peerNamespace, addresses: _peerAddresses, master, up, ...peer } = second;
-  const near = await namespace.addLink({
+  const made = await namespace.makeLink({
     ...link,
     kind: 'veth',
     peer: { ...peer, ...(peerNamespace !== namespace && { namespace: peerNamespace }) },
   });
+  const near = new Link(namespace, made);
   return undoing(near, async () => {
-    const far = await peerNamespace.link(second.name);
-    if (master !== undefined || up !== undefined) await far.set({ master, up });
-    await addAll(near, first.addresses);
-    await addAll(far, second.addresses);
+    // A veth tells the index of its peer.
+    const { linkIndex } = made;
+    const far =
+      linkIndex === undefined
+        ? await peerNamespace.link(second.name)
+        : new Link(peerNamespace, { index: linkIndex, name: second.name });
+    const change = { ...(master !== undefined && { master }), ...(up !== undefined && { up }) };
+    await Promise.all([
+      Object.keys(change).length > 0 ? far.set(change) : undefined,
+      addAll(near, first.addresses),
+      addAll(far, second.addresses),
+    ]);
     return [near, far];
   });
 }
