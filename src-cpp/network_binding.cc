@@ -50,15 +50,7 @@ struct OpenResult {
 };
 
 napi_value ConvertOpened(napi_env env, OpenResult& opened) {
-  if (!opened.fd.valid()) return ErrorNumber(env, opened.error);
-  void* data = nullptr;
-  if (napi_get_instance_data(env, &data) != napi_ok || data == nullptr) return nullptr;
-  napi_value constructor = static_cast<Napi::FunctionReference*>(data)->Value();
-  napi_value number = ErrorNumber(env, opened.fd.get());
-  napi_value descriptor = nullptr;
-  if (napi_new_instance(env, constructor, 1, &number, &descriptor) != napi_ok) return nullptr;
-  (void)opened.fd.Release();
-  return descriptor;
+  return Descriptor::Wrap(env, opened.fd.valid() ? opened.fd.Release() : opened.error);
 }
 
 Napi::Value NewNetworkNamespaceCall(const Napi::CallbackInfo& info) {

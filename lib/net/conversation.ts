@@ -4,8 +4,8 @@ import { DUMP_ATTEMPTS, dumpInterrupted, Exchange, isDump, type Request } from '
 import { decodeMessages } from './netlink-message.js';
 import { openNetlinkRoute, TIMEOUT_MS } from './netlink-socket.js';
 
-// What one send takes of requests that wait; their acknowledgements fit the smallest receive buffer.
-const MAX_BATCH = 32;
+// What one send takes of requests that wait: their answers, a link of 2 KiB each at most, fit the receive buffer.
+const MAX_BATCH = 16;
 const MAX_BATCH_BYTES = 16_384;
 const NO_BYTES = new Uint8Array();
 
@@ -92,17 +92,21 @@ export class Conversation {
   }
 }
 
+/** Settles every request of the batch. */
 async function converse(fd: number, batch: readonly Pending[]): Promise<void> {
   const waiting = new Map(batch.map((pending) => [pending.exchange.sequence, pending]));
-  let toSend: Uint8Array = Buffer.concat(batch.map(({ exchange }) => exchange.bytes));
+  try {
+    await exchange(fd, batch, waiting);
+  } catch (error) {
+    for (const { fail } of waiting.values()) fail(error);
+  }
+}
+
+async function exchange(fd: number, batch: readonly Pending[], waiting: Map<number, Pending>): Promise<void> {
+  let toSend: Uint8Array = Buffer.concat(batch.map((pending) => pending.exchange.bytes));
   while (waiting.size > 0) {
     const answer = await native().exchangeNetlink(fd, toSend, TIMEOUT_MS);
-    if (typeof answer === 'number') {
-      for (const { exchange, fail } of waiting.values()) {
-        fail(systemError(answer, 'rtnetlink', exchange.request.subject));
-      }
-      return;
-    }
+    if (typeof answer === 'number') throw systemError(answer, 'rtnetlink');
     toSend = NO_BYTES;
     for (const datagram of answer) {
       for (const message of decodeMessages(datagram)) {
