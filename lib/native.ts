@@ -46,13 +46,20 @@ export interface Native {
   readonly Descriptor: new (fd: number) => Descriptor;
   openIn(namespace: number, path: string, flags: number): Descriptor | number;
   openSysfsIn(namespace: number): Descriptor | number;
-  newNetworkNamespace(): Descriptor | number;
-  openNetlink(namespace: number, protocol: number): Descriptor | number;
+  newNetworkNamespace(): Promise<Descriptor | number>;
+  openNetlink(
+    namespace: number,
+    protocol: number,
+    groups: Uint32Array,
+    receiveBuffer: number,
+  ): Descriptor | number;
   sendNetlink(fd: number, bytes: Uint8Array): number;
-  receiveNetlink(fd: number, timeoutMs: number): Buffer | number;
+  receiveNetlink(fd: number, timeoutMs: number): Buffer[] | number;
+  /** Sends `bytes`, unless they are empty, and receives, on libuv's pool. */
+  exchangeNetlink(fd: number, bytes: Uint8Array, timeoutMs: number): Promise<Buffer[] | number>;
   shareMounts(directory: string): number;
   bindNamespace(namespace: number, path: string): number;
-  unbindNamespace(path: string): number;
+  unbindNamespace(path: string): Promise<number>;
   setInterface(fd: number, name: string, flags: number): Interface | number;
   getInterface(fd: number): Interface | number;
   setPersist(fd: number, persist: number): number;

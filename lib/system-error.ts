@@ -22,6 +22,7 @@ const FURTHER_ERRNOS = new Map<number, [string, string]>([
 const HINTS: Readonly<Record<string, string>> = {
   'EPERM ioctl TUNSETIFF': 'this needs CAP_NET_ADMIN, or a persistent device whose owner or group you are',
   'EPERM setns': 'entering a network namespace needs CAP_SYS_ADMIN',
+  'EPERM socket AF_NETLINK': 'entering a network namespace needs CAP_SYS_ADMIN',
   'EPERM unshare': 'making a network namespace needs CAP_SYS_ADMIN',
   'EPERM rtnetlink': 'changing the network configuration needs CAP_NET_ADMIN',
   'ENOENT open /dev/net/tun':

@@ -46,13 +46,17 @@ void Descriptor::Register(Napi::Env env, Napi::Object exports) {
 }
 
 Napi::Value Descriptor::Wrap(Napi::Env env, int fd) {
-  Napi::Value number = Napi::Number::New(env, fd);
-  if (fd < 0) return number;
   FileDescriptor owner(fd);
-  Napi::Object object = env.GetInstanceData<Napi::FunctionReference>()->New({number});
-  if (object.IsEmpty()) return env.Undefined();  // a pending exception: the worker is being terminated
+  // Node-API itself: node-addon-api ends the process where a call fails because the worker is being
+  // terminated.
+  napi_value number = nullptr;
+  if (napi_create_int32(env, fd, &number) != napi_ok) return Napi::Value();
+  if (!owner.valid()) return {env, number};
+  napi_value constructor = env.GetInstanceData<Napi::FunctionReference>()->Value();
+  napi_value object = nullptr;
+  if (napi_new_instance(env, constructor, 1, &number, &object) != napi_ok) return Napi::Value();
   (void)owner.Release();
-  return object;
+  return {env, object};
 }
 
 Descriptor::Descriptor(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Descriptor>(info) {

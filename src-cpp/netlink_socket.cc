@@ -4,16 +4,67 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 
 namespace tuntap {
+namespace {
+
+// A reader that offers this much gets dumps in parts of this size (netlink_recvmsg() in af_netlink.c).
+constexpr size_t kDumpPart = 32768;
+constexpr size_t kEnough = 1 << 20;
+
+// Appends one datagram from the kernel. Returns 0 or -errno, -EAGAIN where there is none.
+int ReceiveOne(int fd, Datagrams* datagrams) {
+  for (;;) {
+    const ssize_t size = recv(fd, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    if (size < 0) {
+      if (errno == EINTR) continue;
+      return -errno;
+    }
+    std::vector<uint8_t>& bytes = datagrams->bytes;
+    const size_t start = bytes.size();
+    bytes.resize(start + std::max(static_cast<size_t>(size), kDumpPart));
+    sockaddr_nl sender{};
+    socklen_t sender_size = sizeof(sender);
+    const ssize_t received = recvfrom(fd, bytes.data() + start, bytes.size() - start, MSG_DONTWAIT,
+                                      reinterpret_cast<sockaddr*>(&sender), &sender_size);
+    const int error = received < 0 ? errno : 0;
+    // Any process may send to a netlink socket: what is not from the kernel is passed over.
+    const bool taken = received >= 0 && sender.nl_pid == 0;
+    bytes.resize(start + (taken ? static_cast<size_t>(received) : 0));
+    if (taken) {
+      datagrams->ends.push_back(bytes.size());
+      return 0;
+    }
+    if (error != 0 && error != EINTR) return -error;
+  }
+}
+
+}  // namespace
 
 void ConfigureNetlink(int fd) {
   const int on = 1;
   for (const int option : {NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK}) {
     (void)setsockopt(fd, SOL_NETLINK, option, &on, sizeof(on));
   }
+}
+
+int JoinNetlinkGroups(int fd, const std::vector<uint32_t>& groups, int receive_buffer) {
+  if (receive_buffer > 0 &&
+      setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof(receive_buffer)) != 0 &&
+      setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer)) != 0) {
+    return -errno;
+  }
+  // An unbound socket has port 0, which the kernel takes for itself and leaves out.
+  sockaddr_nl any{};
+  any.nl_family = AF_NETLINK;
+  if (bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof(any)) != 0) return -errno;
+  for (const uint32_t group : groups) {
+    if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) != 0) return -errno;
+  }
+  return 0;
 }
 
 int SendNetlink(int fd, const uint8_t* bytes, size_t length) {
@@ -26,25 +77,14 @@ int SendNetlink(int fd, const uint8_t* bytes, size_t length) {
   return sent < 0 ? -errno : 0;
 }
 
-int ReceiveNetlink(int fd, int timeout_ms, std::vector<uint8_t>* datagram) {
+int ReceiveNetlink(int fd, int timeout_ms, Datagrams* datagrams) {
   using Clock = std::chrono::steady_clock;
   const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   for (;;) {
-    const ssize_t size = recv(fd, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-    if (size >= 0) {
-      datagram->resize(static_cast<size_t>(size));
-      sockaddr_nl sender{};
-      socklen_t sender_size = sizeof(sender);
-      const ssize_t received = recvfrom(fd, datagram->data(), datagram->size(), MSG_DONTWAIT,
-                                        reinterpret_cast<sockaddr*>(&sender), &sender_size);
-      if (received >= 0) {
-        if (sender.nl_pid != 0) continue;  // not the kernel: any process may send to a netlink socket
-        datagram->resize(static_cast<size_t>(received));
-        return 0;
-      }
-    }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) return -errno;
+    const int result = ReceiveOne(fd, datagrams);
+    if (result == 0 && datagrams->bytes.size() < kEnough) continue;
+    if (result == 0 || (result == -EAGAIN && !datagrams->ends.empty())) return 0;
+    if (result != -EAGAIN) return result;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (left <= 0) return -ETIMEDOUT;
     pollfd readable{fd, POLLIN, 0};

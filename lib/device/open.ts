@@ -1,15 +1,15 @@
 import { constants, readdirSync, readFileSync, statSync } from 'node:fs';
 import { invalidArgValue } from '../errors.js';
 import { type Descriptor, type Interface, native } from '../native.js';
-import { addAddress } from '../net/address.js';
-import { addMacvtap, deleteLink, getLink, MACVLAN_MODES, setLink } from '../net/link.js';
+import { checkName } from '../net/checks.js';
+import { addAddress, addMacvtap, deleteLink, getLink, setLink } from '../net/device-setup.js';
+import { MACVLAN_MODES } from '../net/link-kinds.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink-socket.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
 import { adopt, attach, closingOnError, withDeviceNamespace } from './attach.js';
 import {
   type CheckedOptions,
-  checkName,
   checkOptions,
   type MacvtapOptions,
   type TapOptions,

@@ -1,5 +1,6 @@
 import { type Cidr, parseCidr, parseMac } from '../address.js';
 import { invalidArgType, invalidArgValue, requireBoolean, requireInteger } from '../errors.js';
+import { checkMtu } from '../net/checks.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { type CheckedOffload, checkOffload, type OffloadOption } from './offload.js';
 
@@ -78,32 +79,6 @@ export interface CheckedOptions extends Omit<TapOptions, 'addresses' | 'mac' | '
   readonly addresses: readonly Cidr[];
   readonly mac?: Buffer;
   readonly configures: boolean;
-}
-
-const MAX_NAME_BYTES = 15; // IFNAMSIZ less its NUL
-
-/** Checks a link's name, or with `pattern` one such as `tun%d`, that the kernel is to complete. */
-export function checkName(name: unknown, pattern: boolean): string {
-  if (typeof name !== 'string') throw invalidArgType('name', 'of type string', name);
-  if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
-    throw invalidArgValue('name', name, `must be at most ${MAX_NAME_BYTES} bytes long`);
-  }
-  // dev_valid_name() in net/core/dev.c.
-  if (name === '' || name === '.' || name === '..' || /[/:\s\0]/.test(name)) {
-    throw invalidArgValue('name', name, "must not be empty, '.' or '..', or hold '/', ':' or white space");
-  }
-  if (name.includes('%') && !(pattern && /^[^%]*%d[^%]*$/.test(name))) {
-    throw invalidArgValue(
-      'name',
-      name,
-      "may hold '%' in one '%d' only, which the kernel replaces by a number",
-    );
-  }
-  return name;
-}
-
-export function checkMtu(mtu: unknown): number {
-  return requireInteger('mtu', mtu, 68, 65535);
 }
 
 /** Checks all options before anything is opened, so that bad ones leave nothing behind. */

@@ -2,12 +2,13 @@ import type { PathLike } from 'node:fs';
 import { Duplex } from 'node:stream';
 import { invalidArgType, requireInteger } from '../errors.js';
 import { type Descriptor, FAILED, native, READABLE, WRITABLE } from '../native.js';
-import { getLink, IFF_UP, type Link, setLink } from '../net/link.js';
+import { checkMtu } from '../net/checks.js';
+import { getLink, setLink } from '../net/device-setup.js';
+import type { LinkInfo } from '../net/link-info.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink-socket.js';
 import { check, errnoName, systemError } from '../system-error.js';
 import { withDeviceNamespace } from './attach.js';
 import { Capture, type CaptureOptions } from './capture.js';
-import { checkMtu } from './options.js';
 import { OutgoingPackets } from './outgoing-packets.js';
 import { PacketBatch } from './packet-batch.js';
 
@@ -151,12 +152,12 @@ export abstract class PacketDevice extends Duplex {
 
   /** The link's flags as the kernel has them now, `IFF_UP` (1) among them. @see netdevice(7) */
   get flags(): number {
-    return this.#link().flags;
+    return this.#link().flagBits;
   }
 
   /** Whether the link is administratively up. */
   get isUp(): boolean {
-    return (this.flags & IFF_UP) !== 0;
+    return this.#link().up;
   }
 
   /** What the device moved since it was opened, and what the kernel refused. */
@@ -542,7 +543,7 @@ export abstract class PacketDevice extends Duplex {
     return this.#fd;
   }
 
-  #link(): Link {
+  #link(): LinkInfo {
     return this.#change((socket, link) => getLink(socket, link.index));
   }
 

@@ -1,128 +1,273 @@
-/** Links over rtnetlink (rtnetlink(7), linux/if_link.h). */
+import { constants } from 'node:os';
+import { invalidArgValue } from '../errors.js';
+import { systemError } from '../system-error.js';
+import type { AddressInfo } from './address-message.js';
+import { type AddressOptions, addressRequest } from './address-requests.js';
+import { type BridgeVlan, listVlansRequest, type NewBridgeVlan, vlanRequest } from './bridge-vlan.js';
+import { checkName, requireObject } from './checks.js';
+import { changeValues, checkChange, type LinkChange } from './link-change.js';
+import type { LinkInfo } from './link-info.js';
+import { getLink, namesOf } from './link-names.js';
+import { deleteLinkRequest, setLinkRequest } from './link-requests.js';
+import type { FdbEntry } from './neighbor-message.js';
+import { fdbRequest, listFdbRequest, type NewFdbEntry } from './neighbor-requests.js';
+import type { NetworkNamespace } from './network-namespace.js';
 
-import { formatMac } from '../address.js';
-import {
-  attribute,
-  decodeAttributes,
-  nested,
-  readI32,
-  readText,
-  readU32,
-  text,
-  u16,
-  u32,
-} from './netlink-message.js';
-import type { NetlinkSocket } from './netlink-socket.js';
+/**
+ * A link of a namespace: a handle that finds it by its index, so that it survives a rename. It holds nothing
+ * open. Every method rejects with ENODEV once the link is gone.
+ *
+ * @example
+ * ```ts
+ * const veth1 = await net1.link('veth1');
+ * await veth1.set({ up: true, mtu: 1400 });
+ * await veth1.addAddress('172.16.0.1/24');
+ * console.log(await veth1.get(), await veth1.addresses());
+ * ```
+ * @see ip-link(8)
+ */
+export class Link {
+  #namespace: NetworkNamespace;
+  #index: number;
+  #name: string;
 
-const RTM_NEWLINK = 16;
-const RTM_DELLINK = 17;
-const RTM_GETLINK = 18;
-const NLM_F_EXCL = 0x200;
-const NLM_F_CREATE = 0x400;
-const IFINFOMSG_SIZE = 16;
-const IFLA_ADDRESS = 1;
-const IFLA_IFNAME = 3;
-const IFLA_MTU = 4;
-const IFLA_LINK = 5;
-const IFLA_TXQLEN = 13;
-const IFLA_LINKINFO = 18;
-const IFLA_INFO_KIND = 1;
-const IFLA_INFO_DATA = 2;
-const IFLA_MACVLAN_MODE = 1;
+  /** @internal */
+  constructor(
+    namespace: NetworkNamespace,
+    { index, name }: { readonly index: number; readonly name: string },
+  ) {
+    this.#namespace = namespace;
+    this.#index = index;
+    this.#name = name;
+  }
 
-export const IFF_UP = 0x1;
+  /** The namespace that it is in, as far as this handle knows. */
+  get namespace(): NetworkNamespace {
+    return this.#namespace;
+  }
 
-/** A link as the kernel has it now. */
-export interface Link {
-  readonly index: number;
-  readonly name: string;
-  /** `IFF_UP` and the other flags of netdevice(7). */
-  readonly flags: number;
-  /** In bytes. */
-  readonly mtu: number;
-  /** The link-layer address, where the link has one. */
-  readonly mac?: string;
-  /** In packets. */
-  readonly txQueueLength: number;
+  /** Its number in that namespace. */
+  get index(): number {
+    return this.#index;
+  }
+
+  /** Its name when this handle last saw it. */
+  get name(): string {
+    return this.#name;
+  }
+
+  /**
+   * The link as it is now.
+   * @param options `statistics`: with packet and byte counters
+   */
+  async get({ statistics = false }: { readonly statistics?: boolean } = {}): Promise<LinkInfo> {
+    const info = await getLink(this.#namespace.conversation, this.#index, statistics);
+    this.#name = info.name;
+    return info;
+  }
+
+  /**
+   * Changes the link, all in one request.
+   * @throws EPERM without CAP_NET_ADMIN; ENODEV; what the kernel has against it, with its words in `extendedAck`
+   */
+  async set(change: LinkChange): Promise<void> {
+    checkChange(change);
+    const { master } = change;
+    const masterIndex =
+      master === undefined ? undefined : master === null ? 0 : await this.#namespace.indexOf(master);
+    const values = { ...changeValues(change), masterIndex };
+    await this.#namespace.conversation.request(setLinkRequest(this, values, change.up));
+  }
+
+  /**
+   * Gives it another name.
+   * @throws EEXIST if the name is taken; EBUSY on kernels that rename only links that are down (before 6.2)
+   */
+  async rename(name: string): Promise<void> {
+    checkName(name, false);
+    await this.#namespace.conversation.request(setLinkRequest(this, { name }, undefined, 'rename link'));
+    this.#name = name;
+  }
+
+  /**
+   * Moves it to another namespace. It loses its addresses, routes and master there, and is down; this handle
+   * follows it.
+   * @param options `name`: another name, in the same step
+   * @throws EEXIST if the name is taken there; EINVAL for links that stay where they are, such as the loopback
+   */
+  async moveTo(
+    namespace: NetworkNamespace,
+    { name = this.#name }: { readonly name?: string } = {},
+  ): Promise<void> {
+    requireObject('namespace', namespace);
+    if (!(namespace.fd >= 0))
+      throw invalidArgValue('namespace', namespace, 'must be an open NetworkNamespace');
+    checkName(name, false);
+    if (name !== this.#name) await refuseTaken(namespace, name);
+    const { conversation } = this.#namespace;
+    try {
+      await namespace.hold((fd) =>
+        conversation.request(setLinkRequest(this, { name, namespaceFd: fd }, undefined, 'move link')),
+      );
+    } catch (error) {
+      // The kernel moves first: where it then could not rename, the link is there under its old name.
+      if (!(await exists(this.#namespace, this.#index))) await this.#arrive(namespace, this.#name);
+      throw error;
+    }
+    await this.#arrive(namespace, name);
+  }
+
+  /** It keeps its index unless that is taken. */
+  async #arrive(namespace: NetworkNamespace, name: string): Promise<void> {
+    const { index } = await getLink(namespace.conversation, name);
+    this.#namespace = namespace;
+    this.#name = name;
+    this.#index = index;
+  }
+
+  /** Removes the link; of a veth pair, the other end too. */
+  async delete(): Promise<void> {
+    await this.#namespace.conversation.request(deleteLinkRequest(this));
+  }
+
+  /**
+   * The other end of a veth pair, wherever it is; undefined for other links. The namespaces that this process
+   * holds open, the named ones and those of processes are searched. If it is in another namespace, close the
+   * `namespace` of what you get.
+   */
+  async peer(): Promise<Link | undefined> {
+    const { kind, linkIndex, linkNetnsid } = await this.get();
+    if (kind !== 'veth' || linkIndex === undefined) return undefined;
+    if (linkNetnsid === undefined) return this.#namespace.link(linkIndex);
+    const namespace = await this.#namespace.findNamespace(linkNetnsid);
+    try {
+      return await namespace?.link(linkIndex);
+    } catch (error) {
+      await namespace?.close();
+      throw error;
+    }
+  }
+
+  /** Its addresses. */
+  async addresses(): Promise<readonly AddressInfo[]> {
+    return this.#namespace.addresses({ device: this.#index });
+  }
+
+  /**
+   * Adds an address.
+   * @param address with its prefix length: `172.16.0.1/24`; without one, a host's
+   * @throws EEXIST if the link has it
+   */
+  async addAddress(address: string, options?: AddressOptions): Promise<void> {
+    await this.#namespace.conversation.request(addressRequest('add', this, address, options));
+  }
+
+  /** Adds an address, or changes the lifetimes, flags and metric of one that the link has. */
+  async replaceAddress(address: string, options?: AddressOptions): Promise<void> {
+    await this.#namespace.conversation.request(addressRequest('replace', this, address, options));
+  }
+
+  /**
+   * Removes an address.
+   * @throws EADDRNOTAVAIL if the link does not have it
+   */
+  async deleteAddress(address: string, options?: Pick<AddressOptions, 'peer'>): Promise<void> {
+    await this.#namespace.conversation.request(addressRequest('delete', this, address, options));
+  }
+
+  /**
+   * The forwarding database of a bridge or VXLAN, or what a bridge knows behind this port.
+   * @see bridge(8)
+   */
+  async fdb(): Promise<readonly FdbEntry[]> {
+    const { kind, masterIndex } = await this.get();
+    const { conversation } = this.#namespace;
+    const index = this.#index;
+    const found =
+      kind === 'bridge'
+        ? await conversation.request(listFdbRequest({ masterIndex: index }))
+        : await conversation.request(listFdbRequest({ portIndex: index, masterIndex }));
+    // Old kernels ignore the filter.
+    const links = kind === 'bridge' ? await this.#namespace.links({ master: index }) : [];
+    const members = new Set([index, ...links.map((port) => port.index)]);
+    const own = found.filter(({ deviceIndex }) => members.has(deviceIndex));
+    const nameOf = await namesOf(
+      conversation,
+      own.map(({ deviceIndex }) => deviceIndex),
+    );
+    return own.map((entry) => ({ ...entry, device: nameOf(entry.deviceIndex) }));
+  }
+
+  /**
+   * Adds an entry to the forwarding database: of the bridge that this link is a port of, or of the link itself.
+   * @throws EEXIST if there is one
+   */
+  async addFdbEntry(entry: NewFdbEntry): Promise<void> {
+    await this.#fdb('add', entry);
+  }
+
+  /** Adds one more host to an entry of a VXLAN. */
+  async appendFdbEntry(entry: NewFdbEntry): Promise<void> {
+    await this.#fdb('append', entry);
+  }
+
+  /** Adds an entry, or changes the one that is there. */
+  async replaceFdbEntry(entry: NewFdbEntry): Promise<void> {
+    await this.#fdb('replace', entry);
+  }
+
+  /**
+   * Removes an entry.
+   * @throws ENOENT if there is none
+   */
+  async deleteFdbEntry(entry: NewFdbEntry): Promise<void> {
+    await this.#fdb('delete', entry);
+  }
+
+  async #fdb(action: 'add' | 'append' | 'replace' | 'delete', entry: NewFdbEntry): Promise<void> {
+    fdbRequest(action, entry, { index: 1, name: '', isPort: false });
+    await this.#namespace.conversation.request(fdbRequest(action, entry, await this.#asPort()));
+  }
+
+  /** The VLANs of a bridge or of a port; none where the kernel has no VLANs. */
+  async vlans(): Promise<readonly BridgeVlan[]> {
+    const found = await this.#namespace.conversation.request(listVlansRequest());
+    return found.filter(({ index }) => index === this.#index).flatMap(({ vlans }) => vlans);
+  }
+
+  /**
+   * Adds a VLAN, or a range of them, to a bridge or to a port.
+   * @throws ENOTSUP if the kernel has no VLANs
+   */
+  async addVlan(vlan: NewBridgeVlan): Promise<void> {
+    vlanRequest('add', vlan, { index: 1, name: '', isPort: true });
+    await this.#namespace.conversation.request(vlanRequest('add', vlan, await this.#asPort()));
+  }
+
+  /** Removes a VLAN, or a range of them. */
+  async deleteVlan(vlan: Pick<NewBridgeVlan, 'vlan' | 'end'>): Promise<void> {
+    vlanRequest('delete', vlan, { index: 1, name: '', isPort: true });
+    await this.#namespace.conversation.request(vlanRequest('delete', vlan, await this.#asPort()));
+  }
+
+  async #asPort(): Promise<{ index: number; name: string; isPort: boolean }> {
+    const { index, name, portKind } = await this.get();
+    return { index, name, isPort: portKind === 'bridge' };
+  }
 }
 
-export interface LinkChange {
-  readonly up?: boolean;
-  readonly mtu?: number;
-  readonly mac?: Uint8Array;
-  readonly txQueueLength?: number;
+async function exists(namespace: NetworkNamespace, which: string | number): Promise<boolean> {
+  try {
+    await getLink(namespace.conversation, which);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENODEV') return false;
+    throw error;
+  }
 }
 
-function header(index: number, flags = 0, change = 0): Buffer {
-  return Buffer.concat([u16(0), u16(0), u32(index), u32(flags), u32(change)]);
-}
-
-/** @param which a link's name or index */
-export function getLink(socket: NetlinkSocket, which: string | number): Link {
-  const parts =
-    typeof which === 'number' ? [header(which)] : [header(0), attribute(IFLA_IFNAME, text(which))];
-  const [answer] = socket.request('get link', String(which), RTM_GETLINK, 0, ...parts);
-  const payload = answer?.payload ?? Buffer.alloc(0);
-  if (payload.length < IFINFOMSG_SIZE) throw new Error(`rtnetlink gave no link for '${which}'`);
-  const attributes = decodeAttributes(payload.subarray(IFINFOMSG_SIZE));
-  const number = (type: number): number => {
-    const value = attributes.get(type);
-    return value && value.length >= 4 ? readU32(value) : 0;
-  };
-  const mac = attributes.get(IFLA_ADDRESS);
-  return {
-    index: readI32(payload, 4),
-    name: readText(attributes.get(IFLA_IFNAME) ?? Buffer.alloc(0)),
-    flags: readU32(payload, 8),
-    mtu: number(IFLA_MTU),
-    ...(mac?.length === 6 && { mac: formatMac(mac) }),
-    txQueueLength: number(IFLA_TXQLEN),
-  };
-}
-
-export function setLink(
-  socket: NetlinkSocket,
-  { index, name }: { index: number; name: string },
-  change: LinkChange,
-): void {
-  const { up, mtu, mac, txQueueLength } = change;
-  socket.request(
-    'set link',
-    name,
-    RTM_NEWLINK,
-    0,
-    header(index, up ? IFF_UP : 0, up === undefined ? 0 : IFF_UP),
-    ...(mtu === undefined ? [] : [attribute(IFLA_MTU, u32(mtu))]),
-    ...(mac === undefined ? [] : [attribute(IFLA_ADDRESS, mac)]),
-    ...(txQueueLength === undefined ? [] : [attribute(IFLA_TXQLEN, u32(txQueueLength))]),
-  );
-}
-
-/** The modes of a macvtap or macvlan link (ip-link(8)), with the kernel's values. */
-export const MACVLAN_MODES = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
-
-export function addMacvtap(
-  socket: NetlinkSocket,
-  name: string,
-  parent: number,
-  mode: keyof typeof MACVLAN_MODES,
-): void {
-  socket.request(
-    'add link',
-    name,
-    RTM_NEWLINK,
-    NLM_F_CREATE | NLM_F_EXCL,
-    header(0),
-    attribute(IFLA_IFNAME, text(name)),
-    attribute(IFLA_LINK, u32(parent)),
-    nested(
-      IFLA_LINKINFO,
-      attribute(IFLA_INFO_KIND, text('macvtap')),
-      nested(IFLA_INFO_DATA, attribute(IFLA_MACVLAN_MODE, u32(MACVLAN_MODES[mode]))),
-    ),
-  );
-}
-
-export function deleteLink(socket: NetlinkSocket, index: number, name: string): void {
-  socket.request('delete link', name, RTM_DELLINK, 0, header(index));
+async function refuseTaken(namespace: NetworkNamespace, name: string): Promise<void> {
+  if (await exists(namespace, name)) {
+    throw Object.assign(systemError(-constants.errno.EEXIST, 'rtnetlink', name), { operation: 'move link' });
+  }
 }

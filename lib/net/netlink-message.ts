@@ -1,113 +1,75 @@
-/**
- * Netlink messages and attributes as bytes (linux/netlink.h). Integers are in the machine's byte order, which
- * is little endian on every architecture that Node runs Linux on but s390x.
- */
+/** Netlink messages as bytes (linux/netlink.h, Documentation/userspace-api/netlink/intro.rst of Linux). */
 
-import { endianness } from 'node:os';
+import { align, readU16, readU32, u16, u32 } from './bytes.js';
 
-const LITTLE_ENDIAN = endianness() === 'LE';
-const HEADER_SIZE = 16;
-const ATTRIBUTE_HEADER_SIZE = 4;
-const NLA_TYPE_MASK = 0x3fff;
-const NLA_F_NESTED = 0x8000;
+export const NLMSG_ERROR = 2;
+export const NLMSG_DONE = 3;
+export const NLMSG_HEADER_SIZE = 16;
 
-const align = (length: number): number => (length + 3) & ~3;
+export const NLM_F_REQUEST = 0x1;
+export const NLM_F_ACK = 0x4;
+export const NLM_F_ECHO = 0x8;
+/** Of a dump's part: what it lists changed meanwhile. */
+export const NLM_F_DUMP_INTR = 0x10;
+export const NLM_F_DUMP = 0x300;
+export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
+export const NLM_F_CREATE = 0x400;
+export const NLM_F_APPEND = 0x800;
+/** Of an acknowledgement: it repeats the request's header only. */
+export const NLM_F_CAPPED = 0x100;
 
-export function u8(value: number): Buffer {
-  return Buffer.of(value);
-}
-
-export function u16(value: number): Buffer {
-  const bytes = Buffer.alloc(2);
-  LITTLE_ENDIAN ? bytes.writeUInt16LE(value) : bytes.writeUInt16BE(value);
-  return bytes;
-}
-
-export function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  LITTLE_ENDIAN ? bytes.writeUInt32LE(value) : bytes.writeUInt32BE(value);
-  return bytes;
-}
-
-export function readU16(bytes: Buffer, offset = 0): number {
-  return LITTLE_ENDIAN ? bytes.readUInt16LE(offset) : bytes.readUInt16BE(offset);
-}
-
-export function readU32(bytes: Buffer, offset = 0): number {
-  return LITTLE_ENDIAN ? bytes.readUInt32LE(offset) : bytes.readUInt32BE(offset);
-}
-
-export function readI32(bytes: Buffer, offset = 0): number {
-  return readU32(bytes, offset) | 0;
-}
-
-/** A string with its terminating NUL. */
-export function text(value: string): Buffer {
-  return Buffer.from(`${value}\0`);
-}
-
-export function readText(bytes: Buffer): string {
-  const end = bytes.indexOf(0);
-  return bytes.toString('utf8', 0, end < 0 ? bytes.length : end);
-}
-
-/** One attribute, padded. */
-export function attribute(type: number, value: Uint8Array): Buffer {
-  const bytes = Buffer.alloc(align(ATTRIBUTE_HEADER_SIZE + value.length));
-  u16(ATTRIBUTE_HEADER_SIZE + value.length).copy(bytes, 0);
-  u16(type).copy(bytes, 2);
-  bytes.set(value, ATTRIBUTE_HEADER_SIZE);
-  return bytes;
-}
-
-/** An attribute that holds attributes. */
-export function nested(type: number, ...attributes: readonly Buffer[]): Buffer {
-  return attribute(type | NLA_F_NESTED, Buffer.concat(attributes));
-}
-
-export interface NetlinkMessage {
+export class NetlinkMessage {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
-  readonly payload: Buffer;
+  /** What it came in, and where its payload is there: a list may have a million messages, too many for a view each. */
+  readonly datagram: Buffer;
+  readonly start: number;
+  readonly end: number;
+
+  constructor(
+    type: number,
+    flags: number,
+    sequence: number,
+    datagram: Buffer,
+    start = 0,
+    end = datagram.length,
+  ) {
+    this.type = type;
+    this.flags = flags;
+    this.sequence = sequence;
+    this.datagram = datagram;
+    this.start = start;
+    this.end = end;
+  }
+
+  /** The family's header and the attributes. */
+  get payload(): Buffer {
+    return this.datagram.subarray(this.start, this.end);
+  }
 }
 
-export function encodeMessage(
-  type: number,
-  flags: number,
-  sequence: number,
-  ...parts: readonly Buffer[]
-): Buffer {
-  const payload = Buffer.concat(parts);
-  const length = HEADER_SIZE + payload.length;
+export function encodeMessage(type: number, flags: number, sequence: number, payload: Uint8Array): Buffer {
+  const length = NLMSG_HEADER_SIZE + payload.length;
+  const padding = Buffer.alloc(align(length) - length);
   // nlmsg_pid 0: the kernel knows the socket that it came from.
-  return Buffer.concat([u32(length), u16(type), u16(flags), u32(sequence), u32(0), payload]);
+  return Buffer.concat([u32(length), u16(type), u16(flags), u32(sequence), u32(0), payload, padding]);
 }
 
 /** The messages of one datagram. What follows a length that can't be true is left out. */
 export function* decodeMessages(datagram: Buffer): Generator<NetlinkMessage> {
-  for (let offset = 0; offset + HEADER_SIZE <= datagram.length; ) {
+  for (let offset = 0; offset + NLMSG_HEADER_SIZE <= datagram.length; ) {
     const length = readU32(datagram, offset);
-    if (length < HEADER_SIZE || length > datagram.length - offset) return;
-    yield {
-      type: readU16(datagram, offset + 4),
-      flags: readU16(datagram, offset + 6),
-      sequence: readU32(datagram, offset + 8),
-      payload: datagram.subarray(offset + HEADER_SIZE, offset + length),
-    };
+    if (length < NLMSG_HEADER_SIZE || length > datagram.length - offset) return;
+    yield new NetlinkMessage(
+      readU16(datagram, offset + 4),
+      readU16(datagram, offset + 6),
+      readU32(datagram, offset + 8),
+      datagram,
+      offset + NLMSG_HEADER_SIZE,
+      offset + length,
+    );
     offset += align(length);
   }
-}
-
-/** Attributes by type, the last of each. What follows a length that can't be true is left out. */
-export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
-  const attributes = new Map<number, Buffer>();
-  for (let offset = 0; offset + ATTRIBUTE_HEADER_SIZE <= bytes.length; ) {
-    const length = readU16(bytes, offset);
-    if (length < ATTRIBUTE_HEADER_SIZE || length > bytes.length - offset) break;
-    const type = readU16(bytes, offset + 2) & NLA_TYPE_MASK;
-    attributes.set(type, bytes.subarray(offset + ATTRIBUTE_HEADER_SIZE, offset + length));
-    offset += align(length);
-  }
-  return attributes;
 }

@@ -1,8 +1,13 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { closeSync, constants, mkdirSync, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../errors.js';
 import { type Descriptor, namespaceExecPath, native } from '../native.js';
 import { check } from '../system-error.js';
+import { Conversation, closedError } from './conversation.js';
+import { type MonitorOptions, NetworkMonitor } from './monitor.js';
+import { getNsidRequest, namespacePaths } from './namespace-id.js';
+import { NetworkConfiguration } from './network-configuration.js';
+import { readSysctl, writeSysctl } from './sysctl.js';
 
 const NAMED_DIRECTORY = '/run/netns';
 
@@ -23,14 +28,31 @@ export type NamespaceReference = NetworkNamespace | string | number;
  * ```
  * @see network_namespaces(7), ip-netns(8)
  */
-export class NetworkNamespace implements AsyncDisposable {
+export class NetworkNamespace extends NetworkConfiguration implements AsyncDisposable {
   /** The name under /run/netns, or undefined for an anonymous namespace. */
   readonly name: string | undefined;
+  /** @internal */
+  override readonly conversation: Conversation;
   readonly #descriptor: Descriptor;
+  readonly #monitors = new Set<NetworkMonitor>();
+  readonly #holders = new Set<Promise<unknown>>();
+  readonly #isCurrent: boolean;
+  #closed = false;
 
-  private constructor(descriptor: Descriptor, name?: string) {
+  private constructor(
+    descriptor: Descriptor,
+    { name, isCurrent = false }: { name?: string; isCurrent?: boolean } = {},
+  ) {
+    super();
     this.#descriptor = descriptor;
     this.name = name;
+    this.#isCurrent = isCurrent;
+    this.conversation = new Conversation(() => this.enterFd());
+  }
+
+  /** @internal */
+  protected override get self(): NetworkNamespace {
+    return this;
   }
 
   /**
@@ -39,16 +61,17 @@ export class NetworkNamespace implements AsyncDisposable {
    * @throws EPERM without CAP_SYS_ADMIN; EEXIST if the name is taken
    */
   static async create(name?: string): Promise<NetworkNamespace> {
-    if (name === undefined) return new NetworkNamespace(check(native().newNetworkNamespace(), 'unshare'));
+    if (name === undefined)
+      return new NetworkNamespace(check(await native().newNetworkNamespace(), 'unshare'));
     const path = namedPath(name);
     mkdirSync(NAMED_DIRECTORY, { recursive: true, mode: 0o755 });
     check(native().shareMounts(NAMED_DIRECTORY), 'mount', NAMED_DIRECTORY);
     closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, 0));
     try {
-      const descriptor = check<Descriptor>(native().newNetworkNamespace(), 'unshare', name);
+      const descriptor = check<Descriptor>(await native().newNetworkNamespace(), 'unshare', name);
       try {
         check(native().bindNamespace(descriptor.fd(), path), 'mount', path);
-        return new NetworkNamespace(descriptor, name);
+        return new NetworkNamespace(descriptor, { name });
       } catch (error) {
         descriptor.close();
         throw error;
@@ -66,19 +89,34 @@ export class NetworkNamespace implements AsyncDisposable {
    */
   static async open(reference: string | number): Promise<NetworkNamespace> {
     const named = typeof reference === 'string' && !reference.includes('/');
-    return new NetworkNamespace(openReference(reference), named ? reference : undefined);
+    return new NetworkNamespace(openReference(reference), named ? { name: reference } : {});
+  }
+
+  /** The namespace that this process is in. */
+  static async current(): Promise<NetworkNamespace> {
+    return new NetworkNamespace(openReference('/proc/thread-self/ns/net'), { isCurrent: true });
+  }
+
+  /** The names under /run/netns, those that `ip netns` lists. */
+  static async list(): Promise<readonly string[]> {
+    try {
+      return readdirSync(NAMED_DIRECTORY);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
   }
 
   /** Removes the name of a namespace; it goes away when nothing holds it any more. */
   static async delete(name: string): Promise<void> {
     const path = namedPath(name);
-    check(native().unbindNamespace(path), 'umount2', path);
+    check(await native().unbindNamespace(path), 'umount2', path);
     unlinkSync(path);
   }
 
   /** The nsfs fd, or -1 once closed. It stays this object's. */
   get fd(): number {
-    return this.#descriptor.fd();
+    return this.#closed ? -1 : this.#descriptor.fd();
   }
 
   /**
@@ -98,12 +136,81 @@ export class NetworkNamespace implements AsyncDisposable {
     const position = String(streams.length);
     return spawn(namespaceExecPath(), [position, command, ...args], {
       ...options,
-      stdio: [...streams, this.#open()],
+      stdio: [...streams, this.openFd()],
     });
   }
 
-  /** Lets go of the namespace; closing twice is harmless. */
+  /**
+   * Refuses, always: what runs in JavaScript can't be put into another namespace rightly.
+   *
+   * A namespace belongs to a thread. Were the thread that runs JavaScript moved for the length of a function,
+   * then an async function would go on outside it; most of Node's calls (`net.connect`, `dgram` `bind`,
+   * `dns`, `fs`) open their sockets and files in a later turn or on a pool of threads, and so in the wrong namespace,
+   * in silence; threads that start meanwhile, workers and the pool itself, would stay inside it for good; and if the way
+   * back failed, the whole process would be lost there.
+   *
+   * What a program needs inside a namespace is there without it: devices (`openTun` with `namespace`), links, addresses,
+   * routes and {@link sysctl} by the methods of this class, and programs, Node among them, by {@link spawn}:
+   * `net1.spawn(process.execPath, ['server.js'])`.
+   * @throws Error `ERR_TUNTAP_UNSUPPORTED`
+   */
+  run(_function: () => unknown): never {
+    throw Object.assign(
+      new Error(
+        "A function can't run in another network namespace: what it opens later would be outside, and threads that it " +
+          'starts would stay inside. Use spawn(), for Node programs too: net1.spawn(process.execPath, [file])',
+      ),
+      { code: 'ERR_TUNTAP_UNSUPPORTED' },
+    );
+  }
+
+  /**
+   * Watches for changes, from this call on.
+   * @throws RangeError, TypeError for bad options
+   * @example
+   * ```ts
+   * for await (const event of net1.monitor({ types: ['link'], snapshot: true })) {
+   *   if (event.type === 'link') console.log(event.change, event.link.name, event.link.state);
+   * }
+   * ```
+   * @see ip-monitor(8)
+   */
+  monitor(options: MonitorOptions = {}): NetworkMonitor {
+    const monitor = new NetworkMonitor(this, options, (closed) => this.#monitors.delete(closed));
+    this.#monitors.add(monitor);
+    return monitor;
+  }
+
+  /**
+   * A network setting of this namespace.
+   * @param name such as `net.ipv4.ip_forward`; with slashes where a part of it holds a dot
+   * @throws ENOENT if there is none
+   */
+  async sysctl(name: string): Promise<string> {
+    return readSysctl(this.enterFd(), name);
+  }
+
+  /**
+   * Changes a network setting of this namespace.
+   * @throws EINVAL for a value that it does not take; EACCES if it can only be read
+   * @example
+   * ```ts
+   * await router.setSysctl('net.ipv4.ip_forward', true);
+   * ```
+   */
+  async setSysctl(name: string, value: string | number | boolean): Promise<void> {
+    writeSysctl(this.enterFd(), name, value);
+  }
+
+  /**
+   * Lets go of the namespace and ends its monitors. Requests that have left are waited for; others are refused
+   * with `ERR_TUNTAP_CLOSED`. Closing twice is harmless.
+   */
   async close(): Promise<void> {
+    this.#closed = true;
+    for (const monitor of this.#monitors) await monitor.close();
+    await this.conversation.close();
+    await Promise.allSettled(this.#holders);
     this.#descriptor.close();
   }
 
@@ -112,11 +219,53 @@ export class NetworkNamespace implements AsyncDisposable {
     await this.close();
   }
 
-  #open(): number {
-    const fd = this.#descriptor.fd();
-    if (fd < 0)
-      throw Object.assign(new Error('The network namespace is closed'), { code: 'ERR_TUNTAP_CLOSED' });
-    return fd;
+  /**
+   * The id that this namespace has for another, as in `linkNetnsid` of a link; undefined where it has none
+   * yet. The kernel gives one when a link first connects the two.
+   * @see ip-netns(8), `ip netns list-id`
+   */
+  async nsid(other: NetworkNamespace): Promise<number | undefined> {
+    if (!(other instanceof NetworkNamespace)) throw invalidArgType('other', 'a NetworkNamespace', other);
+    const [nsid] = await other.hold((fd) => this.conversation.request(getNsidRequest(fd)));
+    return nsid === undefined || nsid < 0 ? undefined : nsid;
+  }
+
+  /** @internal The namespace that this one knows by that id; it is the caller's to close. */
+  async findNamespace(nsid: number): Promise<NetworkNamespace | undefined> {
+    for (const path of namespacePaths()) {
+      let candidate: NetworkNamespace;
+      try {
+        candidate = await NetworkNamespace.open(path);
+      } catch {
+        continue; // gone meanwhile, or not ours to see
+      }
+      if ((await this.nsid(candidate)) === nsid) return candidate;
+      await candidate.close();
+    }
+    return undefined;
+  }
+
+  /** @internal */
+  openFd(): number {
+    if (this.#closed) throw closedError();
+    return this.#descriptor.fd();
+  }
+
+  /** @internal What to open sockets and settings with: entering another namespace than one's own is a privilege. */
+  enterFd(): number {
+    const fd = this.openFd();
+    return this.#isCurrent ? -1 : fd;
+  }
+
+  /** @internal Keeps the fd open while a request that names it is under way, though {@link close} is called. */
+  async hold<T>(use: (fd: number) => Promise<T>): Promise<T> {
+    const used = use(this.openFd());
+    this.#holders.add(used);
+    try {
+      return await used;
+    } finally {
+      this.#holders.delete(used);
+    }
   }
 }
 

@@ -1,0 +1,272 @@
+import { requireObject } from './checks.js';
+import { type Family, fromFamily } from './families.js';
+import { LinkConfiguration } from './link-configuration.js';
+import { namesOf } from './link-names.js';
+import type { NeighborInfo } from './neighbor-message.js';
+import { listNeighborsRequest, type NewNeighbor, neighborRequest } from './neighbor-requests.js';
+import {
+  checkQdisc,
+  deleteQdiscRequest,
+  listQdiscsRequest,
+  type NewQdisc,
+  type QdiscInfo,
+  qdiscRequest,
+} from './qdisc-message.js';
+import {
+  type BareRoute,
+  nameRoute,
+  ROUTE_PROTOCOLS,
+  type RouteInfo,
+  type RouteProtocol,
+  type RouteTable,
+  TABLES,
+} from './route-message.js';
+import {
+  checkRoute,
+  listRoutesRequest,
+  type NewRoute,
+  type RouteAction,
+  routeRequest,
+} from './route-requests.js';
+import { listRulesRequest, type NewRule, type RuleInfo, ruleRequest } from './rule-message.js';
+
+/** Which routes to list. */
+export interface RouteFilter {
+  /** **Default:** 4, as `ip route` */
+  readonly family?: Family | 'all';
+  /** **Default:** `main`, as `ip route` */
+  readonly table?: RouteTable | 'all';
+  /** Through this link: its name or index. */
+  readonly device?: string | number;
+  /** Made by this. */
+  readonly protocol?: RouteProtocol;
+  /** To exactly this network, as {@link RouteInfo.destination} writes it. */
+  readonly destination?: string;
+}
+
+/** Which neighbours to list; what is not told does not matter. */
+export interface NeighborFilter {
+  /** On this link: its name or index. */
+  readonly device?: string | number;
+  /** Known by ARP (4) or NDP (6). */
+  readonly family?: Family;
+  /** In place of neighbours, the addresses that this host answers for. **Default:** `false` */
+  readonly proxy?: boolean;
+  /** With those that need no resolution, such as multicast addresses. **Default:** `false` */
+  readonly noArp?: boolean;
+}
+
+/** What a {@link NetworkNamespace} does with routes, rules, neighbours and queueing disciplines. */
+export abstract class NetworkConfiguration extends LinkConfiguration {
+  /**
+   * The routes; as `ip route`, the IPv4 ones of the main table where the filter says nothing else.
+   * @example
+   * ```ts
+   * await net1.routes(); // [{ destination: '172.16.0.0/24', device: 'veth1', protocol: 'kernel', … }]
+   * await net1.routes({ family: 6, table: 'all' });
+   * ```
+   */
+  async routes(filter: RouteFilter = {}): Promise<readonly RouteInfo[]> {
+    requireObject('filter', filter);
+    const { family = 4, table = 'main', device, destination } = filter;
+    const number = table === 'all' ? undefined : TABLES.number('filter.table', table);
+    const word = number === undefined ? undefined : TABLES.word(number);
+    const protocol =
+      filter.protocol === undefined
+        ? undefined
+        : ROUTE_PROTOCOLS.word(ROUTE_PROTOCOLS.number('filter.protocol', filter.protocol));
+    const found = (await this.#listRoutes(fromFamily(family), number)).filter(
+      (route) =>
+        (family === 'all' || route.family === family) &&
+        (word === undefined || route.table === word) &&
+        (protocol === undefined || route.protocol === protocol) &&
+        (destination === undefined || route.destination === destination),
+    );
+    const indices = new Set<number | undefined>();
+    for (const { deviceIndex, nexthops } of found) {
+      indices.add(deviceIndex);
+      for (const hop of nexthops ?? []) indices.add(hop.deviceIndex);
+    }
+    const nameOf = await namesOf(this.conversation, indices);
+    const routes = found.map((route) => nameRoute(route, nameOf));
+    return device === undefined ? routes : routes.filter((route) => uses(route, device));
+  }
+
+  /**
+   * Adds a route.
+   * @throws EEXIST if there is one to that destination with the same metric; ENETUNREACH if the gateway is not
+   * on a link; ENODEV
+   * @example
+   * ```ts
+   * await net1.addRoute({ destination: 'default', via: '172.16.0.2' });
+   * await net1.addRoute({ destination: '192.0.2.0/24', device: 'veth1', metric: 50, mtu: 1400 });
+   * ```
+   * @see ip-route(8)
+   */
+  async addRoute(route: NewRoute): Promise<void> {
+    await this.#route('add', route);
+  }
+
+  /** Adds a route behind those to the same destination. */
+  async appendRoute(route: NewRoute): Promise<void> {
+    await this.#route('append', route);
+  }
+
+  /** Adds a route, in place of the one to that destination where there is one. */
+  async replaceRoute(route: NewRoute): Promise<void> {
+    await this.#route('replace', route);
+  }
+
+  /**
+   * Removes the first route that fits what is told.
+   * @throws ESRCH if there is none
+   */
+  async deleteRoute(route: NewRoute): Promise<void> {
+    await this.#route('delete', route);
+  }
+
+  async #route(action: RouteAction, route: NewRoute): Promise<void> {
+    checkRoute(route);
+    const devices = [route.device, ...(route.nexthops ?? []).map(({ device }) => device)].filter(
+      (device) => device !== undefined,
+    );
+    const indices = await Promise.all(devices.map((device) => this.indexOf(device)));
+    const index = (device: string | number): number => indices[devices.indexOf(device)];
+    await this.conversation.request(routeRequest(action, route, index));
+  }
+
+  async #listRoutes(family: number, table: number | undefined): Promise<readonly BareRoute[]> {
+    try {
+      return await this.conversation.request(listRoutesRequest(family, table));
+    } catch (error) {
+      // A strict kernel says so where it has no such table.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT' && table !== undefined) return [];
+      throw error;
+    }
+  }
+
+  /**
+   * The policy rules, lowest priority first; as `ip rule`, the IPv4 ones where nothing else is told.
+   * @see ip-rule(8)
+   */
+  async rules({ family = 4 }: { readonly family?: Family | 'all' } = {}): Promise<readonly RuleInfo[]> {
+    const rules = await this.conversation.request(listRulesRequest(fromFamily(family)));
+    return rules.filter((rule) => family === 'all' || rule.family === family);
+  }
+
+  /**
+   * Adds a policy rule.
+   * @throws EEXIST if there is the same one
+   * @example
+   * ```ts
+   * await net1.addRule({ priority: 100, not: true, fwmark: 51820, table: 51820 });
+   * ```
+   */
+  async addRule(rule: NewRule): Promise<void> {
+    await this.conversation.request(ruleRequest('add', rule));
+  }
+
+  /**
+   * Removes the first policy rule that fits what is told.
+   * @throws ENOENT if there is none
+   */
+  async deleteRule(rule: NewRule): Promise<void> {
+    await this.conversation.request(ruleRequest('delete', rule));
+  }
+
+  /** The neighbours that ARP and NDP know; as `ip neighbor`, without those that need no resolution (`NOARP`). */
+  async neighbors(filter: NeighborFilter = {}): Promise<readonly NeighborInfo[]> {
+    requireObject('filter', filter);
+    const { device, family, proxy = false, noArp = false } = filter;
+    fromFamily(family);
+    const found = (await this.conversation.request(listNeighborsRequest(proxy))).filter(
+      (neighbor) =>
+        (family === undefined || neighbor.family === family) &&
+        neighbor.flags.includes('proxy') === proxy &&
+        (noArp || proxy || neighbor.state !== 'NOARP') &&
+        (typeof device !== 'number' || neighbor.deviceIndex === device),
+    );
+    const nameOf = await namesOf(
+      this.conversation,
+      found.map(({ deviceIndex }) => deviceIndex),
+    );
+    return found
+      .map((neighbor) => ({ ...neighbor, device: nameOf(neighbor.deviceIndex) }))
+      .filter((neighbor) => typeof device !== 'string' || neighbor.device === device);
+  }
+
+  /**
+   * Adds a neighbour.
+   * @throws EEXIST if there is an entry for that address on that link
+   * @see ip-neighbour(8)
+   */
+  async addNeighbor(neighbor: NewNeighbor): Promise<void> {
+    await this.#neighbor('add', neighbor);
+  }
+
+  /** Adds a neighbour, or changes the one that is there. */
+  async replaceNeighbor(neighbor: NewNeighbor): Promise<void> {
+    await this.#neighbor('replace', neighbor);
+  }
+
+  /**
+   * Removes a neighbour.
+   * @throws ENOENT if there is none
+   */
+  async deleteNeighbor(neighbor: Pick<NewNeighbor, 'device' | 'address' | 'proxy'>): Promise<void> {
+    await this.#neighbor('delete', neighbor);
+  }
+
+  async #neighbor(action: 'add' | 'replace' | 'delete', neighbor: NewNeighbor): Promise<void> {
+    neighborRequest(action, neighbor, 1);
+    const index = await this.indexOf(neighbor.device);
+    await this.conversation.request(neighborRequest(action, neighbor, index));
+  }
+
+  /** The queueing disciplines of all links. */
+  async qdiscs(): Promise<readonly QdiscInfo[]> {
+    const found = await this.conversation.request(listQdiscsRequest());
+    const nameOf = await namesOf(
+      this.conversation,
+      found.map(({ deviceIndex }) => deviceIndex),
+    );
+    return found.map((qdisc) => ({ ...qdisc, device: nameOf(qdisc.deviceIndex) }));
+  }
+
+  /**
+   * Makes a link slow: a token bucket at its root.
+   * @throws EEXIST if another than the default discipline is there
+   * @example
+   * ```ts
+   * await net1.addQdisc({ device: 'veth1', kind: 'tbf', rate: 1_000_000, burst: 10_000, latencyMs: 50 });
+   * ```
+   * @see tc-tbf(8)
+   */
+  async addQdisc(qdisc: NewQdisc): Promise<void> {
+    checkQdisc(qdisc);
+    await this.conversation.request(qdiscRequest('add', qdisc, await this.indexOf(qdisc.device)));
+  }
+
+  /** As {@link addQdisc}, in place of what is at the root. */
+  async replaceQdisc(qdisc: NewQdisc): Promise<void> {
+    checkQdisc(qdisc);
+    await this.conversation.request(qdiscRequest('replace', qdisc, await this.indexOf(qdisc.device)));
+  }
+
+  /**
+   * Removes the discipline at the root of a link, so that the default one takes its place.
+   * @throws ENOENT if only the default one is there
+   */
+  async deleteQdisc(device: string | number): Promise<void> {
+    const index = await this.indexOf(device);
+    await this.conversation.request(deleteQdiscRequest(index, String(device)));
+  }
+}
+
+function uses(route: RouteInfo, device: string | number): boolean {
+  return (
+    route.device === device ||
+    route.deviceIndex === device ||
+    (route.nexthops ?? []).some((hop) => hop.device === device || hop.deviceIndex === device)
+  );
+}

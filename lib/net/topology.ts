@@ -1,0 +1,114 @@
+import { invalidArgType } from '../errors.js';
+import type { BridgeOptions } from './bridge-attributes.js';
+import { checkCidr, requireObject } from './checks.js';
+import { Link } from './link.js';
+import { NetworkNamespace } from './network-namespace.js';
+import type { LinkReference, NewLinkBase, NewLinkInNamespace } from './new-link.js';
+
+/** One end of a veth pair to make. */
+export interface VethEnd extends NewLinkInNamespace {
+  /** Where it is to be. */
+  readonly namespace: NetworkNamespace;
+  /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
+  readonly addresses?: readonly string[];
+}
+
+/** A bridge to make. */
+export interface BridgeSetup extends NewLinkBase, BridgeOptions {
+  /** Where it is to be. */
+  readonly namespace: NetworkNamespace;
+  /** Links of that namespace that become its ports. **Default:** none */
+  readonly ports?: readonly LinkReference[];
+  /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
+  readonly addresses?: readonly string[];
+}
+
+/**
+ * Makes a veth pair, both ends in their namespaces, with one request. If a later step fails, such as an
+ * address, the pair is removed again.
+ *
+ * @returns the two ends, in the order of the arguments
+ * @throws EEXIST if one of the names is taken, and nothing is made
+ * @example
+ * ```ts
+ * const [veth1, veth2] = await createVethPair(
+ *   { name: 'veth1', namespace: net1, addresses: ['172.16.0.1/24'], up: true },
+ *   { name: 'veth2', namespace: net2, addresses: ['172.16.0.2/24'], up: true });
+ * ```
+ * @see veth(4)
+ */
+export async function createVethPair(first: VethEnd, second: VethEnd): Promise<[Link, Link]> {
+  for (const end of [first, second]) checkSetup(end);
+  const { namespace, addresses: _addresses, ...link } = first;
+  const { namespace: peerNamespace, addresses: _peerAddresses, master, up, ...peer } = second;
+  const made = await namespace.makeLink({
+    ...link,
+    kind: 'veth',
+    peer: { ...peer, ...(peerNamespace !== namespace && { namespace: peerNamespace }) },
+  });
+  const near = new Link(namespace, made);
+  return undoing(near, async () => {
+    // A veth tells the index of its peer.
+    const { linkIndex } = made;
+    const far =
+      linkIndex === undefined
+        ? await peerNamespace.link(second.name)
+        : new Link(peerNamespace, { index: linkIndex, name: second.name });
+    const change = { ...(master !== undefined && { master }), ...(up !== undefined && { up }) };
+    await Promise.all([
+      Object.keys(change).length > 0 ? far.set(change) : undefined,
+      addAll(near, first.addresses),
+      addAll(far, second.addresses),
+    ]);
+    return [near, far];
+  });
+}
+
+/**
+ * Makes a bridge and puts its ports into it. If a step fails, the bridge is removed again.
+ *
+ * @throws EEXIST if the name is taken; ENODEV if a port does not exist; EBUSY if one has a master already
+ * @example
+ * ```ts
+ * const cni0 = await createBridge({ name: 'cni0', namespace: host, ports: [veth1, 'veth2'], up: true });
+ * ```
+ * @see bridge(8)
+ */
+export async function createBridge(setup: BridgeSetup): Promise<Link> {
+  checkSetup(setup);
+  const { namespace, ports = [], addresses, ...options } = setup;
+  if (!Array.isArray(ports)) throw invalidArgType('ports', 'an array of links', ports);
+  const links = await Promise.all(
+    ports.map((port) => (port instanceof Link ? port : namespace.link(port as string | number))),
+  );
+  const bridge = await namespace.addLink({ ...options, kind: 'bridge' });
+  return undoing(bridge, async () => {
+    await Promise.all(links.map((port) => port.set({ master: bridge })));
+    await addAll(bridge, addresses);
+    return bridge;
+  });
+}
+
+function checkSetup(setup: VethEnd | BridgeSetup): void {
+  requireObject('link', setup);
+  const { namespace, addresses = [] } = setup;
+  if (!(namespace instanceof NetworkNamespace))
+    throw invalidArgType('namespace', 'a NetworkNamespace', namespace);
+  if (!Array.isArray(addresses)) throw invalidArgType('addresses', 'an array of strings', addresses);
+  for (const address of addresses) checkCidr('addresses', address);
+}
+
+async function addAll(link: Link, addresses: readonly string[] = []): Promise<void> {
+  await Promise.all(addresses.map((address) => link.addAddress(address)));
+}
+
+/** Removes `link` again if `build` fails. */
+async function undoing<T>(link: Link, build: () => Promise<T>): Promise<T> {
+  try {
+    return await build();
+  } catch (error) {
+    // What failed is what the caller should hear of.
+    await link.delete().catch(() => undefined);
+    throw error;
+  }
+}

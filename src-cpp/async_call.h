@@ -1,0 +1,68 @@
+#ifndef TUNTAP_ASYNC_CALL_H_
+#define TUNTAP_ASYNC_CALL_H_
+
+#include <node_api.h>
+
+#include <functional>
+#include <memory>
+#include <utility>
+
+namespace tuntap {
+
+// Runs `execute` on libuv's pool and settles a promise with what `convert` makes of its result. Node-API
+// itself, not node-addon-api, which ends the process where a call fails because the worker that asked is
+// being terminated. The result frees itself where nobody takes it, so it owns what it holds.
+template <typename Result>
+class AsyncCall {
+ public:
+  using Execute = std::function<Result()>;
+  using Convert = napi_value (*)(napi_env, Result&);
+
+  // The promise; nullptr with an exception pending, or while the environment is being torn down.
+  static napi_value Start(napi_env env, Execute execute, Convert convert) {
+    auto call = std::make_unique<AsyncCall>(std::move(execute), convert);
+    napi_value promise = nullptr;
+    napi_value name = nullptr;
+    if (napi_create_promise(env, &call->deferred_, &promise) != napi_ok ||
+        napi_create_string_utf8(env, "TUNTAP", NAPI_AUTO_LENGTH, &name) != napi_ok ||
+        napi_create_async_work(env, nullptr, name, OnPool, OnDone, call.get(), &call->work_) != napi_ok) {
+      return nullptr;
+    }
+    if (napi_queue_async_work(env, call->work_) != napi_ok) {
+      napi_delete_async_work(env, call->work_);
+      return nullptr;
+    }
+    (void)call.release();  // OnDone's
+    return promise;
+  }
+
+  AsyncCall(Execute execute, Convert convert) : execute_(std::move(execute)), convert_(convert) {}
+
+ private:
+  static void OnPool(napi_env, void* data) {
+    auto* call = static_cast<AsyncCall*>(data);
+    call->result_ = call->execute_();
+  }
+
+  // On the JavaScript thread.
+  static void OnDone(napi_env env, napi_status status, void* data) {
+    std::unique_ptr<AsyncCall> call(static_cast<AsyncCall*>(data));
+    napi_delete_async_work(env, call->work_);
+    if (status != napi_ok) return;  // the environment ends before the work began
+    napi_handle_scope scope = nullptr;
+    if (napi_open_handle_scope(env, &scope) != napi_ok) return;
+    napi_value value = call->convert_(env, call->result_);
+    if (value != nullptr) (void)napi_resolve_deferred(env, call->deferred_, value);
+    napi_close_handle_scope(env, scope);
+  }
+
+  Execute execute_;
+  Convert convert_;
+  Result result_{};
+  napi_deferred deferred_ = nullptr;
+  napi_async_work work_ = nullptr;
+};
+
+}  // namespace tuntap
+
+#endif  // TUNTAP_ASYNC_CALL_H_
