@@ -15,6 +15,9 @@
           "type": "loadable_module",
           "sources": [
             "src-cpp/addon.cc",
+            "src-cpp/aead_batch.cc",
+            "src-cpp/aead_binding.cc",
+            "src-cpp/datagram.cc",
             "src-cpp/descriptor.cc",
             "src-cpp/device_binding.cc",
             "src-cpp/namespace_mount.cc",
@@ -23,7 +26,10 @@
             "src-cpp/network_binding.cc",
             "src-cpp/packet_io.cc",
             "src-cpp/readiness.cc",
-            "src-cpp/tun_device.cc"
+            "src-cpp/tun_device.cc",
+            "src-cpp/udp_batch_receive.cc",
+            "src-cpp/udp_batch_send.cc",
+            "src-cpp/udp_binding.cc"
           ],
           "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
           "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS"],

@@ -154,7 +154,8 @@ void Descriptor::OnReady(int events) {
   napi_env env = Env();
   Napi::HandleScope scope(env);
   Napi::Object self = Value();  // keeps this object while the callback runs
-  if ((events & (kReadable | kFailed)) && !memory_.IsEmpty() && !ReadBatch()) events = -EFAULT;
+  if (events & kFailed) port_->OnFailed(fd_.get());
+  if ((events & kReadable) && !memory_.IsEmpty() && !ReadBatch()) events = -EFAULT;
   napi_value argument = nullptr;
   napi_create_int32(env, events, &argument);
   control_[kInCallback] = 1;
