@@ -18,6 +18,9 @@
             "src-cpp/checksum.cc",
             "src-cpp/coalescing.cc",
             "src-cpp/coalescing_rules.cc",
+            "src-cpp/aead_batch.cc",
+            "src-cpp/aead_binding.cc",
+            "src-cpp/datagram.cc",
             "src-cpp/descriptor.cc",
             "src-cpp/device_binding.cc",
             "src-cpp/namespace_mount.cc",
@@ -28,7 +31,10 @@
             "src-cpp/packet_io.cc",
             "src-cpp/readiness.cc",
             "src-cpp/segmentation.cc",
-            "src-cpp/tun_device.cc"
+            "src-cpp/tun_device.cc",
+            "src-cpp/udp_batch_receive.cc",
+            "src-cpp/udp_batch_send.cc",
+            "src-cpp/udp_binding.cc"
           ],
           "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
           "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],

@@ -23,7 +23,10 @@ export interface Descriptor {
   readInto(memory: ArrayBufferLike, headroom: number, tailroom: number): void;
   /** Appends packets that the fd gave and no batch had room for; see `arm`. */
   readPending(): number;
-  /** Asks for one callback when any of the events holds. 1: call `readPending`, since no event will tell of these. */
+  /**
+   * Asks for one callback when any of the events holds; one with `FAILED` tells with it what was asked for. Returns 1:
+   * call `readPending`, since no event will tell of these.
+   */
   arm(events: number): number;
   disarm(): void;
   setReferenced(referenced: boolean): void;
@@ -77,6 +80,40 @@ export interface Native {
   deviceNamespace(fd: number): Descriptor | number;
   writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number, end: number): number;
   writePacket(fd: number, packet: Uint8Array): number;
+  readonly socketConstants: Readonly<Record<string, number>>;
+  openUdpSocket(namespace: number, family: number): Descriptor | number;
+  setSocketOption(fd: number, level: number, name: number, value: number | string): number;
+  getSocketOption(fd: number, level: number, name: number): number;
+  bindSocket(fd: number, family: number, address: Uint8Array): number;
+  connectSocket(fd: number, family: number, address: Uint8Array): number;
+  socketAddress(fd: number, address: Uint8Array): number;
+  attachUdp(descriptor: Descriptor, family: number, memory: ArrayBuffer, maxSize: number): number;
+  writeDatagrams(
+    descriptor: Descriptor,
+    memory: ArrayBufferLike,
+    start: number,
+    end: number,
+    slots: Uint8Array | null,
+    each: boolean,
+  ): number;
+  sendDatagram(descriptor: Descriptor, datagram: Uint8Array, slot: Uint8Array | null): number;
+  newAead(cipher: number, key: Uint8Array, layout: Uint32Array): AeadHandle | number;
+  disposeAead(aead: AeadHandle): void;
+  sealPackets(
+    aead: AeadHandle,
+    memory: ArrayBufferLike,
+    start: number,
+    end: number,
+    header: Uint8Array,
+    counter: number,
+  ): number;
+  openPackets(aead: AeadHandle, memory: ArrayBufferLike, start: number, end: number): number;
+}
+
+declare const handle: unique symbol;
+/** A native Aead. */
+export interface AeadHandle {
+  readonly [handle]: 'aead';
 }
 
 let loaded: Native | undefined;

@@ -25,6 +25,7 @@ const HINTS: Readonly<Record<string, string>> = {
   'EPERM socket AF_NETLINK': 'entering a network namespace needs CAP_SYS_ADMIN',
   'EPERM unshare': 'making a network namespace needs CAP_SYS_ADMIN',
   'EPERM rtnetlink': 'changing the network configuration needs CAP_NET_ADMIN',
+  'EPERM setsockopt SO_MARK': 'marking packets needs CAP_NET_ADMIN',
   'ENOENT open /dev/net/tun':
     'load the module (modprobe tun) or, in a container, pass the device in (--device /dev/net/tun)',
   'ENXIO open /dev/net/tun': 'load the module: modprobe tun',

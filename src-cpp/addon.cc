@@ -9,6 +9,8 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   tuntap::Descriptor::Register(env, exports);
   tuntap::RegisterDeviceBinding(env, exports);
   tuntap::RegisterNetworkBinding(env, exports);
+  tuntap::RegisterUdpBinding(env, exports);
+  tuntap::RegisterAeadBinding(env, exports);
   return exports;
 }
 

@@ -9,6 +9,8 @@ namespace tuntap {
 
 void RegisterDeviceBinding(Napi::Env env, Napi::Object exports);
 void RegisterNetworkBinding(Napi::Env env, Napi::Object exports);
+void RegisterUdpBinding(Napi::Env env, Napi::Object exports);
+void RegisterAeadBinding(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*kFunction)(const Napi::CallbackInfo&)>
 void Export(Napi::Env env, Napi::Object exports, const char* name) {

@@ -163,7 +163,8 @@ void Descriptor::OnReady(int events) {
   Napi::HandleScope scope(Env());
   [[maybe_unused]] const Napi::Object self = Value();  // keeps this object while the callback runs
   Batch batch;
-  if ((events & (kReadable | kFailed)) && !memory_.IsEmpty()) {
+  if (events & kFailed) port_->OnFailed(fd_.get());
+  if ((events & kReadable) && !memory_.IsEmpty()) {
     if (TakeBatch(&batch)) {
       port_->Read(fd_.get(), batch, room_);
     } else {

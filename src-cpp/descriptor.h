@@ -35,9 +35,18 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   explicit Descriptor(const Napi::CallbackInfo& info);
   ~Descriptor() override;
 
-  // What batches are read and written by; a PlainPort at first.
-  void SetPort(std::unique_ptr<PacketPort> port) { port_ = std::move(port); }
+  // What batches are read and written by; a PlainPort at first. `memory` is kept while the port is.
+  void SetPort(std::unique_ptr<PacketPort> port, Napi::ObjectReference memory = {}) {
+    port_ = std::move(port);
+    port_memory_ = std::move(memory);
+  }
   void Write(const Batch& batch, size_t start, size_t end) { port_->Write(fd_.get(), batch, start, end); }
+  void WriteTo(const Batch& batch, size_t start, size_t end, const Remotes& remotes) {
+    port_->WriteTo(fd_.get(), batch, start, end, remotes);
+  }
+  int SendTo(const uint8_t* data, size_t length, const DatagramSlot& slot) {
+    return port_->SendTo(fd_.get(), data, length, slot);
+  }
 
  private:
   Napi::Value Fd(const Napi::CallbackInfo& info);
@@ -61,6 +70,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
 
   FileDescriptor fd_;
   std::unique_ptr<PacketPort> port_ = std::make_unique<PlainPort>();
+  Napi::ObjectReference port_memory_;
   Readiness* readiness_ = nullptr;
   Napi::FunctionReference callback_;
   std::unique_ptr<Napi::AsyncContext> context_;

@@ -51,6 +51,8 @@ class Batch {
   // this object is used.
   [[nodiscard]] bool Take(uint8_t* memory, size_t size);
 
+  uint8_t* memory() const { return memory_; }
+  size_t size() const { return size_; }
   TableHeader* header() const { return reinterpret_cast<TableHeader*>(memory_); }
   TableEntry* entries() const { return reinterpret_cast<TableEntry*>(memory_ + sizeof(TableHeader)); }
   size_t capacity() const { return capacity_; }  // entries that the memory has, at most what the header says

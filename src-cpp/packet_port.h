@@ -1,8 +1,10 @@
 #ifndef TUNTAP_PACKET_PORT_H_
 #define TUNTAP_PACKET_PORT_H_
 
+#include <cerrno>
 #include <cstddef>
 
+#include "datagram.h"
 #include "packet_io.h"
 
 namespace tuntap {
@@ -23,6 +25,17 @@ class PacketPort {
 
   // Writes entries `start` to `end`, which the batch has.
   virtual void Write(int fd, const Batch& batch, size_t start, size_t end) = 0;
+
+  // As Write; a socket sends each entry to its remote.
+  virtual void WriteTo(int fd, const Batch& batch, size_t start, size_t end, const Remotes&) {
+    Write(fd, batch, start, end);
+  }
+
+  // Sends one datagram, which may be empty. Returns 0 or -errno.
+  [[nodiscard]] virtual int SendTo(int, const uint8_t*, size_t, const DatagramSlot&) { return -EOPNOTSUPP; }
+
+  // The fd polled as failed; a read follows.
+  virtual void OnFailed(int) {}
 };
 
 // One read(2) or write(2) a packet.

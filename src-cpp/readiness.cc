@@ -25,7 +25,7 @@ struct Readiness::State {
     auto* state = static_cast<State*>(handle->data);
     int events = 0;
     if (status < 0) {
-      events = kFailed;
+      events = kFailed | state->armed;
       state->watching = 0;  // libuv stops a poll handle that failed
     } else {
       if (uv_events & UV_READABLE) events |= kReadable;

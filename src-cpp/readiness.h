@@ -8,7 +8,9 @@ namespace tuntap {
 enum ReadyEvents : int {
   kReadable = 1,
   kWritable = 2,
-  kFailed = 4,  // the fd reports an error condition, as a TUN fd does when its device was deleted
+  // The fd reports an error condition, as a TUN fd does when its device was deleted; with it comes what was
+  // armed.
+  kFailed = 4,
 };
 
 // Watches one fd on the event loop of a Node-API environment, and is the only class that knows libuv, so

@@ -81,8 +81,8 @@ export class PacketBatch implements Iterable<Buffer> {
   }
 
   /**
-   * What the last write made of packet `index`: 0 if the kernel took it, else the negative errno. `-EAGAIN`
-   * (-11): the kernel's queue was full before this packet was offered.
+   * What the last operation made of packet `index`: 0 if it went well, else the negative errno. After a write,
+   * `-EAGAIN` (-11): the kernel's queue was full before this packet was offered.
    */
   status(index: number): number {
     // Positive: taken, though the write ended before its place.
@@ -117,9 +117,40 @@ export class PacketBatch implements Iterable<Buffer> {
     this.#words[entry + LENGTH] = end - start;
   }
 
+  /**
+   * The byte at `offset` of packet `index`, without making a Buffer. Negative offsets are in its headroom, where
+   * what {@link resize} cut off still is; those from its length on, in its tailroom.
+   * @throws RangeError `ERR_OUT_OF_RANGE` beyond the room there is
+   */
+  readUInt8(index: number, offset: number): number {
+    return this.#bytes[this.#position(index, offset, 1)];
+  }
+
+  /** Four bytes in network order, as {@link readUInt8}. */
+  readUInt32BE(index: number, offset: number): number {
+    return this.#bytes.readUInt32BE(this.#position(index, offset, 4));
+  }
+
+  /** Four bytes, the least significant first, as {@link readUInt8}. */
+  readUInt32LE(index: number, offset: number): number {
+    return this.#bytes.readUInt32LE(this.#position(index, offset, 4));
+  }
+
+  /** How long packet `index` is: 0 once dropped. */
+  lengthOf(index: number): number {
+    return this.#words[this.#entry(index) + LENGTH];
+  }
+
   /** Takes packet `index` out of what a write sends; its place stays. */
   drop(index: number): void {
     this.#words[this.#entry(index) + LENGTH] = 0;
+  }
+
+  /** Drops a packet for a reason that {@link status} tells. @internal */
+  reject(index: number, errno: number): void {
+    const entry = this.#entry(index);
+    this.#words[entry + LENGTH] = 0;
+    this.#words[entry + STATUS] = errno;
   }
 
   /**
@@ -175,6 +206,11 @@ export class PacketBatch implements Iterable<Buffer> {
     return Math.min(0, native().writePackets(descriptor, this.#bytes.buffer, start, this.length));
   }
 
+  /** What src-cpp/packet_io.h calls a batch. @internal */
+  get memory(): ArrayBufferLike {
+    return this.#bytes.buffer;
+  }
+
   /** How many packets the last read or write moved. @internal */
   get moved(): number {
     return this.#words[PACKETS];
@@ -193,6 +229,16 @@ export class PacketBatch implements Iterable<Buffer> {
   /** Packets that the last read dropped since their virtio_net_hdr contradicts them. @internal */
   get malformed(): number {
     return this.#words[MALFORMED];
+  }
+
+  #position(index: number, offset: number, length: number): number {
+    const entry = this.#entry(index);
+    const position = this.#words[entry + OFFSET] + offset;
+    const end = index + 1 < this.length ? this.#words[entry + ENTRY_WORDS + SLOT] : this.#words[END];
+    if (!Number.isInteger(offset) || position < this.#words[entry + SLOT] || position + length > end) {
+      throw outOfRange('offset', 'an integer within the packet and its room', offset);
+    }
+    return position;
   }
 
   #entry(index: number): number {

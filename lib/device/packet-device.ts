@@ -8,9 +8,11 @@ import type { LinkInfo } from '../net/link-info.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink-socket.js';
 import { check, errnoName, systemError } from '../system-error.js';
 import { withDeviceNamespace } from './attach.js';
+import { BatchIterator } from './batch-iterator.js';
 import { Capture, type CaptureOptions } from './capture.js';
 import { OutgoingPackets } from './outgoing-packets.js';
 import { PacketBatch } from './packet-batch.js';
+import { alreadyReading, WatchedDescriptor } from './watched-descriptor.js';
 
 const EAGAIN = -11;
 const EINVAL = -22;
@@ -91,14 +93,11 @@ export abstract class PacketDevice extends Duplex {
   readonly headroom: number;
   /** Bytes kept free after each packet of {@link batches}. */
   readonly tailroom: number;
-  readonly #descriptor: Descriptor;
+  readonly #watched: WatchedDescriptor;
   readonly #openedName: string;
   readonly #home: Descriptor | undefined;
-  // To arm from within the callback without a call; see Descriptor.watch.
-  readonly #control = new Int32Array(2);
   readonly #onClose: (() => void) | undefined;
   readonly #refused: Record<string, number> = {};
-  #fd: number;
   #packetsRead = 0;
   #bytesRead = 0;
   #packetsWritten = 0;
@@ -117,8 +116,6 @@ export abstract class PacketDevice extends Duplex {
   /** @internal */
   constructor(parts: DeviceParts) {
     super({ objectMode: true, readableHighWaterMark: 64, writableHighWaterMark: 64, signal: parts.signal });
-    this.#descriptor = parts.descriptor;
-    this.#fd = parts.descriptor.fd();
     this.#openedName = parts.name;
     this.index = parts.index;
     this.headroom = parts.headroom ?? 0;
@@ -127,21 +124,17 @@ export abstract class PacketDevice extends Duplex {
     this.#packetPrefix = parts.packetPrefix ?? 0;
     if (parts.coalesces) this.#outgoing = new OutgoingPackets(this.#sendBatch, this.#flush);
     this.#onClose = parts.onClose;
-    check(
-      this.#descriptor.watch((events) => this.#onReady(events), this.#control),
-      'epoll_ctl',
-      parts.name,
-    );
+    this.#watched = new WatchedDescriptor(parts.descriptor, parts.name, (events) => this.#onReady(events));
   }
 
   /** The file descriptor, -1 once closed. It stays the device's: reading it elsewhere steals packets. */
   get fd(): number {
-    return this.#fd;
+    return this.#watched.fd;
   }
 
   /** The link's name; another one than it was opened by if somebody renamed it. */
   get name(): string {
-    const attached = this.#fd < 0 ? -1 : native().getInterface(this.#fd);
+    const attached = this.fd < 0 ? -1 : native().getInterface(this.fd);
     return typeof attached === 'number' ? this.#openedName : attached.name || this.#openedName;
   }
 
@@ -190,13 +183,13 @@ export abstract class PacketDevice extends Duplex {
 
   /** Lets the event loop end though this device waits for packets. */
   unref(): this {
-    this.#descriptor.setReferenced(false);
+    this.#watched.descriptor.setReferenced(false);
     return this;
   }
 
   /** Undoes {@link unref}. */
   ref(): this {
-    this.#descriptor.setReferenced(true);
+    this.#watched.descriptor.setReferenced(true);
     return this;
   }
 
@@ -208,22 +201,18 @@ export abstract class PacketDevice extends Duplex {
    * @throws Error `ERR_TUNTAP_READING` if the device is being read already
    */
   batches(): AsyncIterableIterator<PacketBatch> {
-    this.#requireFd();
+    this.#watched.requireFd();
     if (this.#reading !== undefined) {
-      const by = this.#reading === 'stream' ? 'as a stream' : 'in batches';
-      throw Object.assign(new Error(`'${this.#openedName}' is already being read ${by}`), {
-        code: 'ERR_TUNTAP_READING',
-      });
+      throw alreadyReading(this.#openedName, this.#reading === 'stream' ? 'as a stream' : 'in batches');
     }
     const batch = new PacketBatch({ headroom: this.headroom, tailroom: this.tailroom });
-    batch.readFrom(this.#descriptor);
+    batch.readFrom(this.#watched.descriptor);
     const iterator = new BatchIterator(batch, {
       arm: () => this.#arm(READABLE),
       release: () => {
         this.#reading = undefined;
         this.off('error', ignore);
-        this.#control[0] = 0;
-        if (!this.destroyed) this.#descriptor.disarm();
+        this.#watched.disarm();
         if (this.#blocked || this.#batchBlocked) this.#arm(WRITABLE);
       },
     });
@@ -241,7 +230,7 @@ export abstract class PacketDevice extends Duplex {
    * @throws a system error if the device is gone
    */
   writeBatch(batch: PacketBatch, start = 0): number {
-    this.#requireFd();
+    this.#watched.requireFd();
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     requireInteger('start', start, 0, batch.length);
     this.#outgoing?.flush();
@@ -260,7 +249,7 @@ export abstract class PacketDevice extends Duplex {
 
   /** Returns what ended the write: 0, EAGAIN, or the error of a device that is gone. */
   readonly #sendBatch = (batch: PacketBatch, start: number): number => {
-    const failed = batch.writeTo(this.#descriptor, start);
+    const failed = batch.writeTo(this.#watched.descriptor, start);
     if (failed < 0) throw systemError(failed, 'write', this.#openedName);
     const { moved, error } = batch;
     this.#packetsWritten += moved;
@@ -284,7 +273,7 @@ export abstract class PacketDevice extends Duplex {
    * @param path the file; an existing one is overwritten
    */
   capture(path: PathLike, options: CaptureOptions = {}): Capture {
-    this.#requireFd();
+    this.#watched.requireFd();
     const capture = new Capture(path, this, options, (ended) => {
       this.#captures = this.#captures.filter((other) => other !== ended);
     });
@@ -378,7 +367,7 @@ export abstract class PacketDevice extends Duplex {
     const size = bytes.length - this.#packetPrefix;
     const invalid = size <= 0 ? EINVAL : size > native().maxPacketSize ? EMSGSIZE : 0;
     if (invalid === 0 && this.#outgoing) return this.#outgoing.write(bytes, now);
-    const result = invalid || native().writePacket(this.#fd, bytes);
+    const result = invalid || native().writePacket(this.fd, bytes);
     if (result >= 0) {
       this.#packetsWritten++;
       this.#bytesWritten += result;
@@ -391,7 +380,7 @@ export abstract class PacketDevice extends Duplex {
 
   /** Gives the kernel what was written since the last time. */
   readonly #flush = (): void => {
-    if (this.#fd < 0 || !this.#outgoing) return;
+    if (this.fd < 0 || !this.#outgoing) return;
     const error = this.#outgoing.flush();
     if (error === EAGAIN) this.#arm(WRITABLE);
     else if (error !== 0) this.destroy(systemError(error, 'write', this.#openedName));
@@ -413,11 +402,7 @@ export abstract class PacketDevice extends Duplex {
   /** @internal */
   override _read(): void {
     if (this.#reading instanceof BatchIterator) {
-      this.destroy(
-        Object.assign(new Error(`'${this.#openedName}' is already being read in batches`), {
-          code: 'ERR_TUNTAP_READING',
-        }),
-      );
+      this.destroy(alreadyReading(this.#openedName, 'in batches'));
       return;
     }
     if (this.#reading === undefined) {
@@ -431,13 +416,12 @@ export abstract class PacketDevice extends Duplex {
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     // What was written before a close is sent, as far as the kernel takes it.
     if (error === null) this.#outgoing?.flush();
-    this.#fd = -1;
     for (const capture of this.#captures) capture.close().catch(ignore);
     if (this.#reading instanceof BatchIterator) this.#reading.finish(error);
     const blocked = this.#blocked;
     this.#blocked = undefined;
     blocked?.callback(error ?? systemError(-125, 'write', this.#openedName));
-    this.#descriptor.close(() => {
+    this.#watched.close(() => {
       let failed: Error | null = null;
       try {
         this.#onClose?.();
@@ -455,7 +439,7 @@ export abstract class PacketDevice extends Duplex {
     }
     if (events & (READABLE | FAILED)) {
       this.#wantsPackets = false;
-      const error = this.#reading instanceof BatchIterator ? this.#onBatch(this.#reading) : this.#onPackets();
+      const error = events & READABLE ? this.#onRead() : EAGAIN;
       if (this.destroyed) return;
       // A device that is gone polls as failed; macvtap's then has nothing to read instead of an error.
       const fatal = error !== 0 && error !== EAGAIN ? error : events & FAILED ? EBADFD : 0;
@@ -477,6 +461,10 @@ export abstract class PacketDevice extends Duplex {
       this.#batchBlocked = false;
       this.emit('drain');
     }
+  }
+
+  #onRead(): number {
+    return this.#reading instanceof BatchIterator ? this.#onBatch(this.#reading) : this.#onPackets();
   }
 
   #onBatch({ batch, deliver }: BatchIterator): number {
@@ -502,15 +490,15 @@ export abstract class PacketDevice extends Duplex {
 
   /** Packets of a super-packet that the last batch had no room for: no event tells of them. */
   readonly #readPending = (): void => {
-    if (this.#fd < 0 || !this.#wantsPackets) return;
-    const failed = this.#descriptor.readPending();
+    if (this.fd < 0 || !this.#wantsPackets) return;
+    const failed = this.#watched.descriptor.readPending();
     this.#onReady(failed < 0 ? failed : READABLE);
   };
 
   /** The user keeps the packets of the last one. */
   #renewStreamBatch(): void {
     this.#streamBatch = new PacketBatch({ capacity: STREAM_CAPACITY, size: STREAM_SLAB_SIZE });
-    this.#streamBatch.readFrom(this.#descriptor);
+    this.#streamBatch.readFrom(this.#watched.descriptor);
   }
 
   #countRead(batch: PacketBatch, start: number): void {
@@ -527,20 +515,9 @@ export abstract class PacketDevice extends Duplex {
 
   #arm(events: number): void {
     if (events & READABLE) this.#wantsPackets = true;
-    if (this.#control[1]) {
-      this.#control[0] |= events;
-      return;
-    }
-    const result = this.#descriptor.arm(events);
+    const result = this.#watched.arm(events);
     if (result > 0) setImmediate(this.#readPending);
     if (result < 0 && !this.destroyed) this.destroy(systemError(result, 'epoll_ctl', this.#openedName));
-  }
-
-  #requireFd(): number {
-    if (this.#fd < 0) {
-      throw Object.assign(new Error(`'${this.#openedName}' is closed`), { code: 'ERR_TUNTAP_CLOSED' });
-    }
-    return this.#fd;
   }
 
   #link(): LinkInfo {
@@ -558,79 +535,12 @@ export abstract class PacketDevice extends Duplex {
 
   /** Calls `use` with an nsfs fd of the namespace that the device is in. @internal */
   protected withNamespace<T>(use: (namespace: number) => T): T {
-    const fd = this.#requireFd();
+    const fd = this.#watched.requireFd();
     return this.#home ? use(this.#home.fd()) : withDeviceNamespace(fd, this.#openedName, use);
   }
 
   /** Calls a native function with the fd and throws its error. @internal */
   protected control<T>(syscall: string, call: (fd: number) => T | number): T {
-    return check<T>(call(this.#requireFd()), syscall, this.#openedName);
-  }
-}
-
-/** One at a time reads a device; `deliver` is called once a batch was read, after a turn asked for it. */
-class BatchIterator implements AsyncIterableIterator<PacketBatch> {
-  readonly batch: PacketBatch;
-  readonly #control: { arm(): void; release(): void };
-  readonly #turn: IteratorYieldResult<PacketBatch>;
-  #resolve: ((result: IteratorResult<PacketBatch>) => void) | undefined;
-  #reject: (error: Error) => void = ignore;
-  #done = false;
-  #error: Error | null = null;
-
-  constructor(batch: PacketBatch, control: { arm(): void; release(): void }) {
-    this.batch = batch;
-    this.#control = control;
-    this.#turn = { value: batch, done: false };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  next(): Promise<IteratorResult<PacketBatch>> {
-    if (this.#error || this.#done || this.#resolve) return this.#refuseTurn();
-    this.batch.clear();
-    this.#control.arm();
-    return new Promise(this.#wait);
-  }
-
-  readonly #wait = (
-    resolve: (result: IteratorResult<PacketBatch>) => void,
-    reject: (error: Error) => void,
-  ): void => {
-    this.#resolve = resolve;
-    this.#reject = reject;
-  };
-
-  async #refuseTurn(): Promise<IteratorResult<PacketBatch>> {
-    const error = this.#error;
-    this.#error = null;
-    if (error) throw error;
-    if (this.#done) return { value: undefined, done: true };
-    throw Object.assign(new Error('A batch is already being waited for'), { code: 'ERR_TUNTAP_READING' });
-  }
-
-  async return(): Promise<IteratorResult<PacketBatch>> {
-    if (!this.#done) {
-      this.finish(null);
-      this.#control.release();
-    }
-    return { value: undefined, done: true };
-  }
-
-  readonly deliver = (): void => {
-    const resolve = this.#resolve;
-    this.#resolve = undefined;
-    resolve?.(this.#turn);
-  };
-
-  finish(error: Error | null): void {
-    this.#done = true;
-    const resolve = this.#resolve;
-    this.#resolve = undefined;
-    if (!resolve) this.#error = error;
-    else if (error) this.#reject(error);
-    else resolve({ value: undefined, done: true });
+    return check<T>(call(this.#watched.requireFd()), syscall, this.#openedName);
   }
 }

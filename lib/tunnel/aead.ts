@@ -1,0 +1,188 @@
+import { PacketBatch } from '../device/packet-batch.js';
+import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../errors.js';
+import { type AeadHandle, native } from '../native.js';
+import { systemError } from '../system-error.js';
+
+const CIPHERS = {
+  'chacha20-poly1305': { native: 0, keyLength: 32 },
+  'aes-128-gcm': { native: 1, keyLength: 16 },
+  'aes-256-gcm': { native: 2, keyLength: 32 },
+} as const;
+const COUNTER_SIZE = 8;
+const MAX_HEADER = 4096;
+const ENOSYS = -38;
+
+/** What {@link Aead} encrypts with: RFC 8439, or NIST SP 800-38D. */
+export type AeadCipher = keyof typeof CIPHERS;
+
+/** Options of {@link Aead}: how a sealed packet looks. */
+export interface AeadOptions {
+  /** Bytes before the ciphertext, 8 to 4,096. **Default:** `8`, the counter alone */
+  readonly headerLength?: number;
+  /** Where in the header the counter is: 64 bits, the least significant byte first. **Default:** `headerLength - 8` */
+  readonly counterOffset?: number;
+  /** Where in the header the associated data begin, which are authenticated and stay readable. **Default:** `0` */
+  readonly associatedDataOffset?: number;
+  /** How long they are; 0: none. **Default:** all of the header from `associatedDataOffset` on */
+  readonly associatedDataLength?: number;
+  /** The nonce's four bytes before the counter. **Default:** zeros */
+  readonly noncePrefix?: Uint8Array;
+  /** The counter of the first packet that is sealed, up to 2^53 - 1. **Default:** `0` */
+  readonly counter?: number;
+  /** The counter from which on sealing is refused, up to 2^53 - 1: time for another key. **Default:** 2^53 - 1 */
+  readonly counterLimit?: number;
+}
+
+/**
+ * Seals and opens the packets of a batch in place, with one key: authenticated encryption by the OpenSSL that Node
+ * carries.
+ *
+ * A sealed packet is a header with a 64-bit counter, the ciphertext, and a tag of 16 bytes; the header goes into the
+ * headroom and the tag into the tailroom. The nonce is four bytes and the counter. One key must never seal twice with
+ * one counter, so give each direction a key of its own, and never go on from an old counter.
+ * @example
+ * ```ts
+ * using aead = new Aead('chacha20-poly1305', key, { headerLength: 16, counterOffset: 8 });
+ * aead.sealBatch(batch, header);
+ * socket.writeBatch(batch, peer);
+ * ```
+ * @see RFC 5116
+ */
+export class Aead implements Disposable {
+  /** How many bytes the tag adds: the tailroom that sealing needs. */
+  static readonly tagLength = 16;
+  /** What it encrypts with. */
+  readonly cipher: AeadCipher;
+  /** How many bytes the header has: the headroom that sealing needs. */
+  readonly headerLength: number;
+  /** The counter from which on sealing is refused. */
+  readonly counterLimit: number;
+  readonly #noHeader: Uint8Array;
+  #counter: number;
+  #handle: AeadHandle | undefined;
+
+  /**
+   * @param key 32 bytes, for AES-128-GCM 16; copied, so that the caller can wipe it
+   * @throws TypeError or RangeError with an `ERR_…` code for bad arguments; Error `ERR_TUNTAP_NO_OPENSSL` where the
+   * process has no OpenSSL with this cipher
+   */
+  constructor(cipher: AeadCipher, key: Uint8Array, options: AeadOptions = {}) {
+    if (!Object.hasOwn(CIPHERS, cipher)) {
+      throw invalidArgValue('cipher', cipher, `must be one of ${Object.keys(CIPHERS).join(', ')}`);
+    }
+    if (!(key instanceof Uint8Array)) throw invalidArgType('key', 'a Uint8Array', key);
+    const { native: number, keyLength } = CIPHERS[cipher];
+    if (key.length !== keyLength) throw outOfRange('key.length', `${keyLength}`, key.length);
+    if (typeof options !== 'object' || options === null)
+      throw invalidArgType('options', 'an object', options);
+    const headerLength = requireInteger('options.headerLength', options.headerLength ?? 8, 8, MAX_HEADER);
+    const last = headerLength - COUNTER_SIZE;
+    const counterOffset = requireInteger('options.counterOffset', options.counterOffset ?? last, 0, last);
+    const from = options.associatedDataOffset ?? 0;
+    requireInteger('options.associatedDataOffset', from, 0, headerLength);
+    const length = options.associatedDataLength ?? headerLength - from;
+    requireInteger('options.associatedDataLength', length, 0, headerLength - from);
+    const prefix = options.noncePrefix ?? new Uint8Array(4);
+    if (!(prefix instanceof Uint8Array)) throw invalidArgType('options.noncePrefix', 'a Uint8Array', prefix);
+    if (prefix.length !== 4) throw outOfRange('options.noncePrefix.length', '4', prefix.length);
+    const limit = options.counterLimit ?? Number.MAX_SAFE_INTEGER;
+    requireInteger('options.counterLimit', limit, 0, Number.MAX_SAFE_INTEGER);
+    this.#counter = requireInteger('options.counter', options.counter ?? 0, 0, limit);
+    this.cipher = cipher;
+    this.headerLength = headerLength;
+    this.counterLimit = limit;
+    this.#noHeader = new Uint8Array(headerLength);
+    // AeadLayout of src-cpp/aead_batch.h.
+    const layout = new Uint32Array([headerLength, counterOffset, from, length, 0]);
+    new Uint8Array(layout.buffer).set(prefix, 16);
+    const handle = native().newAead(number, key, layout);
+    if (typeof handle === 'number') {
+      const reason = handle === ENOSYS ? 'this process has no OpenSSL' : `its OpenSSL refuses ${cipher}`;
+      throw Object.assign(new Error(`Aead needs the OpenSSL of Node.js, and ${reason}`), {
+        code: 'ERR_TUNTAP_NO_OPENSSL',
+      });
+    }
+    this.#handle = handle;
+  }
+
+  /** The counter that the next packet is sealed with. */
+  get counter(): number {
+    return this.#counter;
+  }
+
+  /**
+   * Seals packets `start` to `end` of a batch, each with the next counter. Dropped ones stay dropped.
+   * @param header what the header holds beside the counter, `headerLength` bytes. **Default:** zeros
+   * @returns how many were sealed. A packet whose room was used up is dropped with `-ENOBUFS` (-105) in
+   * `batch.status(i)`, so that it is never sent in the clear.
+   * @throws RangeError `ERR_OUT_OF_RANGE` if the batch's headroom or tailroom is too small, or the header's length is
+   * another; Error `ERR_TUNTAP_COUNTER_EXHAUSTED` if the counter would reach its limit, with nothing sealed;
+   * `ERR_TUNTAP_CLOSED` once disposed of
+   */
+  sealBatch(batch: PacketBatch, header?: Uint8Array, start = 0, end?: number): number {
+    const handle = this.#check(batch);
+    const to = checkRange(batch, start, end);
+    const bytes = header ?? this.#noHeader;
+    if (!(bytes instanceof Uint8Array)) throw invalidArgType('header', 'a Uint8Array', bytes);
+    if (bytes.length !== this.headerLength)
+      throw outOfRange('header.length', `${this.headerLength}`, bytes.length);
+    if (batch.headroom < this.headerLength) {
+      throw outOfRange('batch.headroom', `at least ${this.headerLength}`, batch.headroom);
+    }
+    if (batch.tailroom < Aead.tagLength) {
+      throw outOfRange('batch.tailroom', `at least ${Aead.tagLength}`, batch.tailroom);
+    }
+    if (to - start > this.counterLimit - this.#counter) {
+      throw Object.assign(
+        new Error(`The counter would reach its limit of ${this.counterLimit}: use another key`),
+        {
+          code: 'ERR_TUNTAP_COUNTER_EXHAUSTED',
+        },
+      );
+    }
+    const first = this.#counter;
+    this.#counter += to - start;
+    const failed = native().sealPackets(handle, batch.memory, start, to, bytes, first);
+    if (failed < 0) throw systemError(failed, 'seal');
+    return batch.moved;
+  }
+
+  /**
+   * Opens packets `start` to `end` of a batch and takes header and tag off; both stay readable around the packet, the
+   * header at the negative offsets of {@link PacketBatch.readUInt8}.
+   * @returns how many are authentic. One that is not is wiped and dropped, with `-EBADMSG` (-74) in `batch.status(i)`;
+   * nothing of its plaintext can be seen. An authentic one may be empty, which no write sends either.
+   * @throws Error `ERR_TUNTAP_CLOSED` once disposed of; RangeError `ERR_OUT_OF_RANGE`
+   */
+  openBatch(batch: PacketBatch, start = 0, end?: number): number {
+    const handle = this.#check(batch);
+    const to = checkRange(batch, start, end);
+    const failed = native().openPackets(handle, batch.memory, start, to);
+    if (failed < 0) throw systemError(failed, 'open');
+    return batch.moved;
+  }
+
+  /** Wipes the key; sealing and opening throw from now on. Disposing twice is harmless. */
+  dispose(): void {
+    if (this.#handle) native().disposeAead(this.#handle);
+    this.#handle = undefined;
+  }
+
+  /** Disposes, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #check(batch: PacketBatch): AeadHandle {
+    if (!this.#handle) {
+      throw Object.assign(new Error('The Aead was disposed of'), { code: 'ERR_TUNTAP_CLOSED' });
+    }
+    if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
+    return this.#handle;
+  }
+}
+
+function checkRange(batch: PacketBatch, start: number, end = batch.length): number {
+  requireInteger('start', start, 0, batch.length);
+  return requireInteger('end', end, start, batch.length);
+}
