@@ -31,7 +31,17 @@ function time(run: () => number): number {
 }
 
 function openssl(cipher: string, ...options: string[]): number {
-  const args = ['speed', '-mr', '-seconds', String(SECONDS), '-bytes', String(SIZE), '-evp', cipher, ...options];
+  const args = [
+    'speed',
+    '-mr',
+    '-seconds',
+    String(SECONDS),
+    '-bytes',
+    String(SIZE),
+    '-evp',
+    cipher,
+    ...options,
+  ];
   const output = execFileSync('openssl', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   const bytesPerSecond = Number(output.match(/^\+F:.*:([\d.]+)$/m)?.[1]);
   return (SIZE / bytesPerSecond) * 1e9;
@@ -78,7 +88,9 @@ function measure(cipher: AeadCipher): Record<string, number> {
 
 const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1];
 
-console.log('| cipher | seal, ns | open, ns | seal to `openssl speed -evp` | to `-evp -aead` | to node:crypto |');
+console.log(
+  '| cipher | seal, ns | open, ns | seal to `openssl speed -evp` | to `-evp -aead` | to node:crypto |',
+);
 console.log('|---|---|---|---|---|---|');
 for (const cipher of Object.keys(KEY_LENGTH) as AeadCipher[]) {
   const rounds = Array.from({ length: ROUNDS }, () => measure(cipher));

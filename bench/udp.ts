@@ -31,7 +31,8 @@ type Way = (typeof WAYS)[number];
 const built = mkdtempSync(join(tmpdir(), 'tuntap-bench-'));
 execFileSync('cc', ['-O2', '-Wall', '-o', join(built, 'udp-batch'), join(ROOT, 'bench', 'udp-batch.c')]);
 const END = join(ROOT, 'out', 'bench', 'udp-end.js');
-const command = (way: Way): string[] => (way === 'c' ? [join(built, 'udp-batch')] : [process.execPath, END, way]);
+const command = (way: Way): string[] =>
+  way === 'c' ? [join(built, 'udp-batch')] : [process.execPath, END, way];
 
 interface End {
   readonly ready: Promise<unknown>;
@@ -105,7 +106,9 @@ try {
     }
     rounds.push({ sending, receiving, backlog });
   }
-  console.log('| by | sending, CPU µs a datagram (ratio to C) | receiving | receiving a backlog |\n|---|---|---|---|');
+  console.log(
+    '| by | sending, CPU µs a datagram (ratio to C) | receiving | receiving a backlog |\n|---|---|---|---|',
+  );
   for (const way of WAYS) {
     const cell = (what: What): string => {
       const cost = median(rounds.map((round) => round[what][way]));

@@ -173,13 +173,13 @@ void UdpPort::TakeReceived(const Batch& batch, size_t received, Appender* out) {
   for (size_t i = 0; i < received; i++) {
     const size_t length = messages_[i].msg_len;
     const size_t segment = infos[i].segment_size != 0 ? infos[i].segment_size : std::max<size_t>(length, 1);
+    const iovec* piece = messages_[i].msg_hdr.msg_iov;
     size_t at = 0;
     do {
       const size_t part = std::min(segment, length - at);
       if (i < in_place) {
-        const auto* bytes = static_cast<uint8_t*>(messages_[i].msg_hdr.msg_iov[at / segment].iov_base);
-        const auto offset = static_cast<size_t>(bytes - batch.memory());
-        out->AddInPlace(offset, part, infos[i].slot);
+        const auto* bytes = static_cast<uint8_t*>((piece++)->iov_base);
+        out->AddInPlace(static_cast<size_t>(bytes - batch.memory()), part, infos[i].slot);
       } else {
         out->AddCopy(gathered_.get() + i * kMaxDatagram + at, part, infos[i].slot);
       }
