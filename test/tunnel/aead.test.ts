@@ -241,7 +241,8 @@ describe('Aead', () => {
     const program = `
       import { readFileSync, openSync, readSync } from 'node:fs';
       import { Aead } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
-      const key = Buffer.alloc(16);
+      // V8 keeps small typed arrays in its own heap, and copies them out when native code asks for them.
+      const key = Buffer.from(new ArrayBuffer(16));
       for (let i = 0; i < 16; i++) key[i] = (i * 73 + 41) ^ 0x5a;
       const found = () => {
         const memory = openSync('/proc/self/mem');
