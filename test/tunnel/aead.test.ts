@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes, randomInt } from 'node:crypto';
 import { PacketBatch } from 'tuntap-native';
 import { Aead, type AeadCipher, type AeadOptions } from 'tuntap-native/tunnel';
-import { code } from '../support.ts';
+import { code, needs } from '../support.ts';
+import { runPreloaded } from './preload.ts';
 
 const KEY_LENGTHS: Readonly<Record<AeadCipher, number>> = {
   'chacha20-poly1305': 32,
@@ -269,6 +270,18 @@ describe('Aead', () => {
     const [without, held, disposed] = JSON.parse(output) as number[];
     assert.ok(held > without, `${without} copies at first, ${held} held`);
     assert.equal(disposed, without);
+  });
+
+  it('says so where the process has no OpenSSL, and the rest works all the same', function () {
+    needs(this, 'cc');
+    const program = `
+      import { Aead, openUdp } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
+      await openUdp({ address: '127.0.0.1' }).close();
+      try { new Aead('aes-128-gcm', Buffer.alloc(16)); } catch (error) { console.log(error.code, error.message); }`;
+    assert.equal(
+      runPreloaded('hide-openssl', ['--input-type=module', '-e', program]),
+      'ERR_TUNTAP_NO_OPENSSL Aead needs the OpenSSL of Node.js, and this process has no OpenSSL\n',
+    );
   });
 
   it('leaves node:crypto no error of its own to find', () => {

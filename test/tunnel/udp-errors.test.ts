@@ -1,19 +1,16 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { PacketBatch } from 'tuntap-native';
 import { Endpoint, type IcmpError, openUdp } from 'tuntap-native/tunnel';
 import { shell } from '../device/traffic.ts';
 import { needs } from '../support.ts';
+import { runPreloaded } from './preload.ts';
 import { numbered, onLoopback, onVeth, receive } from './sockets.ts';
 
 // A single one, a run with a short last one, a single one.
 const LENGTHS = [100, 200, 200, 200, 50, 60];
-
-let folder: string;
 
 function sendWithRefusedRuns(errno: 'EIO' | 'EINVAL' | 'EMSGSIZE' | 'ENOBUFS'): {
   sent: number;
@@ -22,28 +19,14 @@ function sendWithRefusedRuns(errno: 'EIO' | 'EINVAL' | 'EMSGSIZE' | 'ENOBUFS'): 
   gso: boolean;
   segmentedSends: number;
 } {
-  const environment = {
-    LD_PRELOAD: join(folder, 'fail-sends.so'),
-    FAIL_SENDS: String(constants.errno[errno]),
-  };
-  const program = join(import.meta.dirname, 'refused-runs.js');
-  const output = execFileSync(process.execPath, [program, ...LENGTHS.map(String)], {
-    env: { ...process.env, ...environment },
-    encoding: 'utf8',
-    timeout: 10_000,
-  });
+  const program = [join(import.meta.dirname, 'refused-runs.js'), ...LENGTHS.map(String)];
+  const output = runPreloaded('fail-sends', program, { FAIL_SENDS: String(constants.errno[errno]) });
   return JSON.parse(output);
 }
 
 describe('UdpBatchSocket: errors, drops and backpressure', function () {
   before(function () {
     needs(this, 'ip', 'cc');
-    folder = mkdtempSync(join(tmpdir(), 'tuntap-test-'));
-    const source = join(import.meta.dirname, '..', '..', '..', 'test', 'tunnel', 'fail-sends.c');
-    execFileSync('cc', ['-shared', '-fPIC', '-o', join(folder, 'fail-sends.so'), source, '-ldl']);
-  });
-  after(() => {
-    if (folder) rmSync(folder, { recursive: true });
   });
 
   for (const [address, origin, type, icmpCode] of [
