@@ -1,11 +1,13 @@
 // Sends or receives datagrams in batches, as udp-batch.ts does by this package.
 //
-// udp-batch send ADDRESS PORT SIZE DATAGRAMS MICROSECONDS: 46 datagrams, each from a buffer of its own, are one
+// udp-batch send ADDRESS PORT SIZE DATAGRAMS MICROSECONDS: 46 datagrams, each from a buffer of its own, are
+// one
 //   UDP_SEGMENT send (udp(7)), four of them one sendmmsg(2), eight of these a burst; a pause of MICROSECONDS.
-// udp-batch receive ADDRESS PORT DATAGRAMS MICROSECONDS: recvmmsg(2) with UDP_GRO, poll(2) when there is nothing,
+// udp-batch receive ADDRESS PORT DATAGRAMS MICROSECONDS: recvmmsg(2) with UDP_GRO, poll(2) when there is
+// nothing,
 //   and when the queue was emptied a pause of MICROSECONDS, in which a program would do other work.
-// Both print the CPU time that they took, in seconds, and how many datagrams that was for, leaving out the first
-// half. The receiver gives up when nothing came for half a second.
+// Both print the CPU time that they took, in seconds, and how many datagrams that was for, leaving out the
+// first half. The receiver gives up when nothing came for half a second.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>

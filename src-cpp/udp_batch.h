@@ -99,6 +99,7 @@ class UdpPort final : public PacketPort {
   // behind them, in `overflow_`, room for the largest.
   size_t piece_size_;
   size_t pieces_per_message_ = 1;
+  bool whole_ = false;                   // each message is one piece, whatever its segments' size
   uint32_t plain_messages_ = 0;          // in a row
   std::unique_ptr<uint8_t[]> overflow_;  // pages that are never touched cost nothing
   std::unique_ptr<uint8_t[]> gathered_;  // messages that did not fall in place; made when needed

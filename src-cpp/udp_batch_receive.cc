@@ -5,7 +5,8 @@
 #include "udp_batch.h"
 
 // Receiving: a message's pieces lie where its packets belong if they have the size that the last ones had, so
-// that the kernel's copy is the only one.
+// that the kernel's copy is the only one. Without room around the packets a super-packet is in place as it
+// is.
 
 namespace tuntap {
 namespace {
@@ -100,7 +101,10 @@ UdpPort::UdpPort(int family, UdpState* state, DatagramSlot* received, size_t rec
 
 // Lays out the messages of one recvmmsg(2); returns how many.
 size_t UdpPort::PlanReceive(const Batch& batch, const Appender& out, Room room) {
-  const size_t stride = AlignUp(size_t{room.headroom} + piece_size_ + room.tailroom);
+  whole_ = pieces_per_message_ > 1 && room.headroom + room.tailroom == 0;
+  const size_t piece_size = whole_ ? kMaxDatagram : piece_size_;
+  const size_t pieces = whole_ ? 1 : pieces_per_message_;
+  const size_t stride = AlignUp(size_t{room.headroom} + piece_size + room.tailroom);
   const size_t count = std::min({out.Fits(), kReceived, kMostExpected / pieces_per_message_});
   if (overflow_ == nullptr) overflow_.reset(new uint8_t[kReceived * kMaxDatagram]);
 
@@ -109,10 +113,8 @@ size_t UdpPort::PlanReceive(const Batch& batch, const Appender& out, Room room) 
   for (size_t i = 0; i < count; i++) {
     msghdr& header = messages_[i].msg_hdr;
     header.msg_iov = piece;
-    for (size_t k = 0; k < pieces_per_message_; k++, offset += stride) {
-      *piece++ = {batch.memory() + offset, piece_size_};
-    }
-    const size_t placed = piece_size_ * pieces_per_message_;
+    for (size_t k = 0; k < pieces; k++, offset += stride) *piece++ = {batch.memory() + offset, piece_size};
+    const size_t placed = piece_size * pieces;
     if (placed < kMaxDatagram) *piece++ = {overflow_.get() + i * kMaxDatagram, kMaxDatagram - placed};
     header.msg_iovlen = static_cast<size_t>(piece - header.msg_iov);
     header.msg_name = &addresses_[i];
@@ -125,6 +127,7 @@ size_t UdpPort::PlanReceive(const Batch& batch, const Appender& out, Room room) 
 }
 
 bool UdpPort::InPlace(size_t message, const ReceivedInfo& info) const {
+  if (whole_) return true;
   const size_t length = messages_[message].msg_len;
   if (info.segment_size == 0) return length <= piece_size_;
   return info.segment_size == piece_size_ && length <= piece_size_ * pieces_per_message_;
@@ -173,13 +176,14 @@ void UdpPort::TakeReceived(const Batch& batch, size_t received, Appender* out) {
   for (size_t i = 0; i < received; i++) {
     const size_t length = messages_[i].msg_len;
     const size_t segment = infos[i].segment_size != 0 ? infos[i].segment_size : std::max<size_t>(length, 1);
+    const iovec* piece = messages_[i].msg_hdr.msg_iov;
     size_t at = 0;
     do {
       const size_t part = std::min(segment, length - at);
       if (i < in_place) {
-        const auto* bytes = static_cast<uint8_t*>(messages_[i].msg_hdr.msg_iov[at / segment].iov_base);
-        const auto offset = static_cast<size_t>(bytes - batch.memory());
-        out->AddInPlace(offset, part, infos[i].slot);
+        const auto* bytes = static_cast<uint8_t*>(piece->iov_base) + (whole_ ? at : 0);
+        out->AddInPlace(static_cast<size_t>(bytes - batch.memory()), part, infos[i].slot);
+        if (!whole_) piece++;
       } else {
         out->AddCopy(gathered_.get() + i * kMaxDatagram + at, part, infos[i].slot);
       }

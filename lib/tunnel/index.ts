@@ -5,5 +5,11 @@ export { DatagramTable } from './datagram-table.js';
 export { Endpoint } from './endpoint.js';
 export type { IcmpError } from './icmp-error.js';
 export { ReplayWindow } from './replay-window.js';
-export { openUdp, UdpBatchSocket, type UdpCounters, type UdpEvents } from './udp-batch-socket.js';
+export {
+  openUdp,
+  UdpBatchSocket,
+  type UdpCounters,
+  type UdpEvents,
+  type UdpOffloads,
+} from './udp-batch-socket.js';
 export type { UdpOptions } from './udp-options.js';

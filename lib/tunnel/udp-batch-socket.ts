@@ -35,6 +35,14 @@ const EAGAIN = -11;
 const EADDRNOTAVAIL = -99;
 const EAFNOSUPPORT = -97;
 
+/** Which offloads of a socket are on. */
+export interface UdpOffloads {
+  /** Whether runs of packets of one size leave as one send (UDP_SEGMENT). */
+  readonly gso: boolean;
+  /** Whether the kernel may hand over several datagrams of one size as one (UDP_GRO). */
+  readonly gro: boolean;
+}
+
 /** What a socket moved since it was opened. */
 export interface UdpCounters {
   /** Datagrams received. */
@@ -193,7 +201,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   }
 
   /** Which offloads are on: `gso` goes off by itself where the way out can't do it. */
-  get offloads(): { readonly gso: boolean; readonly gro: boolean } {
+  get offloads(): UdpOffloads {
     return { gso: this.#state[GSO] !== 0, gro: this.#state[GRO] !== 0 };
   }
 

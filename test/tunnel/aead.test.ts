@@ -1,0 +1,297 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes, randomInt } from 'node:crypto';
+import { PacketBatch } from 'tuntap-native';
+import { Aead, type AeadCipher, type AeadOptions } from 'tuntap-native/tunnel';
+import { code, needs } from '../support.ts';
+import { runPreloaded } from './preload.ts';
+
+const KEY_LENGTHS: Readonly<Record<AeadCipher, number>> = {
+  'chacha20-poly1305': 32,
+  'aes-128-gcm': 16,
+  'aes-256-gcm': 32,
+};
+const CIPHERS = Object.keys(KEY_LENGTHS) as AeadCipher[];
+const EBADMSG = -74;
+const ENOBUFS = -105;
+
+function batchOf(packets: readonly Uint8Array[], headroom = 16): PacketBatch {
+  const batch = new PacketBatch({ headroom, tailroom: 16 });
+  for (const packet of packets) assert.equal(batch.push(packet), true);
+  return batch;
+}
+
+/** What Aead makes of a packet, by node:crypto. */
+function sealed(
+  cipher: AeadCipher,
+  key: Uint8Array,
+  plain: Uint8Array,
+  header: Buffer,
+  prefix: Uint8Array,
+  from: number,
+  length: number,
+  counterOffset: number,
+): Buffer {
+  const nonce = Buffer.concat([prefix, header.subarray(counterOffset, counterOffset + 8)]);
+  // node:crypto's types know of GCM alone, though this is how it takes ChaCha20-Poly1305 as well.
+  const one = createCipheriv(cipher as CipherGCMTypes, key, nonce, { authTagLength: 16 });
+  one.setAAD(header.subarray(from, from + length));
+  return Buffer.concat([header, one.update(plain), one.final(), one.getAuthTag()]);
+}
+
+describe('Aead', () => {
+  for (const cipher of CIPHERS) {
+    it(`makes and takes the same bytes as node:crypto, on random input: ${cipher}`, () => {
+      for (let round = 0; round < 30; round++) {
+        const key = randomBytes(KEY_LENGTHS[cipher]);
+        const headerLength = randomInt(8, 41);
+        const counterOffset = randomInt(0, headerLength - 7);
+        const from = randomInt(0, headerLength + 1);
+        const length = randomInt(0, headerLength - from + 1);
+        const counter = randomInt(0, 2 ** 48 - 1) * 2 ** randomInt(0, 5);
+        const noncePrefix = randomBytes(4);
+        const options: AeadOptions = {
+          headerLength,
+          counterOffset,
+          associatedDataOffset: from,
+          associatedDataLength: length,
+          noncePrefix,
+          counter,
+        };
+        using aead = new Aead(cipher, key, options);
+        const plain = Array.from({ length: 5 }, () => randomBytes(randomInt(1, 2000)));
+        const template = randomBytes(headerLength);
+        const batch = batchOf(plain, headerLength + randomInt(0, 9));
+        assert.equal(aead.sealBatch(batch, template), 5);
+        plain.forEach((packet, i) => {
+          const header = Buffer.from(template);
+          header.writeBigUInt64LE(BigInt(counter) + BigInt(i), counterOffset);
+          const expected = sealed(cipher, key, packet, header, noncePrefix, from, length, counterOffset);
+          assert.deepEqual(batch.at(i), expected);
+        });
+        assert.equal(aead.counter, counter + 5);
+        assert.equal(aead.openBatch(batch), 5);
+        assert.deepEqual(
+          [...batch].map((bytes) => Buffer.from(bytes)),
+          plain,
+        );
+      }
+    });
+
+    it(`reports a forged packet, wipes it, and goes on: ${cipher}`, () => {
+      using aead = new Aead(cipher, randomBytes(KEY_LENGTHS[cipher]), { headerLength: 16 });
+      const plain = Array.from({ length: 6 }, (_, i) => Buffer.alloc(500, i + 1));
+      const batch = batchOf(plain);
+      aead.sealBatch(batch, randomBytes(16));
+      // Each part once: associated data, counter, ciphertext, tag.
+      const forged = [0, 8, 16 + 250, 16 + 500].map((position, i) => {
+        const bytes = batch.at(i);
+        bytes[position] ^= 0x01;
+        return bytes;
+      });
+      batch.resize(4, 0, -1);
+      forged.push(batch.at(4));
+      assert.equal(aead.openBatch(batch), 1);
+      assert.deepEqual(
+        [0, 1, 2, 3, 4, 5].map((i) => batch.status(i)),
+        [EBADMSG, EBADMSG, EBADMSG, EBADMSG, EBADMSG, 0],
+      );
+      for (const bytes of forged) assert.ok(bytes.every((byte) => byte === 0));
+      assert.deepEqual(
+        [0, 1, 2, 3, 4].map((i) => batch.lengthOf(i)),
+        [0, 0, 0, 0, 0],
+      );
+      assert.deepEqual(batch.at(5), plain[5]);
+    });
+  }
+
+  it('refuses what is too short to be a packet, and opens an empty one', () => {
+    const key = randomBytes(32);
+    const header = Buffer.alloc(8);
+    const empty = sealed('aes-256-gcm', key, Buffer.alloc(0), header, Buffer.alloc(4), 0, 8, 0);
+    using aead = new Aead('aes-256-gcm', key);
+    const batch = batchOf([empty, empty.subarray(0, 23), Buffer.alloc(1, 5), Buffer.alloc(24)]);
+    assert.equal(aead.openBatch(batch), 1);
+    assert.deepEqual(
+      [0, 1, 2, 3].map((i) => [batch.status(i), batch.lengthOf(i)]),
+      [
+        [0, 0],
+        [EBADMSG, 0],
+        [EBADMSG, 0],
+        [EBADMSG, 0],
+      ],
+    );
+  });
+
+  it('seals and opens part of a batch, and passes over what was dropped', () => {
+    using one = new Aead('chacha20-poly1305', randomBytes(32));
+    using two = new Aead('chacha20-poly1305', randomBytes(32));
+    const plain = Array.from({ length: 6 }, (_, i) => Buffer.alloc(40, i + 1));
+    const batch = batchOf(plain);
+    batch.drop(1);
+    assert.equal(one.sealBatch(batch, undefined, 0, 3), 2);
+    assert.equal(two.sealBatch(batch, undefined, 3), 3);
+    assert.equal(one.openBatch(batch, 0, 4), 2);
+    assert.equal(two.openBatch(batch, 4), 2);
+    assert.deepEqual(
+      [0, 1, 2, 3, 4, 5].map((i) => batch.lengthOf(i)),
+      [40, 0, 40, 0, 40, 40],
+    );
+    assert.deepEqual(batch.at(5), plain[5]);
+  });
+
+  it('never lets a packet without room go out in the clear', () => {
+    using aead = new Aead('aes-128-gcm', randomBytes(16));
+    const batch = new PacketBatch({ headroom: 8, tailroom: 16 });
+    for (let i = 0; i < 3; i++) batch.push(Buffer.alloc(64, 1));
+    batch.resize(0, 1, 0);
+    batch.resize(1, 0, 16);
+    assert.equal(aead.sealBatch(batch), 1);
+    assert.deepEqual(
+      [0, 1, 2].map((i) => [batch.status(i), batch.lengthOf(i)]),
+      [
+        [ENOBUFS, 0],
+        [ENOBUFS, 0],
+        [0, 64 + 8 + 16],
+      ],
+    );
+  });
+
+  it('never seals two packets with one counter', () => {
+    using aead = new Aead('chacha20-poly1305', randomBytes(32), { counter: 7, counterLimit: 10 });
+    const batch = batchOf([Buffer.alloc(9), Buffer.alloc(9)]);
+    assert.equal(aead.sealBatch(batch), 2);
+    assert.equal(aead.counter, 9);
+    const more = batchOf([Buffer.alloc(9, 1), Buffer.alloc(9, 2)]);
+    assert.equal(
+      code(() => aead.sealBatch(more)),
+      'ERR_TUNTAP_COUNTER_EXHAUSTED',
+    );
+    assert.deepEqual(more.at(0), Buffer.alloc(9, 1));
+    assert.equal(aead.sealBatch(more, undefined, 0, 1), 1);
+    assert.equal(
+      code(() => aead.sealBatch(more, undefined, 1, 2)),
+      'ERR_TUNTAP_COUNTER_EXHAUSTED',
+    );
+    const counters = [batch.at(0), batch.at(1), more.at(0)].map((bytes) => bytes[0]);
+    assert.deepEqual(counters, [7, 8, 9]);
+  });
+
+  it('takes no order from a batch’s memory', () => {
+    using aead = new Aead('aes-128-gcm', randomBytes(16));
+    for (const [offset, length] of [
+      [0x7fffffff, 50],
+      [0, 60],
+      [-1, -1],
+      [200, 0x7fffffff],
+    ]) {
+      const batch = batchOf([Buffer.alloc(50, 1)]);
+      const words = new Int32Array(batch.at(0).buffer, 0, 12);
+      words[8] = offset;
+      words[9] = length;
+      assert.equal(aead.sealBatch(batch), 0);
+      assert.equal(batch.status(0), ENOBUFS);
+      words[8] = offset;
+      words[9] = length;
+      if (offset > 200 || offset < 0) assert.equal(aead.openBatch(batch), 0);
+    }
+  });
+
+  it('refuses bad arguments', () => {
+    const key = randomBytes(32);
+    const make = (options: unknown) => () => new Aead('chacha20-poly1305', key, options as AeadOptions);
+    using aead = new Aead('chacha20-poly1305', key, { headerLength: 16 });
+    const batch = batchOf([Buffer.alloc(20)]);
+    for (const [act, expected] of [
+      [() => new Aead('rot13' as AeadCipher, key), 'ERR_INVALID_ARG_VALUE'],
+      [() => new Aead('aes-128-gcm', key), 'ERR_OUT_OF_RANGE'],
+      [() => new Aead('aes-256-gcm', 'key' as unknown as Buffer), 'ERR_INVALID_ARG_TYPE'],
+      [make({ headerLength: 7 }), 'ERR_OUT_OF_RANGE'],
+      [make({ headerLength: 4097 }), 'ERR_OUT_OF_RANGE'],
+      [make({ headerLength: 16, counterOffset: 9 }), 'ERR_OUT_OF_RANGE'],
+      [make({ associatedDataOffset: 9 }), 'ERR_OUT_OF_RANGE'],
+      [make({ associatedDataOffset: 4, associatedDataLength: 5 }), 'ERR_OUT_OF_RANGE'],
+      [make({ noncePrefix: Buffer.alloc(5) }), 'ERR_OUT_OF_RANGE'],
+      [make({ counter: 2 ** 53 }), 'ERR_OUT_OF_RANGE'],
+      [make({ counter: 5, counterLimit: 4 }), 'ERR_OUT_OF_RANGE'],
+      [make(null), 'ERR_INVALID_ARG_TYPE'],
+      [() => aead.sealBatch(batch, Buffer.alloc(15)), 'ERR_OUT_OF_RANGE'],
+      [() => aead.sealBatch(batchOf([], 15)), 'ERR_OUT_OF_RANGE'],
+      [() => aead.sealBatch(new PacketBatch({ headroom: 16, tailroom: 15 })), 'ERR_OUT_OF_RANGE'],
+      [() => aead.sealBatch(batch, undefined, 2), 'ERR_OUT_OF_RANGE'],
+      [() => aead.openBatch(batch, 0, 2), 'ERR_OUT_OF_RANGE'],
+      [() => aead.openBatch({} as PacketBatch), 'ERR_INVALID_ARG_TYPE'],
+    ] as const) {
+      assert.equal(code(act), expected, String(act));
+    }
+    assert.equal(aead.counter, 0);
+  });
+
+  it('is of no use once disposed of', () => {
+    const aead = new Aead('chacha20-poly1305', randomBytes(32));
+    aead.dispose();
+    aead.dispose();
+    const batch = batchOf([Buffer.alloc(30)]);
+    for (const act of [() => aead.sealBatch(batch), () => aead.openBatch(batch)]) {
+      assert.equal(code(act), 'ERR_TUNTAP_CLOSED');
+    }
+  });
+
+  it('leaves no key in memory when it is disposed of', () => {
+    // In a process of its own, whose memory is searched for the key's bytes: AES-128's key is the first round key.
+    const program = `
+      import { readFileSync, openSync, readSync } from 'node:fs';
+      import { Aead } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
+      // V8 keeps small typed arrays in its own heap, and copies them out when native code asks for them.
+      const key = Buffer.from(new ArrayBuffer(16));
+      for (let i = 0; i < 16; i++) key[i] = (i * 73 + 41) ^ 0x5a;
+      const found = () => {
+        const memory = openSync('/proc/self/mem');
+        let count = 0;
+        for (const line of readFileSync('/proc/self/maps', 'utf8').split('\\n')) {
+          const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw.*(?:\\[heap\\]|00:00 0)/.exec(line) ?? [];
+          const size = parseInt(to, 16) - parseInt(from, 16);
+          if (!(size > 0 && size < 2 ** 28)) continue;
+          const bytes = Buffer.alloc(size);
+          try { readSync(memory, bytes, 0, size, parseInt(from, 16)); } catch { continue; }
+          for (let at = bytes.indexOf(key); at >= 0; at = bytes.indexOf(key, at + 1)) count++;
+          bytes.fill(0);
+        }
+        return count;
+      };
+      const without = found();
+      const aead = new Aead('aes-128-gcm', key);
+      const held = found();
+      aead.dispose();
+      console.log(JSON.stringify([without, held, found()]));`;
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    const [without, held, disposed] = JSON.parse(output) as number[];
+    assert.ok(held > without, `${without} copies at first, ${held} held`);
+    assert.equal(disposed, without);
+  });
+
+  it('says so where the process has no OpenSSL, and the rest works all the same', function () {
+    needs(this, 'cc');
+    const program = `
+      import { Aead, openUdp } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
+      await openUdp({ address: '127.0.0.1' }).close();
+      try { new Aead('aes-128-gcm', Buffer.alloc(16)); } catch (error) { console.log(error.code, error.message); }`;
+    assert.equal(
+      runPreloaded('hide-openssl', ['--input-type=module', '-e', program]),
+      'ERR_TUNTAP_NO_OPENSSL Aead needs the OpenSSL of Node.js, and this process has no OpenSSL\n',
+    );
+  });
+
+  it('leaves node:crypto no error of its own to find', () => {
+    const key = randomBytes(32);
+    using aead = new Aead('aes-256-gcm', key);
+    aead.openBatch(batchOf([Buffer.alloc(100)]));
+    const nonce = Buffer.alloc(12);
+    const one = createCipheriv('aes-256-gcm', key, nonce);
+    const text = Buffer.concat([one.update('text'), one.final()]);
+    const back = createDecipheriv('aes-256-gcm', key, nonce).setAuthTag(one.getAuthTag());
+    assert.equal(Buffer.concat([back.update(text), back.final()]).toString(), 'text');
+  });
+});
