@@ -1,5 +1,5 @@
 export { Capture, type CaptureOptions } from './device/capture.js';
-export type { OffloadOption, Offloads } from './device/offload.js';
+export type { OffloadedProtocols, OffloadOption, Offloads } from './device/offload.js';
 export { openMacvtap, openTap, openTun } from './device/open.js';
 export type { DeviceOptions, MacvtapOptions, TapOptions, TunOptions } from './device/options.js';
 export { PacketBatch, type PacketBatchOptions } from './device/packet-batch.js';

@@ -21,8 +21,16 @@ const TCP_FEATURES = TUN_F_TSO4 | TUN_F_TSO6;
 const UDP_FEATURES = TUN_F_USO4 | TUN_F_USO6;
 const EINVAL = -22;
 
+/** Which protocols are exchanged in packets of up to 64 KiB. */
+export interface OffloadedProtocols {
+  /** **Default:** `true` */
+  readonly tcp?: boolean;
+  /** **Default:** `true` */
+  readonly udp?: boolean;
+}
+
 /** See {@link TunOptions.offload}. */
-export type OffloadOption = boolean | 'raw' | { readonly tcp?: boolean; readonly udp?: boolean };
+export type OffloadOption = boolean | 'raw' | OffloadedProtocols;
 
 /** What a device's offloads are. */
 export interface Offloads {
