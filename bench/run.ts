@@ -13,7 +13,7 @@ import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NetworkNamespace } from 'tuntap-native';
-import { chart, type Row, table } from './report.ts';
+import { chart, introduction, type Row, table } from './report.ts';
 
 const ROOT = join(fileURLToPath(import.meta.url), '..', '..', '..');
 const option = (name: string, fallback: string): string =>
@@ -39,6 +39,8 @@ const FORWARDERS: Record<string, (ends: string[]) => string[]> = {
   'batch raw': (ends) => [process.execPath, JS, ...ends, 'batch', 'raw'],
   'stream raw': (ends) => [process.execPath, JS, ...ends, 'stream', 'raw'],
 };
+
+const median = (values: number[]): number => [...values].sort((x, y) => x - y)[values.length >> 1];
 
 interface Figures {
   gbps: number;
@@ -93,8 +95,8 @@ async function measure(command: (ends: string[]) => string[]): Promise<Figures> 
     });
     await once(server.stdout as NodeJS.EventEmitter, 'data');
 
-    const ping = await run(a, 'ping', '-nq', '-c200', '-i0.005', '192.0.2.2');
-    const rttMs = Number(ping.match(/= [\d.]+\/([\d.]+)\//)?.[1]);
+    const ping = await run(a, 'ping', '-n', '-c500', '-i0.002', '192.0.2.2');
+    const rttMs = median([...ping.matchAll(/time=([\d.]+)/g)].map(([, time]) => Number(time)));
 
     const beforeTcp = cpuSeconds(pid);
     const tcp = JSON.parse(await run(a, 'iperf3', '-J', '-c', '192.0.2.2', '-t', SECONDS)) as {
@@ -126,8 +128,6 @@ async function measure(command: (ends: string[]) => string[]): Promise<Figures> 
   }
 }
 
-const median = (values: number[]): number => [...values].sort((x, y) => x - y)[values.length >> 1];
-
 const names = Object.keys(FORWARDERS).filter((name) => ONLY === '' || ONLY.split(',').includes(name));
 const rounds: Record<string, Figures>[] = [];
 try {
@@ -149,12 +149,16 @@ try {
 
 const rows: Row[] = names.map((name) => {
   const of = (key: keyof Figures) => median(rounds.map((figures) => figures[name][key]));
-  const ratio = (key: keyof Figures) => median(rounds.map((figures) => figures[name][key] / figures.c[key]));
+  const ratio = (key: keyof Figures, to = 'c') =>
+    median(rounds.map((figures) => figures[name][key] / (figures[to]?.[key] ?? Number.NaN)));
   return {
     name,
     gbps: of('gbps'),
     gbpsRatio: ratio('gbps'),
+    gbpsVnetRatio: ratio('gbps', 'c vnet'),
     cpuPerGB: of('cpuPerGB'),
+    cpuPerGBRatio: ratio('cpuPerGB'),
+    cpuPerGBVnetRatio: ratio('cpuPerGB', 'c vnet'),
     cpuPerPacketUs: of('cpuPerPacketUs'),
     cpuPerPacketRatio: ratio('cpuPerPacketUs'),
     rttMs: of('rttMs'),
@@ -167,7 +171,7 @@ console.log(machine);
 if (process.argv.includes('--write')) {
   writeFileSync(
     join(ROOT, 'docs', 'forwarding.md'),
-    `# Forwarding between two TUN devices\n\nMade by \`npm run bench -- --write\` on ${machine}. The ratios are to the C forwarder of the same round.\n\n${table(rows)}\n\n![](forwarding.svg)\n`,
+    `${introduction(machine)}\n${table(rows)}\n\n![TCP throughput](forwarding.svg)\n`,
   );
   writeFileSync(join(ROOT, 'docs', 'forwarding.svg'), chart(rows));
 }
