@@ -82,8 +82,17 @@ export interface Forwarding extends AsyncDisposable {
   readonly pid: number;
 }
 
-/** @param command the forwarder's, of a namespace's path and a device's name, twice */
-export async function startForwarder(command: (ends: string[]) => string[]): Promise<Forwarding> {
+/**
+ * @param command the forwarder's, of a namespace's path and a device's name, twice
+ * @param pairs with more than one, the forwarder has as many pairs of devices, their names and networks numbered: the
+ * third byte of their addresses is the number
+ * @param mtu of all devices
+ */
+export async function startForwarder(
+  command: (ends: string[]) => string[],
+  pairs = 1,
+  mtu = 1500,
+): Promise<Forwarding> {
   const a = await NetworkNamespace.create();
   const b = await NetworkNamespace.create();
   const path = (namespace: NetworkNamespace) => `/proc/${process.pid}/fd/${namespace.fd}`;
@@ -95,12 +104,16 @@ export async function startForwarder(command: (ends: string[]) => string[]): Pro
   };
   try {
     await once(forwarder.stdout as NodeJS.EventEmitter, 'data');
-    for (const [namespace, name, address] of [
-      [a, 'tuna', '192.0.2.1/24'],
-      [b, 'tunb', '192.0.2.2/24'],
+    for (const [namespace, name, host] of [
+      [a, 'tuna', 1],
+      [b, 'tunb', 2],
     ] as const) {
-      await run(namespace, 'ip', 'addr', 'add', address, 'dev', name);
-      await run(namespace, 'ip', 'link', 'set', name, 'up', 'txqueuelen', '1000');
+      for (let i = 0; i < pairs; i++) {
+        const device = pairs === 1 ? name : `${name}${i}`;
+        const address = pairs === 1 ? `192.0.2.${host}/24` : `10.77.${i}.${host}/24`;
+        await run(namespace, 'ip', 'addr', 'add', address, 'dev', device);
+        await run(namespace, 'ip', 'link', 'set', device, 'up', 'txqueuelen', '1000', 'mtu', `${mtu}`);
+      }
     }
   } catch (error) {
     await dispose();
@@ -132,21 +145,23 @@ export async function measureTcp(
   return { gbps: bits_per_second / 1e9, cpuPerGB: (cpuSeconds(pid) - before) / (bytes / 1e9) };
 }
 
-/** 64-byte packets at a fixed rate. */
+/** Packets at a fixed rate: what each cost the forwarder, and how many of them arrived. */
 export async function measureUdp(
   { a, b, pid }: Forwarding,
   programs: Programs,
   seconds: string,
   rate: string,
+  { size = 64, pairs = 1 } = {},
 ): Promise<Pick<Figures, 'cpuPerPacketUs' | 'udpDelivered'>> {
-  const sink = b.spawn(programs.path('udp-sink'), ['192.0.2.2', '9'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const to = pairs === 1 ? '192.0.2.2' : '10.77.0.2';
+  const at = pairs === 1 ? to : '0.0.0.0';
+  const sink = b.spawn(programs.path('udp-sink'), [at, '9'], { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
     await once(sink.stdout as NodeJS.EventEmitter, 'data');
     const count = output(sink);
     const before = cpuSeconds(pid);
-    const sent = Number(await run(a, programs.path('udp-flood'), '192.0.2.2', '9', seconds, rate));
+    const flood = [to, '9', seconds, rate, `${size}`, `${pairs}`];
+    const sent = Number(await run(a, programs.path('udp-flood'), ...flood));
     const cpu = cpuSeconds(pid) - before;
     sink.kill();
     const delivered = Number(await count);

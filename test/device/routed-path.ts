@@ -16,7 +16,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { NetworkNamespace, type OffloadOption, PacketBatch, type TunTapDevice } from 'tuntap-native';
 import { openUdp } from 'tuntap-native/tunnel';
-import { run } from '../support.ts';
+import { runFor } from '../support.ts';
 import { sendAll } from '../tunnel/sockets.ts';
 import { KINDS, type Kind } from './super-packets.ts';
 import { shell } from './traffic.ts';
@@ -236,7 +236,8 @@ export async function tcpEcho(
 ): Promise<void> {
   const program = `${import.meta.dirname}/echo-peer.js`;
   await using _server = await startServer(path.server, process.execPath, program, SERVER[version]);
-  const outcome = await run(
+  const outcome = await runFor(
+    20_000 + bytes / 10_000,
     path.client,
     process.execPath,
     program,
