@@ -62,7 +62,7 @@ const STUDIES: Record<string, Study> = {
       await using forwarding = await startForwarder(SIZED[name], 1, 65_535);
       // At most 2 Gbit/s, which none of them fails to carry.
       const rate = Math.min(RATE, Math.floor(2e9 / 8 / Number(size)));
-      return measureUdp(forwarding, programs, SECONDS, `${rate}`, { size: Number(size) });
+      return await measureUdp(forwarding, programs, SECONDS, `${rate}`, { size: Number(size) });
     },
   },
   devices: {
@@ -77,7 +77,7 @@ const STUDIES: Record<string, Study> = {
       const pairs = Number(count);
       const command = js(name === 'offload: true' ? 'split' : 'off', ...(pairs > 1 ? ['pairs', count] : []));
       await using forwarding = await startForwarder(command, pairs);
-      return measureUdp(forwarding, programs, SECONDS, `${RATE}`, { pairs });
+      return await measureUdp(forwarding, programs, SECONDS, `${RATE}`, { pairs });
     },
   },
   queues: {
@@ -91,7 +91,7 @@ const STUDIES: Record<string, Study> = {
       const how = { 'offload: false': 'off', 'offload: true': 'split', "offload: 'raw'": 'raw' }[name] ?? '';
       await using forwarding = await startForwarder(js(how, 'queues', count));
       using _server = await iperfServer(forwarding);
-      return measureTcp(forwarding, SECONDS, '-P', '8');
+      return await measureTcp(forwarding, SECONDS, '-P', '8');
     },
   },
 };

@@ -108,8 +108,9 @@ try {
   console.log(`left: ${JSON.stringify(path.left.counters)}\nright: ${JSON.stringify(path.right.counters)}`);
   const errors = await path.errors();
   console.log(`what the kernels counted as wrong: ${JSON.stringify(errors)}`);
+  // iperf3 does not always keep up with small datagrams, and its socket's buffer is no link of this path.
   assert.deepEqual(
-    Object.keys(errors).filter((name) => /Csum|HdrErrors/.test(name)),
+    Object.keys(errors).filter((name) => !name.endsWith('RcvbufErrors')),
     [],
   );
 } finally {
