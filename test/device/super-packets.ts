@@ -133,7 +133,7 @@ export async function packetsToLast(device: TunTapDevice): Promise<Buffer[]> {
   return packets.slice(0, -1).map((packet) => Buffer.from(packet.subarray(prefix)));
 }
 
-/** Copies of what is read before {@link lastPacket}, by batch; `use` is called with each batch first. */
+/** The same, read in batches, of a device that gives ordinary packets. */
 export async function batchedToLast(device: PacketDevice): Promise<Buffer[]> {
   const packets: Buffer[] = [];
   for await (const batch of device.batches()) {
