@@ -19,7 +19,7 @@ import { openUdp } from 'tuntap-native/tunnel';
 import { runFor } from '../support.ts';
 import { sendAll } from '../tunnel/sockets.ts';
 import { KINDS, type Kind } from './super-packets.ts';
-import { shell } from './traffic.ts';
+import { listening, shell } from './traffic.ts';
 
 /** Of no protocol that tcpdump knows. */
 export const PORT = 40_007;
@@ -165,19 +165,12 @@ export async function capture(
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const closed = once(child, 'close');
-  let messages = '';
-  await new Promise<void>((resolve, reject) => {
-    child.stderr?.on('data', (text) => {
-      messages += text;
-      if (messages.includes('listening on')) resolve();
-    });
-    closed.then(() => reject(new Error(messages)), reject);
-  });
+  const messages = await listening(child);
   return {
     async stop() {
       child.kill('SIGINT');
       await closed;
-      const missed = Number(messages.match(/(\d+) packets dropped by kernel/)?.[1]);
+      const missed = Number(messages().match(/(\d+) packets dropped by kernel/)?.[1]);
       return { ...(await checksums(namespace, file)), missed };
     },
     async [Symbol.asyncDispose]() {
