@@ -10,9 +10,10 @@ import type { NetworkNamespace } from 'tuntap-native/net';
 
 /** In the daemon: serves until it is to stop. `command` gets a line's words and returns the lines to answer. */
 export async function serveControl(command: (words: readonly string[]) => readonly string[]): Promise<void> {
-  process.once('SIGTERM', () => process.stdin.destroy());
+  const lines = createInterface({ input: process.stdin });
+  process.once('SIGTERM', () => lines.close());
   console.log('ok');
-  for await (const line of createInterface({ input: process.stdin })) {
+  for await (const line of lines) {
     try {
       console.log([...command(line.trim().split(/\s+/)), 'ok'].join('\n'));
     } catch (error) {
