@@ -24,14 +24,15 @@ export async function serveControl(command: (words: readonly string[]) => readon
 
 /** In the parent: one such daemon, a Node.js program inside a namespace. */
 export class ControlledProcess {
+  /** Resolves once the daemon has ended. */
+  readonly ended: Promise<unknown>;
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
-  readonly #ended: Promise<unknown>;
 
   private constructor(namespace: NetworkNamespace, file: string, args: readonly string[]) {
     const stdio = ['pipe', 'pipe', 'inherit'] as const;
     this.#child = namespace.spawn(process.execPath, [file, ...args], { stdio: [...stdio] });
-    this.#ended = once(this.#child, 'close');
+    this.ended = once(this.#child, 'close');
     this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream })[
       Symbol.asyncIterator
     ]();
@@ -60,7 +61,7 @@ export class ControlledProcess {
 
   async stop(): Promise<void> {
     this.#child.stdin?.end();
-    await this.#ended;
+    await this.ended;
   }
 
   async #answer(): Promise<readonly string[]> {

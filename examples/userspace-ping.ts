@@ -92,7 +92,8 @@ function receive(bytes: Buffer): Buffer | undefined {
 function receiveIpv4(packet: Ipv4Packet | undefined): void {
   if (packet?.destination !== OURS[4] || packet.protocol !== IpProtocol.ICMP || packet.isFragment) return;
   const message = Icmpv4Packet.parse(packet.payload);
-  if (message?.type !== Icmpv4Type.ECHO_REPLY || message.identifier !== IDENTIFIER) return;
+  if (message?.type !== Icmpv4Type.ECHO_REPLY || !message.checksumValid) return;
+  if (message.identifier !== IDENTIFIER) return;
   const { source: from, ttl } = packet;
   told(`echo ${message.sequence}`, { from, ttl, length: message.bytes.length });
 }

@@ -64,7 +64,7 @@ async function throughput(from: Container, to: Container): Promise<number> {
   });
   const served = once(server, 'close');
   await once(server.stdout as NodeJS.EventEmitter, 'data');
-  const args = ['-J', '-c', to.address, '-t', values.seconds, '-O', '1'];
+  const args = ['-J', '-c', to.address, '-t', values.seconds];
   const result = await output(from.namespace.spawn('iperf3', args, { stdio: ['ignore', 'pipe', 'inherit'] }));
   await served;
   return JSON.parse(result).end.sum_received.bits_per_second / 1e9;
