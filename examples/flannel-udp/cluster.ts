@@ -3,10 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import { ControlledProcess } from '../controlled-process.ts';
 import { type Host, OVERLAY } from './lab.ts';
-
-/** How a daemon moves packets: daemon.ts. */
-export const PATHS = ['offloads', 'batches', 'packets'] as const;
-export type Path = (typeof PATHS)[number];
+import type { Path } from './overlay.ts';
 
 const DAEMON = fileURLToPath(new URL('./daemon.js', import.meta.url));
 

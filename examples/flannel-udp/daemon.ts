@@ -18,20 +18,22 @@ import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { serveControl } from '../controlled-process.ts';
 import * as byBatches from './by-batches.ts';
 import * as byPackets from './by-packets.ts';
-import { createOverlay } from './overlay.ts';
+import { createOverlay, PATHS } from './overlay.ts';
 
 const PORT = 8285;
 const NAME = 'flannel0';
 // The outer IPv4 header and that of UDP.
 const ENCAPSULATION = 20 + 8;
-// As large as the kernel allows: both sides of a burst.
+// Holds a burst of the other hosts. node:dgram gets what net.core.rmem_max allows.
 const RECEIVE_BUFFER = 4 << 20;
 
 const text = { type: 'string', default: '' } as const;
 const { values } = parseArgs({
   options: { public: text, overlay: text, subnet: text, path: { type: 'string', default: 'offloads' } },
 });
-const { public: address, path } = values;
+const { public: address } = values;
+const path = PATHS.find((known) => known === values.path);
+if (path === undefined) throw new Error(`--path is one of ${PATHS.join(', ')}`);
 
 const host = await NetworkNamespace.current();
 const external = (await host.addresses()).find((other) => other.address === address);

@@ -13,6 +13,10 @@ const TTL_IN_TRANSIT = 0;
 // As net.ipv4.icmp_msgs_per_sec; RFC 1812 section 4.3.2.8 wants a limit.
 const MAX_ERRORS_PER_SECOND = 1000;
 
+/** How packets move: by batches with the kernel's offloads or without them, or one at a time. */
+export const PATHS = ['offloads', 'batches', 'packets'] as const;
+export type Path = (typeof PATHS)[number];
+
 /** Another host of the overlay, by its address on the network below. */
 export interface Peer {
   readonly address: string;
