@@ -53,7 +53,7 @@ export class ControlledProcess {
     return this.#child.pid as number;
   }
 
-  /** Sends a line; resolves with the lines that answer it. */
+  /** Sends a line, one at a time; resolves with the lines that answer it. */
   async command(line: string): Promise<readonly string[]> {
     this.#child.stdin?.write(`${line}\n`);
     return this.#answer();

@@ -8,8 +8,8 @@
  * on the standard input prints the stations: VLAN, address, port, seconds since they were heard. It stops at SIGTERM,
  * or when its standard input ends. Needs CAP_NET_ADMIN, CAP_SYS_ADMIN to reach other namespaces, and /dev/net/tun.
  *
- * There is no spanning tree: two switches, one trunk, no loop. Frames of TAPs are whole Ethernet, so that the TAPs' MTU
- * leaves room for what the trunk puts around: 14 bytes of Ethernet, 4 of the tag, 28 of IPv4 and UDP.
+ * There is no spanning tree: two switches, one trunk, no loop. A frame crosses the trunk whole, so that the TAPs' MTU
+ * leaves room for what is around its payload there: 14 bytes of Ethernet, 4 of the tag, 28 of IPv4 and UDP.
  */
 
 import { parseArgs } from 'node:util';
@@ -48,18 +48,24 @@ const socket = openUdp({
   remote: new Endpoint(values.remote, UDP_PORT),
 });
 const taps = values.port.map(openPort);
-const ports: readonly LivePort[] = [
+const ports = new Set<LivePort>([
   ...taps.map(({ device, vlan }, i) => accessPort(`port${i + 1}`, device, vlan)),
   trunkPort(socket),
-];
+]);
 const table = new MacTable<Port>({ ageingMs: Number(values.ageing) * 1000 });
 const sweeping = setInterval(() => table.sweep(), 1000);
 
+/** A host that goes away takes its network card along; the switch goes on with the other ports. */
 async function serve(port: LivePort): Promise<void> {
-  for await (const batch of port.batches()) {
-    for (const frame of batch) forward(frame, port, ports, table);
-    for (const other of ports) other.flush();
+  try {
+    for await (const batch of port.batches()) {
+      for (const frame of batch) forward(frame, port, ports, table);
+      for (const other of ports) other.flush();
+    }
+  } catch (error) {
+    console.error(`${port.name}: ${(error as Error).message}`);
   }
+  ports.delete(port);
 }
 
 function show([verb]: readonly string[]): readonly string[] {

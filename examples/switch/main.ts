@@ -17,16 +17,12 @@ async function reaches(from: Host, to: Host): Promise<boolean> {
 
 /** Prints a row for each host; returns whether each reaches its VLAN and nobody else. */
 async function showReach({ hosts }: SwitchLab): Promise<boolean> {
+  const reached = await Promise.all(hosts.map((from) => Promise.all(hosts.map((to) => reaches(from, to)))));
   console.log(`${'ping'.padEnd(8)}${hosts.map(({ name }) => name.padStart(8)).join('')}`);
-  let right = true;
-  for (const from of hosts) {
-    const answers = await Promise.all(hosts.map((to) => reaches(from, to)));
-    right &&= hosts.every((to, i) => answers[i] === (to.vlan === from.vlan));
-    console.log(
-      `${from.name.padEnd(8)}${answers.map((answer) => (answer ? 'yes' : 'no').padStart(8)).join('')}`,
-    );
+  for (const [i, { name }] of hosts.entries()) {
+    console.log(`${name.padEnd(8)}${reached[i].map((yes) => (yes ? 'yes' : 'no').padStart(8)).join('')}`);
   }
-  return right;
+  return hosts.every((from, i) => hosts.every((to, j) => reached[i][j] === (from.vlan === to.vlan)));
 }
 
 const lab = await createSwitches();

@@ -45,7 +45,12 @@ function gathering(
 ): LivePort {
   const gathered = new PacketBatch({ headroom: TAG_LENGTH });
   const flush = (): void => {
-    if (gathered.length > 0) device.writeBatch(gathered);
+    try {
+      if (gathered.length > 0 && device.fd >= 0) device.writeBatch(gathered);
+    } catch (error) {
+      // The device is gone, which the loop over its batches reports.
+      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+    }
     gathered.clear();
   };
   return {

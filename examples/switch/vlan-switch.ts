@@ -42,7 +42,7 @@ function untag(frame: Buffer): Buffer {
  * Takes a frame that came in by a port, learns where its sender is, and sends it on: to the port that its destination
  * was last heard on, or where that is not known, or many, to all ports of the VLAN; never back. Overwrites the frame.
  */
-export function forward(bytes: Buffer, ingress: Port, ports: Iterable<Port>, table: MacTable<Port>): void {
+export function forward(bytes: Buffer, ingress: Port, ports: ReadonlySet<Port>, table: MacTable<Port>): void {
   if (bytes.length < MIN_FRAME) return;
   const isTagged = bytes.readUInt16BE(ETHER_TYPE) === EtherType.DOT1Q;
   if (isTagged && bytes.length < MIN_FRAME + TAG_LENGTH) return;
@@ -58,7 +58,7 @@ export function forward(bytes: Buffer, ingress: Port, ports: Iterable<Port>, tab
   table.learn(vlan, source, ingress);
   const known = isGroup(destination) ? undefined : table.lookup(vlan, destination);
   const frame = isTagged ? untag(bytes) : bytes;
-  for (const port of known ? [known] : ports) {
+  for (const port of known && ports.has(known) ? [known] : ports) {
     if (port !== ingress && (port.vlan ?? vlan) === vlan) port.send(frame, tag);
   }
 }

@@ -190,7 +190,7 @@ describe("Flannel's UDP mode (examples/flannel-udp)", () => {
 
 describe("Flannel's UDP mode beside batches and offloads (examples/flannel-udp/main)", () => {
   it('shows that all reach all, measures each data path, and leaves nothing behind', async function () {
-    needs(this, 'ping', 'iperf3');
+    needs(this, 'ip', 'ping', 'iperf3');
     await inNamespace(async (namespace) => {
       const { status, stdout, stderr } = await example(namespace, 'flannel-udp/main', '--seconds=1');
       assert.equal(status, 0, stderr);

@@ -98,11 +98,20 @@ describe('a switch between TAP devices and a UDP trunk (examples/switch)', () =>
       await link.set({ mac: old });
     }
   });
+
+  it('goes on when the network card of one of its hosts is deleted', async () => {
+    const card = await host('blue2').namespace.link('eth0');
+    await card.delete();
+    assert.equal((await ping(host('red1').namespace, host('red2').address)).status, 0);
+    // A broadcast goes to blue2's port no more.
+    await ping(host('blue1').namespace, '198.51.100.202', '-W0.1');
+    assert.equal((await ping(host('red3').namespace, host('red1').address)).status, 0);
+  });
 });
 
 describe('the switch example', () => {
   it('shows who reaches whom and what the switches have learned, and leaves nothing behind', async function () {
-    needs(this, 'ping');
+    needs(this, 'ip', 'ping');
     await inNamespace(async (namespace) => {
       const { status, stdout, stderr } = await example(namespace, 'switch/main');
       assert.equal(status, 0, stderr);

@@ -4,7 +4,7 @@ import { example } from './watching.ts';
 
 describe('examples/userspace-ping', () => {
   before(function () {
-    needs(this);
+    needs(this, 'ip');
   });
 
   it('is a host of its own on a TAP: the kernel at the other end answers its ARP, NDP, ICMP and ICMPv6', () =>

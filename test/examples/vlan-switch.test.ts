@@ -20,7 +20,7 @@ describe('the forwarding of the switch example', () => {
   const red2 = port('red2', 10);
   const blue = port('blue', 20);
   const trunk = port('trunk');
-  const ports = [red1, red2, blue, trunk];
+  const ports = new Set([red1, red2, blue, trunk]);
   beforeEach(() => {
     sent = [];
     table = new MacTable();
@@ -50,6 +50,12 @@ describe('the forwarding of the switch example', () => {
     assert.deepEqual(to(red2, frame(B, A)), []);
     to(trunk, frame(BROADCAST, B, { id: 10 }));
     assert.deepEqual(to(red1, frame(B, A)), ['trunk']);
+  });
+
+  it('floods again what is for a station on a port that is gone', () => {
+    const gone = port('gone', 10);
+    to(gone, frame(BROADCAST, B));
+    assert.deepEqual(to(red1, frame(B, A)), ['red2', 'trunk']);
   });
 
   it('learns for each VLAN apart', () => {

@@ -2,9 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native';
-import { type Outcome, run } from '../support.ts';
+import { ipLinks, type Outcome, run } from '../support.ts';
 
 const MAX_MS = 10_000;
 
@@ -43,12 +45,28 @@ export function ping(from: NetworkNamespace, to: string, ...options: readonly st
   return run(from, 'ping', '-n', '-c1', '-W1', ...options, to);
 }
 
-/** Runs examples/`name`. */
-export function example(
+/** What an example may leave: links, and processes of its folder. Other programs may be at work on this machine. */
+async function state(namespace: NetworkNamespace, folder: string): Promise<unknown> {
+  const processes = readdirSync('/proc').filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(folder);
+    } catch {
+      return false; // no process, or one that has ended meanwhile
+    }
+  });
+  return { links: (await ipLinks(namespace)).map(({ ifname }) => ifname), processes };
+}
+
+/** Runs examples/`name`, which must leave nothing behind. */
+export async function example(
   namespace: NetworkNamespace,
   name: string,
   ...args: readonly string[]
 ): Promise<Outcome> {
   const file = fileURLToPath(new URL(`../../examples/${name}.js`, import.meta.url));
-  return run(namespace, process.execPath, file, ...args);
+  const folder = name.includes('/') ? dirname(file) : file;
+  const before = await state(namespace, folder);
+  const outcome = await run(namespace, process.execPath, file, ...args);
+  assert.deepEqual(await state(namespace, folder), before);
+  return outcome;
 }
