@@ -10,6 +10,7 @@ import { check, errnoName, systemError } from '../system-error.js';
 import { withDeviceNamespace } from './attach.js';
 import { BatchIterator } from './batch-iterator.js';
 import { Capture, type CaptureOptions } from './capture.js';
+import { type LinkEvent, watchLink } from './link-watch.js';
 import { OutgoingPackets } from './outgoing-packets.js';
 import { PacketBatch } from './packet-batch.js';
 import { alreadyReading, WatchedDescriptor } from './watched-descriptor.js';
@@ -122,6 +123,24 @@ export abstract class PacketDevice extends Duplex {
     if (parts.coalesces) this.#outgoing = new OutgoingPackets(this.#sendBatch, this.#flush);
     this.#onClose = parts.onClose;
     this.#watched = new WatchedDescriptor(parts.descriptor, parts.name, this.#onReady);
+    watchLink({ device: this, name: () => this.name, withNamespace: (use) => this.withNamespace(use) });
+  }
+
+  /**
+   * Beside the events of a Duplex, `'link'` tells of changes of the device's link: while it has listeners, a socket
+   * listens to the kernel, which keeps no process running.
+   * @throws a system error if that socket can't be opened; EPERM where entering the device's namespace is denied
+   * @example
+   * ```ts
+   * tun.on('link', ({ change, link }) => { if (change === 'mtu') console.log(`${link.name}: ${link.mtu}`); });
+   * ```
+   */
+  override on(event: 'link', listener: (event: LinkEvent) => void): this;
+  override on(event: 'data', listener: (packet: Buffer) => void): this;
+  override on(event: 'error', listener: (error: Error) => void): this;
+  override on(...args: Parameters<Duplex['on']>): this;
+  override on(event: string, listener: Parameters<Duplex['on']>[1]): this {
+    return super.on(event, listener);
   }
 
   /** The file descriptor, -1 once closed. It stays the device's: reading it elsewhere steals packets. */
