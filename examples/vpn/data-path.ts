@@ -1,0 +1,176 @@
+/**
+ * The way of the packets: from the device, sealed in place, to the socket, and back. Batches only; nothing is allocated
+ * for a packet.
+ */
+
+import { PacketBatch, type TunDevice } from 'tuntap-native';
+import { Aead, DatagramTable, type Endpoint, type UdpBatchSocket } from 'tuntap-native/tunnel';
+import type { AllowedAddresses } from './allowed-addresses.ts';
+import { INITIATION, INITIATION_LENGTH, RESPONSE, RESPONSE_LENGTH } from './handshake.ts';
+import type { Peer } from './peer.ts';
+import { COUNTER, DATA, DATA_HEADER, DATA_OVERHEAD, type Session, type SessionTable } from './session.ts';
+
+/** Room that device and socket keep around each packet. */
+export const ROOM = { headroom: DATA_HEADER, tailroom: Aead.tagLength } as const;
+
+// No IP packet begins so: the receiver learns that the sender is there, and nothing else.
+const KEEPALIVE = Uint8Array.of(0);
+
+/** What the data path tells the side that it serves. */
+export interface DataPathEvents {
+  /** A message of a handshake's length and type; its bytes are the batch's. */
+  handshake(message: Buffer, from: Endpoint): void;
+  /** New authentic packets came by this session, the last of them from entry `last` of `socket.received`. */
+  authentic(session: Session, last: number): void;
+}
+
+export interface DataPathParts {
+  readonly tun: TunDevice;
+  readonly socket: UdpBatchSocket;
+  readonly sessions: SessionTable;
+  readonly allowed: AllowedAddresses<Peer>;
+}
+
+export class DataPath {
+  /** Datagrams that no session is known for, or that are nothing at all. */
+  strange = 0;
+  readonly #tun: TunDevice;
+  readonly #socket: UdpBatchSocket;
+  readonly #sessions: SessionTable;
+  readonly #allowed: AllowedAddresses<Peer>;
+  readonly #remotes = new DatagramTable();
+  readonly #keepalive = new PacketBatch({ capacity: 1, size: 64, ...ROOM });
+
+  constructor({ tun, socket, sessions, allowed }: DataPathParts) {
+    this.#tun = tun;
+    this.#socket = socket;
+    this.#sessions = sessions;
+    this.#allowed = allowed;
+  }
+
+  /** Sends what comes from the device until that is closed. */
+  async sendPackets(): Promise<void> {
+    for await (const batch of this.#tun.batches()) this.#seal(batch);
+  }
+
+  /** Gives the device what comes from the socket until that is closed. */
+  async receivePackets(events: DataPathEvents): Promise<void> {
+    for await (const batch of this.#socket.batches()) {
+      this.#open(batch, events);
+      this.#tun.writeBatch(batch);
+    }
+  }
+
+  /** Tells the peer that this side is there. */
+  sendKeepalive(peer: Peer): void {
+    const batch = this.#keepalive;
+    batch.clear();
+    batch.push(KEEPALIVE);
+    if (this.#sealRun(batch, peer, 0, 1)) this.#send(batch, peer, false);
+  }
+
+  #seal(batch: PacketBatch): void {
+    const count = batch.length;
+    let first: Peer | undefined;
+    let peer: Peer | undefined;
+    let start = 0;
+    let several = false;
+    for (let i = 0; i <= count; i++) {
+      const next = i < count ? this.#allowed.destination(batch, i) : undefined;
+      if (i < count && i > 0 && next === peer) continue;
+      if (this.#sealRun(batch, peer, start, i) && peer !== undefined) {
+        several ||= first !== undefined && first !== peer;
+        first ??= peer;
+        if (peer.endpoint) for (let k = start; k < i; k++) this.#remotes.setRemote(k, peer.endpoint);
+      }
+      peer = next;
+      start = i;
+    }
+    if (first !== undefined) this.#send(batch, first, several);
+  }
+
+  /** Seals packets for one peer, or drops them where that can't be. */
+  #sealRun(batch: PacketBatch, peer: Peer | undefined, start: number, end: number): boolean {
+    if (start === end) return false;
+    const session = peer?.current;
+    if (peer?.endpoint === undefined || session === undefined || !session.canSeal(end - start)) {
+      for (let i = start; i < end; i++) batch.drop(i);
+      if (peer) peer.traffic.dropped += end - start;
+      return false;
+    }
+    const { sent } = peer.traffic;
+    for (let i = start; i < end; i++) sent.bytes += batch.lengthOf(i);
+    sent.packets += session.sending.sealBatch(batch, session.header, start, end);
+    peer.sentAt = performance.now();
+    return true;
+  }
+
+  #send(batch: PacketBatch, peer: Peer, several: boolean): void {
+    this.#socket.writeBatch(batch, several ? this.#remotes : peer.endpoint);
+    // IP may lose packets: to wait for room would make them old, and the kernel's queue in front longer.
+    peer.traffic.dropped += batch.length - batch.firstUnsent;
+  }
+
+  #open(batch: PacketBatch, events: DataPathEvents): void {
+    const count = batch.length;
+    let session: Session | undefined;
+    let start = 0;
+    for (let i = 0; i < count; i++) {
+      const next = this.#sessionOf(batch, i, session, events);
+      if (next === session) continue;
+      if (session) this.#openRun(batch, session, start, i, events);
+      session = next;
+      start = i;
+    }
+    if (session) this.#openRun(batch, session, start, count, events);
+  }
+
+  /** The session that a datagram names. What has none is dropped, a handshake message after it was looked at. */
+  #sessionOf(
+    batch: PacketBatch,
+    i: number,
+    last: Session | undefined,
+    events: DataPathEvents,
+  ): Session | undefined {
+    const length = batch.lengthOf(i);
+    if (length > DATA_OVERHEAD && batch.readUInt32LE(i, 0) === DATA) {
+      const index = batch.readUInt32LE(i, 4);
+      const session = last?.index === index ? last : this.#sessions.get(index);
+      if (session) return session;
+    }
+    const type = length > 4 ? batch.readUInt32LE(i, 0) : 0;
+    const isHandshake =
+      (type === INITIATION && length === INITIATION_LENGTH) ||
+      (type === RESPONSE && length === RESPONSE_LENGTH);
+    const from = isHandshake ? this.#socket.received.remote(i) : undefined;
+    if (from) events.handshake(batch.at(i), from);
+    else this.strange++;
+    batch.drop(i);
+    return undefined;
+  }
+
+  #openRun(batch: PacketBatch, session: Session, start: number, end: number, events: DataPathEvents): void {
+    const { peer } = session;
+    const { traffic } = peer;
+    const authentic = session.receiving.openBatch(batch, start, end);
+    const fresh = session.window.checkBatch(batch, COUNTER, start, end);
+    traffic.forged += end - start - authentic;
+    traffic.replayed += authentic - fresh;
+    if (fresh === 0) return;
+    let last = end - 1;
+    while (batch.status(last) !== 0) last--;
+    events.authentic(session, last);
+    const { received } = traffic;
+    received.packets += fresh;
+    for (let i = start; i < end; i++) {
+      const length = batch.lengthOf(i);
+      if (length === 0) continue;
+      if (this.#allowed.source(batch, i) === peer) {
+        received.bytes += length;
+        continue;
+      }
+      if (length > KEEPALIVE.length) traffic.spoofed++;
+      batch.drop(i);
+    }
+  }
+}
