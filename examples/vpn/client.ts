@@ -49,6 +49,7 @@ class Client implements Role {
       return;
     }
     this.#pending = undefined;
+    this.#retryAt = Number.NEGATIVE_INFINITY;
     this.#server.use(this.#vpn.establish(this.#server, pending.index, keys));
     this.#server.receivedAt = performance.now();
     this.#vpn.log(`session with the server at ${this.#endpoint}`);
