@@ -76,20 +76,20 @@ export class AllowedAddresses<Peer> {
 
   /** Whom a packet from the device is for; undefined for what is no IP packet, too. */
   destination(batch: PacketBatch, packet: number): Peer | undefined {
-    return this.#find(batch, packet, 'destination');
+    return this.#find(batch, packet, IPV4.destination, IPV6.destination);
   }
 
   /** Whom a packet may come from. */
   source(batch: PacketBatch, packet: number): Peer | undefined {
-    return this.#find(batch, packet, 'source');
+    return this.#find(batch, packet, IPV4.source, IPV6.source);
   }
 
-  #find(batch: PacketBatch, packet: number, field: 'source' | 'destination'): Peer | undefined {
+  #find(batch: PacketBatch, packet: number, at4: number, at6: number): Peer | undefined {
     const length = batch.lengthOf(packet);
     if (length < IPV4.headerLength) return undefined;
     const version = batch.readUInt8(packet, 0) >> 4;
-    if (version === 4) return this.#ipv4.find(batch, packet, IPV4[field]);
-    if (version === 6 && length >= IPV6.headerLength) return this.#ipv6.find(batch, packet, IPV6[field]);
+    if (version === 4) return this.#ipv4.find(batch, packet, at4);
+    if (version === 6 && length >= IPV6.headerLength) return this.#ipv6.find(batch, packet, at6);
     return undefined;
   }
 }

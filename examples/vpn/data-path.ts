@@ -10,7 +10,7 @@ import { INITIATION, INITIATION_LENGTH, RESPONSE, RESPONSE_LENGTH } from './hand
 import type { Peer } from './peer.ts';
 import { COUNTER, DATA, DATA_HEADER, DATA_OVERHEAD, type Session, type SessionTable } from './session.ts';
 
-/** Room that device and socket keep around each packet. */
+/** Room that the device keeps around each packet. What comes from the socket only loses its header and tag. */
 export const ROOM = { headroom: DATA_HEADER, tailroom: Aead.tagLength } as const;
 
 // No IP packet begins so: the receiver learns that the sender is there, and nothing else.
@@ -72,26 +72,27 @@ export class DataPath {
   #seal(batch: PacketBatch): void {
     const count = batch.length;
     let first: Peer | undefined;
-    let peer: Peer | undefined;
-    let start = 0;
     let several = false;
-    for (let i = 0; i <= count; i++) {
-      const next = i < count ? this.#allowed.destination(batch, i) : undefined;
-      if (i < count && i > 0 && next === peer) continue;
-      if (this.#sealRun(batch, peer, start, i) && peer !== undefined) {
-        several ||= first !== undefined && first !== peer;
+    for (let start = 0; start < count; ) {
+      const peer = this.#allowed.destination(batch, start);
+      let end = start + 1;
+      while (end < count && this.#allowed.destination(batch, end) === peer) end++;
+      if (this.#sealRun(batch, peer, start, end) && peer?.endpoint) {
+        // Which remote each packet has is written down only where there are several.
+        if (first !== undefined && first !== peer && !several) {
+          several = true;
+          if (first.endpoint) for (let i = 0; i < start; i++) this.#remotes.setRemote(i, first.endpoint);
+        }
         first ??= peer;
-        if (peer.endpoint) for (let k = start; k < i; k++) this.#remotes.setRemote(k, peer.endpoint);
+        if (several) for (let i = start; i < end; i++) this.#remotes.setRemote(i, peer.endpoint);
       }
-      peer = next;
-      start = i;
+      start = end;
     }
     if (first !== undefined) this.#send(batch, first, several);
   }
 
   /** Seals packets for one peer, or drops them where that can't be. */
   #sealRun(batch: PacketBatch, peer: Peer | undefined, start: number, end: number): boolean {
-    if (start === end) return false;
     const session = peer?.current;
     if (peer?.endpoint === undefined || session === undefined || !session.canSeal(end - start)) {
       for (let i = start; i < end; i++) batch.drop(i);

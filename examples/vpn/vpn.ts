@@ -56,7 +56,6 @@ export class Vpn {
       port: local.port,
       receiveBuffer: BUFFER,
       sendBuffer: BUFFER,
-      ...ROOM,
     });
     await using tun = openTun(this.config.interface, {
       addresses,
