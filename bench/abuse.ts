@@ -31,8 +31,8 @@ const [VPN, RELAY, TRAFFIC] = ['../examples/vpn/main.js', './abuse-relay.js', '.
   program,
 );
 const PORT = '51820';
-const STEADY_MS = 2000;
-const DOWN_MS = 1000;
+const STEADY_MS = 1000;
+const DOWN_MS = 700;
 // Silence is noticed after three keepalives, and a handshake may be corrupted as well.
 const KEEPALIVE_SECONDS = 0.3;
 const MOST_TO_RECOVER_MS = 15_000;

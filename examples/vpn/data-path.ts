@@ -114,31 +114,23 @@ export class DataPath {
 
   #open(batch: PacketBatch, events: DataPathEvents): void {
     const count = batch.length;
-    let session: Session | undefined;
-    let start = 0;
-    for (let i = 0; i < count; i++) {
-      const next = this.#sessionOf(batch, i, session, events);
-      if (next === session) continue;
-      if (session) this.#openRun(batch, session, start, i, events);
-      session = next;
-      start = i;
+    for (let start = 0; start < count; ) {
+      // Looked up only now: what came before may have ended a session.
+      const session = this.#sessions.get(sessionIndex(batch, start));
+      let end = start + 1;
+      if (session === undefined) {
+        this.#takeOther(batch, start, events);
+      } else {
+        while (end < count && sessionIndex(batch, end) === session.index) end++;
+        this.#openRun(batch, session, start, end, events);
+      }
+      start = end;
     }
-    if (session) this.#openRun(batch, session, start, count, events);
   }
 
-  /** The session that a datagram names. What has none is dropped, a handshake message after it was looked at. */
-  #sessionOf(
-    batch: PacketBatch,
-    i: number,
-    last: Session | undefined,
-    events: DataPathEvents,
-  ): Session | undefined {
+  /** A datagram of no session goes no further, a handshake message only to who reads those. */
+  #takeOther(batch: PacketBatch, i: number, events: DataPathEvents): void {
     const length = batch.lengthOf(i);
-    if (length > DATA_OVERHEAD && batch.readUInt32LE(i, 0) === DATA) {
-      const index = batch.readUInt32LE(i, 4);
-      const session = last?.index === index ? last : this.#sessions.get(index);
-      if (session) return session;
-    }
     const type = length > 4 ? batch.readUInt32LE(i, 0) : 0;
     const isHandshake =
       (type === INITIATION && length === INITIATION_LENGTH) ||
@@ -147,7 +139,6 @@ export class DataPath {
     if (from) events.handshake(batch.at(i), from);
     else this.strange++;
     batch.drop(i);
-    return undefined;
   }
 
   #openRun(batch: PacketBatch, session: Session, start: number, end: number, events: DataPathEvents): void {
@@ -174,4 +165,10 @@ export class DataPath {
       batch.drop(i);
     }
   }
+}
+
+/** Which session a datagram says that it belongs to; -1 for what is no data. */
+function sessionIndex(batch: PacketBatch, i: number): number {
+  const isData = batch.lengthOf(i) > DATA_OVERHEAD && batch.readUInt32LE(i, 0) === DATA;
+  return isData ? batch.readUInt32LE(i, 4) : -1;
 }

@@ -38,14 +38,18 @@ export async function addRoutes(
     { family, priority: PRIORITY + 1, table: 'main', suppressPrefixLength: 0 },
     { family, priority: PRIORITY + 2, table: TABLE },
   ];
-  for (const rule of rules) {
-    // One that a killed client left behind is as good as a new one.
-    await here.addRule(rule).catch(ignore('EEXIST'));
-  }
-  return async () => {
+  const remove = async (): Promise<void> => {
     await using here = await NetworkNamespace.current();
     for (const rule of rules) await here.deleteRule(rule).catch(ignore('ENOENT'));
   };
+  try {
+    // One that a killed client left behind is as good as a new one.
+    for (const rule of rules) await here.addRule(rule).catch(ignore('EEXIST'));
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+  return remove;
 }
 
 /** The network of the device's own address has its route already. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { Endpoint, openUdp } from 'tuntap-native/tunnel';
+import { PacketBatch } from 'tuntap-native';
+import { Aead, Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { INITIATION_LENGTH, initiate, RESPONSE_LENGTH } from '../../examples/vpn/handshake.ts';
 import { ipLinks, needs, run } from '../support.ts';
 import { PORT, SERVER, SERVER_TUNNEL, tunnelAddress, VpnLab, wireAddress } from './vpn-lab.ts';
@@ -148,6 +149,31 @@ describe('the example VPN', () => {
     await server.line(/refused 3,/, server.lines.length);
     // Who has not shown that it has the keys is sent nothing, and the client goes on with its own.
     await pings(lab.server, tunnelAddress(0));
+  });
+
+  it('goes on where one batch has the packet of a session and the handshake that ends it', async () => {
+    await using lab = await VpnLab.create();
+    await lab.start();
+    const [client] = lab.clients;
+    const to = new Endpoint(SERVER, PORT);
+    await using stranger = openUdp({ namespace: client, address: wireAddress(0) });
+    const answers = stranger.batches();
+    const begin = (ms: number) => initiate(lab.keys[0], 'chacha20-poly1305', 5, BigInt(Date.now() + ms));
+    const pending = begin(60_000);
+    stranger.send(pending.message, to);
+    const keys = pending.complete(Buffer.from((await answers.next()).value.at(0)));
+    assert.ok(keys);
+    const header = Buffer.alloc(16, Buffer.of(4, 0, 0, 0));
+    header.writeUInt32LE(keys.remoteIndex, 4);
+    using aead = new Aead('chacha20-poly1305', keys.sendKey, { headerLength: 16 });
+    const both = new PacketBatch({ headroom: 16, tailroom: 16 });
+    both.push(Buffer.of(0));
+    aead.sealBatch(both, header);
+    both.push(begin(61_000).message);
+    assert.equal(stranger.writeBatch(both, to), 2);
+    // The response to the second one: the server still runs.
+    const { value } = await answers.next();
+    assert.equal(value.lengthOf(value.length - 1), RESPONSE_LENGTH);
   });
 
   it('comes back when the server was killed and started again', async () => {
