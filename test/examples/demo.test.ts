@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native';
 import { inNamespace, ipLinks, needs, type Outcome, run } from '../support.ts';
-import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
+import { AS_USER, needsReadable, needsUserNamespace, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
 
 const DEMO = [process.execPath, fileURLToPath(new URL('../../examples/demo.js', import.meta.url))];
 
@@ -51,12 +51,7 @@ describe('the demo', function () {
   it('does so unprivileged in a user namespace, and without ping and iperf3', async function () {
     await needsReadable(this);
     await inNamespace(async (namespace) => {
-      const [, ...rest] = AS_USER;
-      const { status } = await run(namespace, 'setpriv', ...rest, 'unshare', '--user', '--net', 'true');
-      if (status !== 0) {
-        if (this.test) this.test.title += ' [skipped: users may make no user namespace here]';
-        this.skip();
-      }
+      await needsUserNamespace(this, namespace);
       const alone = 'mkdir /dev/net/bin && ln -s "$(command -v unshare)" /dev/net/bin/';
       const command = [...AS_USER, 'env', 'PATH=/dev/net/bin', ...DEMO];
       const outcome = await leavingNothing(namespace, withDevNet(`${TUN_FOR_ALL} && ${alone}`, command));

@@ -3,7 +3,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native';
 import { inNamespace, ipLinks, needs, type Outcome, run } from '../support.ts';
-import { AS_USER, NO_TUN, needsReadable, TUN_FOR_ALL, TUN_FOR_ROOT, withDevNet } from '../unprivileged.ts';
+import {
+  AS_USER,
+  NO_TUN,
+  needsReadable,
+  needsUserNamespace,
+  TUN_FOR_ALL,
+  TUN_FOR_ROOT,
+  withDevNet,
+} from '../unprivileged.ts';
 
 const ECHO = [process.execPath, fileURLToPath(new URL('../../examples/echo.js', import.meta.url))];
 const TARGETS = ['192.0.2.2', '2001:db8::2', '198.51.100.2', '2001:db8:1::2'];
@@ -43,12 +51,7 @@ describe('the echo example', () => {
   it('does so unprivileged in a user namespace, where /dev/net/tun may be opened', async function () {
     await needsReadable(this);
     await inNamespace(async (namespace) => {
-      const [, ...rest] = AS_USER;
-      const { status } = await run(namespace, 'setpriv', ...rest, 'unshare', '--user', '--net', 'true');
-      if (status !== 0) {
-        if (this.test) this.test.title += ' [skipped: users may make no user namespace here]';
-        this.skip();
-      }
+      await needsUserNamespace(this, namespace);
       assertAnswered(await leavingNothing(namespace, withDevNet(TUN_FOR_ALL, [...AS_USER, ...ECHO])));
     });
   });
