@@ -1,140 +1,235 @@
 /**
- * The main job on real packets: opens tun0 and tap0 in a network namespace of its own, answers ping (ICMP and
- * ICMPv6), ARP and neighbor solicitation from TypeScript, and prints every packet as it comes.
+ * A VPN at work: two hosts joined by a wire, the server and the client of examples/vpn between them, and somebody who
+ * listens to the wire. Pings through the tunnel, fetches a file by HTTP through it, shows what the wire carried, and
+ * measures.
  *
- * Run by `npm run demo`. Needs root, or a user who may open /dev/net/tun and make a user namespace.
+ * Run by `npm run demo`. Needs root, or a user who may open /dev/net/tun and make a user namespace. Everything happens
+ * in network namespaces of its own, which are gone afterwards.
  */
 
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { accessSync, constants } from 'node:fs';
-import { NetworkNamespace, openTap, openTun, type PacketDevice } from 'tuntap-native';
-import { describe, replyToArp, replyToEcho, replyToNeighborSolicitation } from 'tuntap-native/packet';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { NetworkNamespace } from 'tuntap-native';
+import type { Transfer } from './demo/file-transfer.ts';
+import { CLIENT, createHosts, SERVER } from './demo/hosts.ts';
+import { hexdump, WireTap } from './demo/wire-tap.ts';
+import { asRoot } from './user-namespace.ts';
 
-const ROUNDS = 3;
-const MAC = '02:00:00:00:00:02';
-const TAP_HOST = ['198.51.100.2', '2001:db8:1::2'] as const;
-const TARGETS = ['192.0.2.2', '2001:db8::2', ...TAP_HOST];
-const started = process.hrtime.bigint();
-const counts = { packets: 0, answers: 0 };
+const VPN = fileURLToPath(new URL('./vpn/main.js', import.meta.url));
+const TRANSFER = fileURLToPath(new URL('./demo/file-transfer.js', import.meta.url));
+const SECRET = 'The cat sleeps in the sun. Nobody on the wire may know. ';
+const PINGS = 5;
+const CIPHERS = ['chacha20-poly1305', 'aes-256-gcm'] as const;
+const started = performance.now();
+const children = new Set<ChildProcess>();
+let failures = 0;
 
-function report(device: string, direction: string, text: string): void {
-  const ms = (Number(process.hrtime.bigint() - started) / 1e6).toFixed(1);
-  console.log(`${ms.padStart(9)}  ${device.padEnd(5)} ${direction}  ${text}`);
+function say(text: string): void {
+  console.log(`${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s  ${text}`);
 }
 
-/** What a host behind the device would answer. */
-function answer(bytes: Buffer, kind: PacketDevice['kind']): Buffer | undefined {
-  if (kind === 'tun') return replyToEcho(bytes);
-  for (const address of TAP_HOST) {
-    const reply = address.includes(':')
-      ? replyToNeighborSolicitation(bytes, { mac: MAC, address })
-      : replyToArp(bytes, { mac: MAC, address });
-    if (reply) return reply;
-  }
-  const packet = replyToEcho(bytes.subarray(14));
-  // The frame goes back: source and destination change places.
-  return (
-    packet && Buffer.concat([bytes.subarray(6, 12), bytes.subarray(0, 6), bytes.subarray(12, 14), packet])
-  );
+/** What a step shows; a step that does not hold fails the demo. */
+function check(holds: boolean, text: string): void {
+  say(`  ${holds ? 'ok' : 'FAILED'}  ${text}`);
+  if (!holds) failures++;
 }
 
-async function serve(device: PacketDevice): Promise<void> {
-  const kind = device.kind === 'tun' ? 'tun' : 'tap';
-  for await (const batch of device.batches()) {
-    for (const bytes of batch) {
-      counts.packets++;
-      report(device.name, '<-', describe(bytes, kind));
-      const reply = answer(bytes, kind);
-      if (!reply) continue;
-      counts.answers++;
-      device.write(reply);
-      report(device.name, '->', describe(reply, kind));
-    }
-  }
+function start(namespace: NetworkNamespace, command: string, ...args: readonly string[]): ChildProcess {
+  const child = namespace.spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  children.add(child);
+  child.once('close', () => children.delete(child));
+  return child;
 }
 
-/** The round-trip times in milliseconds that ping measured. */
-async function ping(namespace: NetworkNamespace, target: string): Promise<number[]> {
-  const child = namespace.spawn('ping', ['-n', `-c${ROUNDS}`, '-i0.2', '-W2', target], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let output = '';
+async function output(
+  namespace: NetworkNamespace,
+  command: string,
+  ...args: readonly string[]
+): Promise<string> {
+  const child = start(namespace, command, ...args);
+  let text = '';
   child.stdout?.on('data', (data) => {
-    output += data;
+    text += data;
   });
   await once(child, 'close');
-  return [...output.matchAll(/time=([\d.]+)/g)].map(([, time]) => Number(time));
+  return text;
 }
 
-/** Where there is no ping: the kernel sends datagrams for a Node child, and they show up in the table. */
-async function sendDatagrams(namespace: NetworkNamespace, target: string): Promise<number[]> {
-  const family = target.includes(':') ? 'udp6' : 'udp4';
-  const program = `const s = require('node:dgram').createSocket('${family}');
-    s.send('hello', 9, '${target}', () => s.close());`;
-  await once(namespace.spawn(process.execPath, ['-e', program], { stdio: 'inherit' }), 'close');
-  return [];
+/** Starts a program that goes on; resolves once it has printed a line like `pattern`. */
+function service(
+  namespace: NetworkNamespace,
+  label: string,
+  pattern: RegExp,
+  args: readonly string[],
+): Promise<ChildProcess> {
+  const child = start(namespace, process.execPath, ...args);
+  return new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      say(`  ${label}: ${line}`);
+      if (pattern.test(line)) resolve(child);
+    });
+    child.once('close', (status) => reject(new Error(`The ${label} ended with status ${status}`)));
+  });
 }
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (!children.has(child)) return;
+  child.kill();
+  await once(child, 'close');
+}
+
+async function fetch(namespace: NetworkNamespace, url: string): Promise<Transfer> {
+  return JSON.parse(await output(namespace, process.execPath, TRANSFER, 'get', url)) as Transfer;
+}
+
+const has = (program: string, option: string): boolean => spawnSync(program, [option]).status === 0;
+const hasPing = has('ping', '-V');
+const hasIperf = has('iperf3', '--version');
+
+/** Round-trip times in ms: ping's, or where there is none those of TCP connections. */
+async function roundTrips(namespace: NetworkNamespace, address: string): Promise<number[]> {
+  const text = hasPing
+    ? await output(namespace, 'ping', '-n', '-c', `${PINGS}`, '-i', '0.2', '-W', '2', address)
+    : await output(namespace, process.execPath, TRANSFER, 'connect', address, `${PINGS}`);
+  return [...text.matchAll(/time=([\d.]+)/g)].map(([, time]) => Number(time));
+}
+
+function writeConfigurations(folder: string, cipher: string): { server: string; client: string } {
+  const write = (name: string, config: object): string => {
+    const path = join(folder, name);
+    writeFileSync(path, JSON.stringify(config, null, 2));
+    return path;
+  };
+  writeFileSync(join(folder, 'keys'), `client ${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
+  const common = { interface: 'vpn0', keys: 'keys', cipher, statisticsSeconds: 0 };
+  return {
+    server: write('server.json', {
+      ...common,
+      addresses: [`${SERVER.tunnel}/24`],
+      clients: { client: { allowed: [`${CLIENT.tunnel}/32`] } },
+    }),
+    client: write('client.json', {
+      ...common,
+      name: 'client',
+      addresses: [`${CLIENT.tunnel}/24`],
+      server: `${SERVER.wire}:51820`,
+      allowed: ['10.9.0.0/24'],
+    }),
+  };
+}
+
+async function throughput(server: NetworkNamespace, client: NetworkNamespace): Promise<string> {
+  if (!hasIperf) {
+    const { bytes, seconds } = await fetch(client, `http://${SERVER.tunnel}:8080/file`);
+    return `${((8 * bytes) / seconds / 1e9).toFixed(2)} Gbit/s, of the file once more: there is no iperf3 here`;
+  }
+  const iperf = start(server, 'iperf3', '-s', '-1', '--forceflush');
+  await once(iperf.stdout as NodeJS.ReadableStream, 'data');
+  iperf.stdout?.resume();
+  const report = JSON.parse(await output(client, 'iperf3', '-J', '-c', SERVER.tunnel, '-t', '2')) as {
+    end: { sum_received: { bits_per_second: number } };
+  };
+  return `${(report.end.sum_received.bits_per_second / 1e9).toFixed(2)} Gbit/s, measured by iperf3`;
+}
+
+async function demo(folder: string): Promise<void> {
+  say(`two hosts, ${SERVER.wire} and ${CLIENT.wire}, and a wire`);
+  await using hosts = await createHosts();
+  const { server, client, listener } = hosts;
+  const wire = new WireTap(SECRET);
+  const listening = wire.listen(listener);
+  await service(server, 'web server', /^serving/, [TRANSFER, 'serve', SECRET.repeat(20)]);
+
+  say('a text by HTTP, without the VPN');
+  await fetch(client, `http://${SERVER.wire}:8080/text`);
+  check(
+    wire.readable > 0,
+    `the wire tells it to who listens: ${wire.readable} of ${wire.frames} frames hold it`,
+  );
+  wire.clear();
+
+  const rates = new Map<string, string>();
+  for (const cipher of CIPHERS) {
+    say(`the VPN, with ${cipher}`);
+    const configurations = writeConfigurations(folder, cipher);
+    const ends = await Promise.all([
+      service(server, 'VPN server', /^session with client/, [VPN, 'server', configurations.server]),
+      service(client, 'VPN client', /^session with/, [VPN, 'client', configurations.client]),
+    ]);
+    if (cipher === CIPHERS[0]) {
+      await show(server, client, wire);
+      // From here on nobody listens, which would cost throughput.
+      await listener.close();
+      await listening;
+    }
+    say('throughput');
+    const rate = await throughput(server, client);
+    rates.set(cipher, rate);
+    check(true, rate);
+    await Promise.all(ends.map(stop));
+    const left = (await server.links()).filter(({ name }) => name === 'vpn0');
+    check(left.length === 0, 'the VPN is stopped, and its device gone');
+  }
+  for (const child of children) await stop(child);
+
+  console.log('\nsummary');
+  for (const [cipher, rate] of rates) console.log(`  ${cipher.padEnd(18)} ${rate}`);
+}
+
+/** Ping, a text and a file through the tunnel, and what the wire shows of it. */
+async function show(server: NetworkNamespace, client: NetworkNamespace, wire: WireTap): Promise<void> {
+  say(hasPing ? 'ping through the tunnel' : 'TCP connections through the tunnel: there is no ping here');
+  const times = await roundTrips(client, SERVER.tunnel);
+  const median = [...times].sort((a, b) => a - b)[times.length >> 1];
+  check(times.length === PINGS, `${times.length} of ${PINGS} answered, ${median} ms`);
+
+  say('the same text by HTTP, through the tunnel');
+  wire.clear();
+  const text = await fetch(client, `http://${SERVER.tunnel}:8080/text`);
+  check(text.sha256 === text.expected, `${text.bytes} bytes, sha256 ${text.sha256.slice(0, 16)}…`);
+  check(wire.frames > 0 && wire.readable === 0, `none of ${wire.frames} frames on the wire holds it`);
+  console.log(`\n         what the client got\n${indent(hexdump(Buffer.from(SECRET.repeat(20)), 4))}`);
+  console.log(
+    `\n         what the wire carried: a header of 16 bytes, and ciphertext\n${indent(hexdump(wire.longest, 5))}\n`,
+  );
+
+  say('a file of 64 MB by HTTP, through the tunnel');
+  wire.clear();
+  const file = await fetch(client, `http://${SERVER.tunnel}:8080/file`);
+  check(
+    file.sha256 === file.expected && file.bytes > 0,
+    `${(file.bytes / 2 ** 20).toFixed(0)} MB in ${file.seconds.toFixed(2)} s, sha256 ${file.sha256.slice(0, 16)}… is the server's`,
+  );
+  check(wire.readable === 0, `the listener got ${wire.frames} frames, and understood none`);
+  const links = (await server.links()).map(({ name, mtu }) => `${name} (mtu ${mtu})`);
+  say(`  links of the server: ${links.join(', ')}`);
+}
+
+const indent = (text: string): string => text.replace(/^/gm, '         ');
 
 async function main(): Promise<void> {
-  await using namespace = await NetworkNamespace.create();
-  await using tun = openTun('tun0', { namespace, addresses: ['192.0.2.1/24', '2001:db8::1/64'], up: true });
-  await using tap = openTap('tap0', {
-    namespace,
-    addresses: ['198.51.100.1/24', '2001:db8:1::1/64'],
-    up: true,
+  const folder = mkdtempSync(join(tmpdir(), 'tuntap-demo-'));
+  const interrupted = new Promise<never>((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => reject(new Error(signal)));
   });
-  const serving = Promise.all([serve(tun), serve(tap)]);
-  const hasPing = spawnSync('ping', ['-V']).status === 0;
-  if (!hasPing) console.log('There is no ping here: a Node child sends UDP datagrams instead.');
-  console.log(`${'ms'.padStart(9)}  device    packet`);
-  const times = new Map<string, number[]>();
-  for (const target of TARGETS) {
-    times.set(target, await (hasPing ? ping(namespace, target) : sendDatagrams(namespace, target)));
-  }
-  await Promise.all([tun.close(), tap.close()]);
-  await serving;
-
-  console.log('\ntarget          answered  round trip');
-  for (const [target, list] of times) {
-    const median = [...list].sort((a, b) => a - b)[list.length >> 1];
-    console.log(
-      `${target.padEnd(15)} ${`${list.length}/${hasPing ? ROUNDS : 0}`.padEnd(9)} ${median === undefined ? '-' : `${median} ms`}`,
-    );
-  }
-  console.log(
-    `${counts.packets} packets read from the kernel, ${counts.answers} answered; tun0 and tap0 are gone again.`,
-  );
-  const lost = hasPing && [...times.values()].some((list) => list.length < ROUNDS);
-  if (lost || counts.packets === 0) process.exitCode = 1;
-}
-
-/** Starts this program again as root of a user and network namespace of its own. */
-function inUserNamespace(): void {
   try {
-    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
+    await Promise.race([demo(folder), interrupted]);
   } catch (error) {
-    console.error(`The demo needs to open /dev/net/tun: run it as root, or give this user access.\n${error}`);
-    process.exitCode = 1;
-    return;
+    console.error(`The demo failed: ${(error as Error).message}`);
+    failures++;
+  } finally {
+    for (const child of children) await stop(child);
+    rmSync(folder, { recursive: true });
   }
-  const child = spawn(
-    'unshare',
-    ['--user', '--map-root-user', '--net', process.execPath, ...process.argv.slice(1)],
-    {
-      stdio: 'inherit',
-      env: { ...process.env, TUNTAP_DEMO_IN_USER_NAMESPACE: '1' },
-    },
-  );
-  child.on('error', (error) => {
-    console.error(`The demo needs root, or unshare(1) to make a user namespace.\n${error}`);
-    process.exitCode = 1;
-  });
-  child.on('exit', (status) => {
-    process.exitCode = status ?? 1;
-    if (status !== 0) console.error('The demo did not finish in a user namespace: run it as root.');
-  });
+  if (failures > 0) process.exitCode = 1;
+  else console.log('Everything held, and nothing is left behind.');
 }
 
-if (process.getuid?.() !== 0 && !process.env.TUNTAP_DEMO_IN_USER_NAMESPACE) inUserNamespace();
-else await main();
+await asRoot(main);

@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from 'node:url';
 import type { Context } from 'mocha';
+import type { NetworkNamespace } from 'tuntap-native';
 import { inNamespace, needs, run } from './support.ts';
 
 export const USER = 65534;
@@ -36,4 +37,13 @@ export async function needsReadable(context: Context): Promise<void> {
     if (test) test.title += ' [skipped: another user may not read this package]';
     context.skip();
   });
+}
+
+/** Skips where users may make no user namespace. */
+export async function needsUserNamespace(context: Context, namespace: NetworkNamespace): Promise<void> {
+  const [command, ...args] = [...AS_USER, 'unshare', '--user', '--net', 'true'];
+  const { status } = await run(namespace, command, ...args);
+  if (status === 0) return;
+  if (context.test) context.test.title += ' [skipped: users may make no user namespace here]';
+  context.skip();
 }

@@ -43,6 +43,7 @@ export class PacketBatch implements Iterable<Buffer> {
   /** Bytes kept free after each packet. */
   readonly tailroom: number;
   readonly #bytes: Buffer;
+  readonly #view: DataView;
   readonly #words: Int32Array;
   readonly #slab: number;
 
@@ -55,6 +56,7 @@ export class PacketBatch implements Iterable<Buffer> {
     this.#slab = 4 * (HEADER_WORDS + ENTRY_WORDS * capacity);
     // Untouched memory costs nothing, so it is not zeroed; only what was written into it is ever shown.
     this.#bytes = Buffer.allocUnsafeSlow(this.#slab + size + headroom + native().maxTransferSize + tailroom);
+    this.#view = new DataView(this.#bytes.buffer);
     this.#words = new Int32Array(this.#bytes.buffer, 0, this.#slab / 4);
     this.#words.fill(0, 0, HEADER_WORDS);
     this.#words[CAPACITY] = capacity;
@@ -126,12 +128,12 @@ export class PacketBatch implements Iterable<Buffer> {
 
   /** Four bytes in network order, as {@link readUInt8}. */
   readUInt32BE(index: number, offset: number): number {
-    return this.#bytes.readUInt32BE(this.#position(index, offset, 4));
+    return this.#view.getUint32(this.#position(index, offset, 4));
   }
 
   /** Four bytes, the least significant first, as {@link readUInt8}. */
   readUInt32LE(index: number, offset: number): number {
-    return this.#bytes.readUInt32LE(this.#position(index, offset, 4));
+    return this.#view.getUint32(this.#position(index, offset, 4), true);
   }
 
   /** How long packet `index` is: 0 once dropped. */
@@ -220,10 +222,11 @@ export class PacketBatch implements Iterable<Buffer> {
   }
 
   #position(index: number, offset: number, length: number): number {
+    const words = this.#words;
     const entry = this.#entry(index);
-    const position = this.#words[entry + OFFSET] + offset;
-    const end = index + 1 < this.length ? this.#words[entry + ENTRY_WORDS + SLOT] : this.#words[END];
-    if (!Number.isInteger(offset) || position < this.#words[entry + SLOT] || position + length > end) {
+    const position = words[entry + OFFSET] + offset;
+    const end = index + 1 < words[COUNT] ? words[entry + ENTRY_WORDS + SLOT] : words[END];
+    if (!Number.isInteger(offset) || position < words[entry + SLOT] || position + length > end) {
       throw outOfRange('offset', 'an integer within the packet and its room', offset);
     }
     return position;

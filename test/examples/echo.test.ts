@@ -2,15 +2,23 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native';
-import { inNamespace, ipLinks, needs, type Outcome, run } from './support.ts';
-import { AS_USER, NO_TUN, needsReadable, TUN_FOR_ALL, TUN_FOR_ROOT, withDevNet } from './unprivileged.ts';
+import { inNamespace, ipLinks, needs, type Outcome, run } from '../support.ts';
+import {
+  AS_USER,
+  NO_TUN,
+  needsReadable,
+  needsUserNamespace,
+  TUN_FOR_ALL,
+  TUN_FOR_ROOT,
+  withDevNet,
+} from '../unprivileged.ts';
 
-const DEMO = [process.execPath, fileURLToPath(new URL('../examples/demo.js', import.meta.url))];
+const ECHO = [process.execPath, fileURLToPath(new URL('../../examples/echo.js', import.meta.url))];
 const TARGETS = ['192.0.2.2', '2001:db8::2', '198.51.100.2', '2001:db8:1::2'];
 
 /** Runs a command that must leave the namespace's links, those of the machine and the mounts as they were. */
 async function leavingNothing(namespace: NetworkNamespace, command: readonly string[]): Promise<Outcome> {
-  // Only what the demo may have made: other programs may be at work on this machine.
+  // Only what the example may have made: other programs may be at work on this machine.
   const state = async () => [
     (await ipLinks(namespace)).map(({ ifname }) => ifname),
     readdirSync('/sys/class/net').filter((name) => /^(tun|tap)/.test(name)),
@@ -30,26 +38,21 @@ function assertAnswered({ status, stdout, stderr }: Outcome): void {
   }
 }
 
-describe('the demo', () => {
+describe('the echo example', () => {
   before(async function () {
     needs(this, 'ip', 'ping');
   });
 
   it('answers every ping as root, prints the packets and leaves nothing behind', () =>
     inNamespace(async (namespace) => {
-      assertAnswered(await leavingNothing(namespace, DEMO));
+      assertAnswered(await leavingNothing(namespace, ECHO));
     }));
 
   it('does so unprivileged in a user namespace, where /dev/net/tun may be opened', async function () {
     await needsReadable(this);
     await inNamespace(async (namespace) => {
-      const [, ...rest] = AS_USER;
-      const { status } = await run(namespace, 'setpriv', ...rest, 'unshare', '--user', '--net', 'true');
-      if (status !== 0) {
-        if (this.test) this.test.title += ' [skipped: users may make no user namespace here]';
-        this.skip();
-      }
-      assertAnswered(await leavingNothing(namespace, withDevNet(TUN_FOR_ALL, [...AS_USER, ...DEMO])));
+      await needsUserNamespace(this, namespace);
+      assertAnswered(await leavingNothing(namespace, withDevNet(TUN_FOR_ALL, [...AS_USER, ...ECHO])));
     });
   });
 
@@ -57,7 +60,7 @@ describe('the demo', () => {
     await needsReadable(this);
     await inNamespace(async (namespace) => {
       for (const prepare of [TUN_FOR_ROOT, NO_TUN]) {
-        const command = withDevNet(prepare, [...AS_USER, ...DEMO]);
+        const command = withDevNet(prepare, [...AS_USER, ...ECHO]);
         const { status, stderr } = await leavingNothing(namespace, command);
         assert.equal(status, 1);
         assert.match(stderr, /needs to open \/dev\/net\/tun: run it as root, or give this user access/);

@@ -1,0 +1,264 @@
+/**
+ * What the example VPN endures: `node out/bench/abuse.js --seconds=600`.
+ *
+ * A client and a server, and a man in the middle (bench/abuse-relay.ts) who changes a bit of 1 % of the datagrams, cuts
+ * some, sends some again and adds oversized ones. Both ways traffic at full rate, which is sealed by itself, so that a
+ * packet that was not sent, or was delivered twice, is found out (bench/abuse-traffic.ts). Every few seconds a link goes
+ * down and comes up again, or the server is killed and started again. It must come back each time, in memory that does
+ * not grow, without an error. Ends with status 1 where that does not hold. Options: --seconds=N (60), --rate=N
+ * datagrams a second each way (60000), --cipher=NAME.
+ */
+
+import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { createVethPair, type Link, NetworkNamespace } from 'tuntap-native/net';
+import type { Received } from './abuse-traffic.ts';
+
+const option = (name: string, fallback: string): string =>
+  process.argv.find((argument) => argument.startsWith(`--${name}=`))?.split('=')[1] ?? fallback;
+const SECONDS = Number(option('seconds', '60'));
+const RATE = option('rate', '60000');
+const CIPHER = option('cipher', 'chacha20-poly1305');
+const program = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const [VPN, RELAY, TRAFFIC] = ['../examples/vpn/main.js', './abuse-relay.js', './abuse-traffic.js'].map(
+  program,
+);
+const PORT = '51820';
+const STEADY_MS = 1000;
+const DOWN_MS = 700;
+// Silence is noticed after three keepalives, and a handshake may be corrupted as well.
+const KEEPALIVE_SECONDS = 0.3;
+const MOST_TO_RECOVER_MS = 15_000;
+const COMES_BACK_TO = 0.5;
+const MOST_GROWTH_MB = 16;
+// After so much of the run, memory has what it needs.
+const WARM = 0.2;
+
+let failures = 0;
+const children = new Set<ChildProcess>();
+const began = performance.now();
+const elapsed = (): number => (performance.now() - began) / 1000;
+
+function say(text: string): void {
+  console.log(`${elapsed().toFixed(1).padStart(6)} s  ${text}`);
+}
+
+function hold(holds: boolean, text: string): void {
+  say(`${holds ? 'ok    ' : 'FAILED'} ${text}`);
+  if (!holds) failures++;
+}
+
+/** A program of ours in a namespace. What it says on stderr is an error that nobody handled. */
+function start(namespace: NetworkNamespace, ...args: readonly string[]): ChildProcess {
+  const child = namespace.spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  children.add(child);
+  child.once('close', () => children.delete(child));
+  child.stderr?.on('data', (data) => hold(false, `${args.join(' ')} says: ${data}`));
+  return child;
+}
+
+function lines(child: ChildProcess, take: (line: string) => void): void {
+  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', take);
+}
+
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (!children.has(child)) return child.exitCode;
+  child.kill(signal);
+  await once(child, 'close');
+  return child.exitCode;
+}
+
+function residentMB(child: ChildProcess): number {
+  const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
+}
+
+/** What a receiver counted last. */
+class Receiver {
+  last: Received = { authentic: 0, forged: 0, repeated: 0 };
+
+  constructor(namespace: NetworkNamespace, key: string) {
+    lines(start(namespace, TRAFFIC, 'receive', key), (line) => {
+      if (line.startsWith('{')) this.last = JSON.parse(line) as Received;
+    });
+  }
+}
+
+/** Datagrams a second that came by both ways, over some time. */
+async function rate(receivers: readonly Receiver[], ms: number): Promise<number> {
+  const count = () => receivers.map(({ last }) => last.authentic);
+  const before = count();
+  const at = performance.now();
+  await delay(ms);
+  const seconds = (performance.now() - at) / 1000;
+  // Both ways must work: the slower one counts.
+  return 2 * Math.min(...count().map((value, i) => (value - before[i]) / seconds));
+}
+
+/** Packets with a wrong checksum that the host's own stack was given. */
+async function checksumErrors(namespace: NetworkNamespace): Promise<number> {
+  const child = namespace.spawn('cat', ['/proc/net/snmp'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout?.on('data', (data) => {
+    text += data;
+  });
+  await once(child, 'close');
+  const [names, values] = text
+    .split('\n')
+    .filter((line) => line.startsWith('Udp: '))
+    .map((line) => line.split(' '));
+  return Number(values[names.indexOf('InCsumErrors')]);
+}
+
+const median = (values: readonly number[]): number => [...values].sort((x, y) => x - y)[values.length >> 1];
+
+async function endure([client, middle, server]: readonly NetworkNamespace[], folder: string): Promise<void> {
+  const [clientLink] = await createVethPair(
+    { name: 'eth0', namespace: client, addresses: ['192.0.2.2/24'], up: true },
+    { name: 'client', namespace: middle, addresses: ['192.0.2.1/24'], up: true },
+  );
+  const [serverLink] = await createVethPair(
+    { name: 'eth0', namespace: server, addresses: ['198.51.100.2/24'], up: true },
+    { name: 'server', namespace: middle, addresses: ['198.51.100.1/24'], up: true },
+  );
+  const common = {
+    keys: 'keys',
+    cipher: CIPHER,
+    keepaliveSeconds: KEEPALIVE_SECONDS,
+    rekeySeconds: 5,
+    statisticsSeconds: 0,
+  };
+  const write = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text, { mode: 0o600 });
+    return join(folder, name);
+  };
+  write('keys', `client ${randomBytes(32).toString('base64')}\n`);
+  const clients = { client: { allowed: ['10.9.0.2/32'] } };
+  const serverConfig = write(
+    'server.json',
+    JSON.stringify({ ...common, addresses: ['10.9.0.1/24'], clients }),
+  );
+  const clientConfig = write(
+    'client.json',
+    JSON.stringify({
+      ...common,
+      addresses: ['10.9.0.2/24'],
+      name: 'client',
+      server: `192.0.2.1:${PORT}`,
+      allowed: ['10.9.0.0/24'],
+    }),
+  );
+
+  const relay = start(middle, RELAY, '198.51.100.2', PORT);
+  let abuse = '';
+  lines(relay, (line) => {
+    abuse = line;
+  });
+  const startServer = (): ChildProcess => {
+    const child = start(server, VPN, 'server', serverConfig);
+    child.stdout?.resume();
+    return child;
+  };
+  let serverProgram = startServer();
+  const clientProgram = start(client, VPN, 'client', clientConfig);
+  let sessions = 0;
+  lines(clientProgram, (line) => {
+    if (line.startsWith('session')) sessions++;
+  });
+  const [there, back] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')];
+  const receivers = [new Receiver(server, there), new Receiver(client, back)];
+  start(client, TRAFFIC, 'send', '10.9.0.1', there, RATE).stdout?.resume();
+  start(server, TRAFFIC, 'send', '10.9.0.2', back, RATE).stdout?.resume();
+
+  const flap = async (link: Link): Promise<void> => {
+    await link.set({ up: false });
+    await delay(DOWN_MS);
+    await link.set({ up: true });
+  };
+  const faults = [
+    ['the client’s link was down', () => flap(clientLink)],
+    ['the server’s link was down', () => flap(serverLink)],
+    [
+      'the server was killed and started again',
+      async () => {
+        await stop(serverProgram, 'SIGKILL');
+        serverProgram = startServer();
+      },
+    ],
+  ] as const;
+
+  const recoveries: number[] = [];
+  const rates: number[] = [];
+  let warm = 0;
+  await recover(receivers, 0);
+  for (let i = 0; elapsed() < SECONDS; i++) {
+    rates.push(await rate(receivers, STEADY_MS));
+    const usual = median(rates);
+    const [name, cause] = faults[i % faults.length];
+    await cause();
+    const took = await recover(receivers, COMES_BACK_TO * usual);
+    const resident = residentMB(clientProgram);
+    if (took === undefined)
+      hold(false, `${name}: does not come back to half of ${usual.toFixed(0)} datagrams a second`);
+    else {
+      recoveries.push(took);
+      say(
+        `${name}: back after ${took.toFixed(0)} ms; ${usual.toFixed(0)} datagrams/s, client ${resident.toFixed(1)} MB`,
+      );
+    }
+    if (warm === 0 && elapsed() > WARM * SECONDS) warm = resident;
+  }
+
+  const resident = residentMB(clientProgram);
+  const totals = receivers.map(({ last }) => last);
+  const sum = (name: keyof Received) => totals.reduce((total, received) => total + received[name], 0);
+  await stop(relay, 'SIGTERM');
+  say(`the man in the middle: ${abuse}`);
+  say(`${sessions} sessions; ${sum('authentic')} datagrams delivered, ${median(rates).toFixed(0)} a second`);
+  hold(sum('authentic') > 0 && sum('forged') === 0, `${sum('forged')} forged datagrams delivered`);
+  hold(sum('repeated') === 0, `${sum('repeated')} datagrams delivered twice`);
+  const errors = (await checksumErrors(client)) + (await checksumErrors(server));
+  hold(errors === 0, `${errors} datagrams with a wrong checksum reached the hosts`);
+  hold(
+    recoveries.length > 0,
+    `came back ${recoveries.length} times, in ${median(recoveries)?.toFixed(0)} ms (median)`,
+  );
+  hold(resident - warm <= MOST_GROWTH_MB, `resident memory ${warm.toFixed(1)} -> ${resident.toFixed(1)} MB`);
+  const statuses = await Promise.all([stop(clientProgram, 'SIGTERM'), stop(serverProgram, 'SIGTERM')]);
+  hold(
+    statuses.every((status) => status === 0),
+    `client and server end with status ${statuses.join(' and ')}`,
+  );
+}
+
+/** Waits until so many datagrams a second arrive; how long that took, or undefined where it takes too long. */
+async function recover(receivers: readonly Receiver[], enough: number): Promise<number | undefined> {
+  const at = performance.now();
+  while (performance.now() - at < MOST_TO_RECOVER_MS) {
+    // Two reports of the receivers.
+    if ((await rate(receivers, 1000)) > enough) return performance.now() - at;
+  }
+  return undefined;
+}
+
+const namespaces = [
+  await NetworkNamespace.create(),
+  await NetworkNamespace.create(),
+  await NetworkNamespace.create(),
+];
+const folder = mkdtempSync(join(tmpdir(), 'tuntap-abuse-'));
+try {
+  await endure(namespaces, folder);
+} finally {
+  for (const child of children) await stop(child, 'SIGKILL');
+  rmSync(folder, { recursive: true });
+  for (const namespace of namespaces) await namespace.close();
+}
+if (failures > 0) process.exitCode = 1;
