@@ -161,10 +161,15 @@ Napi::Value Descriptor::ReadPending(const Napi::CallbackInfo& info) {
 
 Napi::Value Descriptor::Arm(const Napi::CallbackInfo& info) {
   const int events = info[0].As<Napi::Number>().Int32Value();
-  if (readiness_ == nullptr) return Napi::Number::New(info.Env(), -EBADF);
-  int result = readiness_->Arm(events);
-  if (result == 0 && (events & kReadable) && port_->Pending()) result = 1;
-  return Napi::Number::New(info.Env(), result);
+  return Napi::Number::New(info.Env(), readiness_ == nullptr ? -EBADF : ArmReadiness(events));
+}
+
+// Where packets are pending, they are what can be read. Were the fd asked too, it would be read once more,
+// while the reader is busy with them.
+int Descriptor::ArmReadiness(int events) {
+  const bool pending = (events & kReadable) && port_->Pending();
+  const int result = readiness_->Arm(pending ? events & ~kReadable : events);
+  return result == 0 && pending ? 1 : result;
 }
 
 Napi::Value Descriptor::Disarm(const Napi::CallbackInfo& info) {
@@ -191,7 +196,7 @@ void Descriptor::OnReady(int events) {
     }
   }
   // It ends: nothing more is read from the fd, and what is pending is a part of one super-packet.
-  while (Tell(events) && port_->Pending()) {
+  while (Tell(events)) {
     events = kReadable;
     if (TakeBatch(&batch)) {
       port_->ReadPending(batch, room_);
@@ -202,7 +207,7 @@ void Descriptor::OnReady(int events) {
   }
 }
 
-// Calls JavaScript; returns whether it asked for kReadable.
+// Calls JavaScript; returns whether it asked for kReadable, and packets are pending.
 bool Descriptor::Tell(int events) {
   // Node-API itself: node-addon-api ends the process where a call fails without an exception, as this one
   // does while a worker is being terminated.
@@ -214,18 +219,17 @@ bool Descriptor::Tell(int events) {
       napi_make_callback(env, *context_, Value(), callback_.Value(), 1, &argument, nullptr);
   control_[kInCallback] = 0;
   const int armed = std::exchange(control_[kArm], 0);
-  bool reading = false;
+  bool again = false;
   if (!fd_.valid()) {
     ReleaseCallback();  // closed from within
   } else if (armed != 0) {
-    reading = (armed & kReadable) != 0;
-    (void)readiness_->Arm(armed);  // can fail for an fd alone that uv_poll_init refuses
+    again = ArmReadiness(armed) == 1;  // can fail for an fd alone that uv_poll_init refuses
   }
-  if (status != napi_pending_exception) return reading && status == napi_ok;
+  if (status != napi_pending_exception) return again && status == napi_ok;
   // No JavaScript stands below an event loop's callback: this is the process's uncaught exception.
   napi_value error = nullptr;
   if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
-  return false;
+  return again && fd_.valid();  // its handler may have closed
 }
 
 }  // namespace tuntap

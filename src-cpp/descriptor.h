@@ -27,6 +27,7 @@ namespace tuntap {
 //
 // Where the port has packets pending, which no event of the fd tells of, the callback is called again at once
 // if it armed kReadable; arm(kReadable) from elsewhere returns 1, and the caller then calls readPending().
+// The fd is not read meanwhile.
 class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness::Listener {
  public:
   static void Register(Napi::Env env, Napi::Object exports);
@@ -77,6 +78,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   void CloseNow();
   void CloseLater(Napi::Env env, Napi::Function closed);
   bool TakeBatch(Batch* batch);
+  int ArmReadiness(int events);
   bool Tell(int events);
   void ReleaseCallback();
   void CountRead(const Batch& batch);

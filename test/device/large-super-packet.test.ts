@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setImmediate as nextRound } from 'node:timers/promises';
 import { openTun, type TunTapDevice } from 'tuntap-native';
 import { fdNumbers, inNamespace, needs } from '../support.ts';
 import {
@@ -67,6 +68,24 @@ describe('a super-packet of more packets than a batch holds', () => {
       packets.push(...(await packetsToLast(device)));
       assert.deepEqual(hex(packets), hex(expected));
     }));
+
+  for (const [pauses, first] of [
+    ['every turn', 0],
+    ['the last turn', 3],
+  ] as const) {
+    it(`leaves the fd alone while the reader is busy in ${pauses}`, () =>
+      withOne(async (device, sender) => {
+        sender.write(Buffer.concat([Buffer.alloc(HEADER), lastPacket('tun')]));
+        const lengths: number[] = [];
+        for await (const batch of device.batches()) {
+          const { length } = batch;
+          if (lengths.push(length) > first) for (let i = 0; i < 3; i++) await nextRound();
+          assert.equal(batch.length, length);
+          if (lengths.length === 5) break;
+        }
+        assert.deepEqual(lengths, [256, 256, 256, 232, 1]);
+      }));
+  }
 
   for (const way of ['stream', 'batches']) {
     it(`does not hinder a close in its midst, read by ${way}`, () =>
