@@ -57,7 +57,7 @@ class LinkWatch {
   readonly #watched: WatchedLink;
   #socket: NotificationSocket;
   #link: LinkInfo;
-  #removed = false;
+  #ended = false;
 
   constructor(watched: WatchedLink) {
     this.#watched = watched;
@@ -65,13 +65,13 @@ class LinkWatch {
   }
 
   close(): void {
+    this.#ended = true;
     this.#socket.close();
   }
 
   /** Tells that the link is gone, and ends. */
   remove(): void {
-    if (this.#removed) return;
-    this.#removed = true;
+    if (this.#ended) return;
     this.close();
     this.#emit('removed');
   }
@@ -99,8 +99,8 @@ class LinkWatch {
     try {
       for (;;) {
         const received = await socket.receive();
-        // Closing a device removes its link, which is nothing to tell.
-        if (received === undefined || device.destroyed) return;
+        // Closing a device removes its link, which is nothing to tell. A closed watch must not open another socket.
+        if (received === undefined || this.#ended || device.destroyed) return;
         if (received === 'overflow') return this.#reopen();
         for (const message of received) {
           if (socket === this.#socket) this.#take(message);
@@ -130,7 +130,7 @@ class LinkWatch {
 
   #reopen(): void {
     const last = this.#link;
-    this.close();
+    this.#socket.close();
     [this.#socket, this.#link] = this.#open();
     this.#changed(this.#link, last);
   }
