@@ -37,7 +37,7 @@ export function generateKeyPair(): KeyPair {
  * before: somebody who injects a message does not hinder the right one.
  */
 export class NoiseHandshake {
-  readonly #ephemeral: KeyPair;
+  #ephemeral: KeyPair | undefined;
   #chainingKey: Buffer;
   #transcript: Buffer;
   #key: Buffer = Buffer.alloc(KEY_LENGTH);
@@ -47,8 +47,9 @@ export class NoiseHandshake {
   /**
    * @param psk the secret that both sides have, 32 bytes
    * @param prologue what both sides must agree on, and do not send
+   * @param ephemeral this side's key pair; without it one is made when it is to be sent
    */
-  constructor(psk: Uint8Array, prologue: Uint8Array, ephemeral = generateKeyPair()) {
+  constructor(psk: Uint8Array, prologue: Uint8Array, ephemeral?: KeyPair) {
     this.#ephemeral = ephemeral;
     // A name longer than a hash is hashed (section 5.2).
     this.#transcript = createHash('sha256').update(PROTOCOL).digest();
@@ -108,6 +109,7 @@ export class NoiseHandshake {
   }
 
   #writeEphemeral(): Buffer {
+    this.#ephemeral ??= generateKeyPair();
     this.#mixEphemeral(this.#ephemeral.publicBytes);
     return this.#ephemeral.publicBytes;
   }
@@ -125,6 +127,8 @@ export class NoiseHandshake {
   }
 
   #mixSharedSecret(): void {
+    if (this.#ephemeral === undefined)
+      throw new Error('The second message is read before the first is written');
     const key = { kty: 'OKP', crv: 'X25519', x: this.#remote.toString('base64url') };
     const publicKey = createPublicKey({ key, format: 'jwk' });
     // Throws for a point of small order, whose secret anybody knows (RFC 7748, section 6.1).

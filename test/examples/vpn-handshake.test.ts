@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { createDecipheriv, createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
+import crypto, { createDecipheriv, createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
+import { syncBuiltinESMExports } from 'node:module';
 import {
   INITIATION_LENGTH,
   initiate,
@@ -109,6 +110,27 @@ describe('the example VPN: handshake messages', () => {
       const changed = Buffer.from(message);
       changed[i] ^= 1 << (i & 7);
       assert.equal(read(changed), undefined, `byte ${i}`);
+    }
+  });
+
+  it('makes no key pair before it answers', () => {
+    const { message } = begin();
+    const { generateKeyPairSync } = crypto;
+    let made = 0;
+    crypto.generateKeyPairSync = ((...args: Parameters<typeof generateKeyPairSync>) => {
+      made++;
+      return generateKeyPairSync(...args);
+    }) as typeof generateKeyPairSync;
+    syncBuiltinESMExports();
+    try {
+      assert.equal(read(randomBytes(INITIATION_LENGTH)), undefined);
+      const initiation = read(message);
+      assert.equal(made, 0);
+      initiation?.respond(9);
+      assert.equal(made, 1);
+    } finally {
+      crypto.generateKeyPairSync = generateKeyPairSync;
+      syncBuiltinESMExports();
     }
   });
 
