@@ -40,14 +40,16 @@ class Server implements Role {
     }
     peer.lastTimestamp = initiation.timestamp;
     const index = this.#vpn.sessions.newIndex();
+    let response: ReturnType<typeof initiation.respond>;
     try {
-      const response = initiation.respond(index);
-      peer.offer(this.#vpn.establish(peer, index, response.keys));
-      this.#vpn.send(response.message, from);
+      response = initiation.respond(index);
     } catch {
       // Its ephemeral key is a point of small order.
       peer.traffic.refused++;
+      return;
     }
+    peer.offer(this.#vpn.establish(peer, index, response.keys));
+    this.#vpn.send(response.message, from);
   }
 
   authentic(session: Session, last: number): void {
