@@ -72,6 +72,9 @@ function readCommon(fields: Fields): CommonConfig {
   if (cipher !== 'chacha20-poly1305' && cipher !== 'aes-256-gcm') {
     throw fields.wrong('cipher', 'chacha20-poly1305 or aes-256-gcm');
   }
+  // At 2^28 packets of up to 2^11 bytes, AES-GCM is no longer safe beyond doubt (RFC 9001, appendix B.1).
+  const rekeyPackets = fields.number('rekeyPackets', 2 ** 27, 1, 2 ** 27);
+  if (!Number.isInteger(rekeyPackets)) throw fields.wrong('rekeyPackets', 'an integer');
   return {
     interface: fields.string('interface', 'vpn0'),
     addresses: fields.networks('addresses'),
@@ -81,8 +84,7 @@ function readCommon(fields: Fields): CommonConfig {
     statisticsSeconds: fields.number('statisticsSeconds', 10, 0, 86_400),
     keepaliveSeconds: fields.number('keepaliveSeconds', 5, 0.1, 3600),
     rekeySeconds: fields.number('rekeySeconds', 120, 0.5, 3600),
-    // At 2^28 packets of up to 2^11 bytes, AES-GCM is no longer safe beyond doubt (RFC 9001, appendix B.1).
-    rekeyPackets: fields.number('rekeyPackets', 2 ** 27, 1, 2 ** 27),
+    rekeyPackets,
   };
 }
 
