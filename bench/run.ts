@@ -62,6 +62,8 @@ const rows: Row[] = names.map((name) => {
     cpuPerPacketRatio: ratio('cpuPerPacketUs'),
     rttMs: of('rttMs'),
     rttRatio: ratio('rttMs'),
+    busyRttMs: of('busyRttMs'),
+    busyRttRatio: ratio('busyRttMs'),
   };
 });
 const machine = `${cpus().length} cores, Linux ${release()}, Node ${process.version}; medians of ${ROUNDS} rounds`;
