@@ -198,7 +198,7 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
   const rates: number[] = [];
   let warm = 0;
   await recover(receivers, 0);
-  for (let i = 0; elapsed() < SECONDS; i++) {
+  for (let i = 0; elapsed() < SECONDS || i < faults.length; i++) {
     rates.push(await rate(receivers, STEADY_MS));
     const usual = median(rates);
     const [name, cause] = faults[i % faults.length];

@@ -1,6 +1,7 @@
-// Sends 64-byte IPv4 packets (36 bytes of UDP payload) as fast as sendmmsg(2) takes them, or at a rate.
-// Usage: udp-flood ADDRESS PORT SECONDS PACKETS_PER_SECOND
-// Prints how many it sent. It stops by itself.
+// Sends IPv4 packets of one size (64 bytes: 36 of UDP payload) as fast as sendmmsg(2) takes them, or at a
+// rate. Usage: udp-flood ADDRESS PORT SECONDS PACKETS_PER_SECOND [PACKET_SIZE [DESTINATIONS]] With several
+// destinations packets go to ADDRESS and those 256 apart from it, in turn. Prints how many it sent. It stops
+// by itself.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #define BURST 32
+#define MAX_DESTINATIONS 64
 
 static double now(void) {
   struct timespec t;
@@ -20,24 +22,34 @@ static double now(void) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 1;
+  if (argc < 5) return 1;
   const double seconds = atof(argv[3]);
   const double rate = atof(argv[4]);
-  struct sockaddr_in to;
-  memset(&to, 0, sizeof(to));
-  to.sin_family = AF_INET;
-  to.sin_port = htons((unsigned short)atoi(argv[2]));
-  inet_pton(AF_INET, argv[1], &to.sin_addr);
+  static char payload[65507];
+  const int size = argc > 5 ? atoi(argv[5]) - 28 : 36;
+  const int destinations = argc > 6 ? atoi(argv[6]) : 1;
+  if (size < 0 || size > (int)sizeof(payload) || destinations < 1 || destinations > MAX_DESTINATIONS)
+    return 1;
+  static struct sockaddr_in to[MAX_DESTINATIONS];
+  for (int i = 0; i < destinations; i++) {
+    to[i].sin_family = AF_INET;
+    to[i].sin_port = htons((unsigned short)atoi(argv[2]));
+    inet_pton(AF_INET, argv[1], &to[i].sin_addr);
+    to[i].sin_addr.s_addr = htonl(ntohl(to[i].sin_addr.s_addr) + 256 * (unsigned)i);
+  }
   const int fd = socket(AF_INET, SOCK_DGRAM, 0);
-  if (fd < 0 || connect(fd, (struct sockaddr*)&to, sizeof(to)) != 0) return 1;
-  static char payload[36];
-  struct iovec piece = {payload, sizeof(payload)};
+  if (fd < 0) return 1;
+  if (destinations == 1 && connect(fd, (struct sockaddr*)&to[0], sizeof(to[0])) != 0) return 1;
+  struct iovec piece = {payload, (size_t)size};
   struct mmsghdr messages[BURST];
   memset(messages, 0, sizeof(messages));
   for (int i = 0; i < BURST; i++) {
     messages[i].msg_hdr.msg_iov = &piece;
     messages[i].msg_hdr.msg_iovlen = 1;
+    messages[i].msg_hdr.msg_namelen = destinations > 1 ? sizeof(to[0]) : 0;
   }
+  // Large packets in small bursts: a burst of 64 KiB packets alone would fill the queue of the device.
+  const int burst = size > 2000 ? 4 : BURST;
   long sent = 0;
   const double start = now();
   for (double t = start; t - start < seconds; t = now()) {
@@ -45,7 +57,10 @@ int main(int argc, char** argv) {
       usleep(200);
       continue;
     }
-    const int count = sendmmsg(fd, messages, BURST, 0);
+    for (int i = 0; destinations > 1 && i < burst; i++) {
+      messages[i].msg_hdr.msg_name = &to[(sent + i) % destinations];
+    }
+    const int count = sendmmsg(fd, messages, (unsigned)burst, 0);
     if (count > 0) sent += count;
   }
   printf("%ld\n", sent);

@@ -1,4 +1,5 @@
 export { Capture, type CaptureOptions } from './device/capture.js';
+export type { LinkEvent } from './device/link-watch.js';
 export type { OffloadedProtocols, OffloadOption, Offloads } from './device/offload.js';
 export { openMacvtap, openTap, openTun } from './device/open.js';
 export type { DeviceOptions, MacvtapOptions, TapOptions, TunOptions } from './device/options.js';

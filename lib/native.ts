@@ -14,8 +14,9 @@ export interface Descriptor {
   /**
    * Prepares `arm`; the callback gets the events that hold. Keeps the object alive until `close`. While the callback
    * and the microtasks that it queued run, `control[1]` is 1, and what stands in `control[0]` is armed at their end.
+   * `counters` adds up packets and bytes read, packets and bytes written, and malformed packets.
    */
-  watch(callback: (events: number) => void, control: Int32Array): number;
+  watch(callback: (events: number) => void, control: Int32Array, counters: Float64Array): number;
   /**
    * Names the batch, a PacketBatch's memory, that packets are appended to before the callback hears of `READABLE`.
    * The callback gets a negative errno instead of events if that memory was detached.
@@ -79,7 +80,7 @@ export interface Native {
   setTxFilter(fd: number, addresses: Uint8Array, allMulticast: boolean): number;
   deviceNamespace(fd: number): Descriptor | number;
   writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number, end: number): number;
-  writePacket(fd: number, packet: Uint8Array): number;
+  writePacket(descriptor: Descriptor, packet: Uint8Array): number;
   readonly socketConstants: Readonly<Record<string, number>>;
   openUdpSocket(namespace: number, family: number): Descriptor | number;
   setSocketOption(fd: number, level: number, name: number, value: number | string): number;

@@ -103,15 +103,30 @@ void Descriptor::ReleaseCallback() {
   context_.reset();
   control_array_.Reset();
   control_ = nullptr;
+  counters_array_.Reset();
+  counters_ = nullptr;
+}
+
+void Descriptor::CountRead(const Batch& batch) {
+  const TableHeader& outcome = *batch.header();
+  counters_[kPacketsRead] += outcome.packets;
+  counters_[kBytesRead] += outcome.bytes;
+  counters_[kMalformed] += outcome.malformed;
 }
 
 Napi::Value Descriptor::Watch(const Napi::CallbackInfo& info) {
   int result = -EINVAL;
-  if (fd_.valid() && readiness_ == nullptr && info[0].IsFunction() && info[1].IsTypedArray()) {
+  if (fd_.valid() && readiness_ == nullptr && info[0].IsFunction() && info[1].IsTypedArray() &&
+      info[2].IsTypedArray()) {
     auto control = info[1].As<Napi::Int32Array>();
-    if (control.ElementLength() <= kInCallback) return Napi::Number::New(info.Env(), -EINVAL);
+    auto counters = info[2].As<Napi::Float64Array>();
+    if (control.ElementLength() <= kInCallback || counters.ElementLength() <= kMalformed) {
+      return Napi::Number::New(info.Env(), -EINVAL);
+    }
     control_array_ = Napi::Persistent(info[1].As<Napi::Object>());
     control_ = control.Data();
+    counters_array_ = Napi::Persistent(info[2].As<Napi::Object>());
+    counters_ = counters.Data();
     callback_ = Napi::Persistent(info[0].As<Napi::Function>());
     context_ = std::make_unique<Napi::AsyncContext>(info.Env(), "TUNTAP", info.This().As<Napi::Object>());
     result = Readiness::Create(info.Env(), fd_.get(), this, &readiness_);
@@ -136,8 +151,11 @@ bool Descriptor::TakeBatch(Batch* batch) {
 // readPending(): appends what is pending to the batch; 0 or -EFAULT.
 Napi::Value Descriptor::ReadPending(const Napi::CallbackInfo& info) {
   Batch batch;
-  const bool taken = !memory_.IsEmpty() && TakeBatch(&batch);
-  if (taken) port_->ReadPending(batch, room_);
+  const bool taken = counters_ != nullptr && !memory_.IsEmpty() && TakeBatch(&batch);
+  if (taken) {
+    port_->ReadPending(batch, room_);
+    CountRead(batch);
+  }
   return Napi::Number::New(info.Env(), taken ? 0 : -EFAULT);
 }
 
@@ -167,6 +185,7 @@ void Descriptor::OnReady(int events) {
   if ((events & kReadable) && !memory_.IsEmpty()) {
     if (TakeBatch(&batch)) {
       port_->Read(fd_.get(), batch, room_);
+      CountRead(batch);
     } else {
       events = -EFAULT;
     }
@@ -176,6 +195,7 @@ void Descriptor::OnReady(int events) {
     events = kReadable;
     if (TakeBatch(&batch)) {
       port_->ReadPending(batch, room_);
+      CountRead(batch);
     } else {
       events = -EFAULT;
     }

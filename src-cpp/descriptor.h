@@ -20,7 +20,9 @@ namespace tuntap {
 // While the callback runs, control[kInCallback] is 1, and the events in control[kArm] are armed when it ends:
 // a write to memory costs a tenth of a call of arm().
 //
-// JavaScript: fd(), close(closed?), watch(callback, control), readInto(memory, headroom, tailroom),
+// What was moved is added up in counters[Counter], so that JavaScript does no work for it a batch.
+//
+// JavaScript: fd(), close(closed?), watch(callback, control, counters), readInto(memory, headroom, tailroom),
 // arm(events), readPending(), disarm(), setReferenced(boolean). What can fail returns -errno.
 //
 // Where the port has packets pending, which no event of the fd tells of, the callback is called again at once
@@ -40,12 +42,24 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
     port_ = std::move(port);
     port_memory_ = std::move(memory);
   }
-  void Write(const Batch& batch, size_t start, size_t end) { port_->Write(fd_.get(), batch, start, end); }
+  void Write(const Batch& batch, size_t start, size_t end) {
+    port_->Write(fd_.get(), batch, start, end);
+    CountWritten(batch.header()->packets, batch.header()->bytes);
+  }
   void WriteTo(const Batch& batch, size_t start, size_t end, const Remotes& remotes) {
     port_->WriteTo(fd_.get(), batch, start, end, remotes);
+    CountWritten(batch.header()->packets, batch.header()->bytes);
+  }
+  // One packet without a batch, as it is. Returns its length or -errno.
+  int64_t WriteOne(const uint8_t* packet, size_t length) {
+    const int64_t written = WritePacket(fd_.get(), packet, length);
+    if (written >= 0) CountWritten(1, length);
+    return written;
   }
   int SendTo(const uint8_t* data, size_t length, const DatagramSlot& slot) {
-    return port_->SendTo(fd_.get(), data, length, slot);
+    const int result = port_->SendTo(fd_.get(), data, length, slot);
+    if (result == 0) CountWritten(1, length);
+    return result;
   }
 
  private:
@@ -65,8 +79,15 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   bool TakeBatch(Batch* batch);
   bool Tell(int events);
   void ReleaseCallback();
+  void CountRead(const Batch& batch);
+  void CountWritten(size_t packets, size_t bytes) {
+    if (counters_ == nullptr) return;
+    counters_[kPacketsWritten] += static_cast<double>(packets);
+    counters_[kBytesWritten] += static_cast<double>(bytes);
+  }
 
   enum Control { kArm, kInCallback };
+  enum Counter { kPacketsRead, kBytesRead, kPacketsWritten, kBytesWritten, kMalformed };
 
   FileDescriptor fd_;
   std::unique_ptr<PacketPort> port_ = std::make_unique<PlainPort>();
@@ -78,6 +99,8 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   Room room_{};
   Napi::ObjectReference control_array_;
   int32_t* control_ = nullptr;  // stays in place while control_array_ holds it: lib/ never detaches it
+  Napi::ObjectReference counters_array_;
+  double* counters_ = nullptr;  // likewise
 };
 
 }  // namespace tuntap

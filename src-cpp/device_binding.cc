@@ -28,10 +28,6 @@ bool TakeUint(napi_env env, napi_value value, uint32_t* out) {
   return napi_get_value_uint32(env, value, out) == napi_ok;
 }
 
-bool TakeFd(napi_env env, napi_value value, int32_t* out) {
-  return napi_get_value_int32(env, value, out) == napi_ok;
-}
-
 napi_value Number(napi_env env, int64_t number) {
   napi_value value = nullptr;
   napi_create_int64(env, number, &value);
@@ -61,17 +57,18 @@ napi_value WritePacketsCall(napi_env env, napi_callback_info info) {
   return Number(env, batch.header()->packets);
 }
 
-// writePacket(fd, bytes): the packet's length or -errno.
+// writePacket(descriptor, bytes): the packet's length or -errno.
 napi_value WritePacketCall(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
-  int32_t fd = -1;
+  void* descriptor = nullptr;
   void* data = nullptr;
   size_t length = 0;
-  if (!TakeArguments(env, info, arguments) || !TakeFd(env, arguments[0], &fd) ||
+  if (!TakeArguments(env, info, arguments) || napi_unwrap(env, arguments[0], &descriptor) != napi_ok ||
       napi_get_buffer_info(env, arguments[1], &data, &length) != napi_ok) {
     return Number(env, -EINVAL);
   }
-  return Number(env, WritePacket(fd, static_cast<const uint8_t*>(data), length));
+  return Number(env,
+                static_cast<Descriptor*>(descriptor)->WriteOne(static_cast<const uint8_t*>(data), length));
 }
 
 Napi::Value InterfaceOrErrno(Napi::Env env, int result, const TunInterface& interface) {

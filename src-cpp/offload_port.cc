@@ -104,7 +104,10 @@ void OffloadPort::WriteGroup(int fd, const Batch& batch, size_t start, size_t wr
   // EIO: the link is down, for every packet.
   const bool final = result == 0 || EndsWriting(result) || result == -EIO;
   if (!final && coalescer_->PacketCount(write) > 1) {
-    WriteOneByOne(fd, batch, start, write);
+    const bool taken = WriteOneByOne(fd, batch, start, write);
+    // It does not know this kind (before Linux 6.2: UDP) or is one of those with a bug (6.6.44): the next
+    // ones are left apart. Another error, such as ENOBUFS, passes.
+    if (taken && result == -EINVAL) (coalescer_->IsUdp(write) ? protocols_.udp : protocols_.tcp) = false;
     return;
   }
   for (uint32_t i = coalescer_->FirstPacket(write); i != Coalescer::kNoPacket;
@@ -113,10 +116,8 @@ void OffloadPort::WriteGroup(int fd, const Batch& batch, size_t start, size_t wr
   }
 }
 
-// The kernel refused a super-packet. Where it takes the packets that it was made of, it does not know this
-// kind (before Linux 6.2: UDP) or is one of those with a bug (6.6.44): the next ones are left apart.
-void OffloadPort::WriteOneByOne(int fd, const Batch& batch, size_t start, size_t write) {
-  const bool udp = coalescer_->IsUdp(write);
+// Writes the packets of a super-packet that the kernel refused; returns whether it took any of them.
+bool OffloadPort::WriteOneByOne(int fd, const Batch& batch, size_t start, size_t write) {
   bool taken = false;
   for (uint32_t i = coalescer_->FirstPacket(write); i != Coalescer::kNoPacket;
        i = coalescer_->NextPacket(i)) {
@@ -125,7 +126,7 @@ void OffloadPort::WriteOneByOne(int fd, const Batch& batch, size_t start, size_t
     result == 0 ? Accept(batch, start + i) : Refuse(batch, start + i, result);
     taken = taken || result == 0;
   }
-  if (taken) (udp ? protocols_.udp : protocols_.tcp) = false;
+  return taken;
 }
 
 }  // namespace tuntap

@@ -30,7 +30,7 @@ class OffloadPort final : public PacketPort {
  private:
   bool Emit(const Batch& batch, Room room);
   void WriteGroup(int fd, const Batch& batch, size_t start, size_t write);
-  void WriteOneByOne(int fd, const Batch& batch, size_t start, size_t write);
+  bool WriteOneByOne(int fd, const Batch& batch, size_t start, size_t write);
 
   const LinkLayer link_;
   CoalescedProtocols protocols_;

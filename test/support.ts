@@ -45,8 +45,18 @@ export interface Outcome {
 
 /** Runs a command inside a namespace to its end. */
 export function run(namespace: NetworkNamespace, command: string, ...args: string[]): Promise<Outcome> {
+  return runFor(20_000, namespace, command, ...args);
+}
+
+/** The same, stopped after `timeout` milliseconds. */
+export function runFor(
+  timeout: number,
+  namespace: NetworkNamespace,
+  command: string,
+  ...args: string[]
+): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = namespace.spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 20_000 });
+    const child = namespace.spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout });
     let stdout = '';
     let stderr = '';
     child.stdout?.on('data', (data) => {

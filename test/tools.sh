@@ -2,7 +2,8 @@
 # Installs the programs that the tests compare with, where apt-get and the right to use it are there.
 # Without them, each test that needs one is skipped and says so.
 missing=
-for pair in ip:iproute2 ping:iputils-ping tcpdump:tcpdump ethtool:ethtool setpriv:util-linux iperf3:iperf3; do
+for pair in ip:iproute2 ping:iputils-ping tcpdump:tcpdump ethtool:ethtool setpriv:util-linux iperf3:iperf3 \
+  ovs-vsctl:openvswitch-switch; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 [ -z "$missing" ] && exit 0

@@ -1,20 +1,33 @@
+import { READABLE } from '../native.js';
 import type { PacketBatch } from './packet-batch.js';
+import type { WatchedDescriptor } from './watched-descriptor.js';
 
 const ignore = (): void => {};
+
+/** What a {@link BatchIterator} needs of whom it reads for. */
+export interface BatchReader {
+  /** Arming the descriptor gave this, which is not 0. */
+  armed(result: number): void;
+  /** The loop was left. */
+  release(): void;
+}
 
 /** One at a time reads a device or socket; `deliver` is called once a batch was read, after a turn asked for it. */
 export class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   readonly batch: PacketBatch;
-  readonly #control: { arm(): void; release(): void };
+  readonly #watched: WatchedDescriptor;
+  readonly #reader: BatchReader;
   readonly #turn: IteratorYieldResult<PacketBatch>;
   #resolve: ((result: IteratorResult<PacketBatch>) => void) | undefined;
   #reject: (error: Error) => void = ignore;
   #done = false;
   #error: Error | null = null;
 
-  constructor(batch: PacketBatch, control: { arm(): void; release(): void }) {
+  constructor(batch: PacketBatch, watched: WatchedDescriptor, reader: BatchReader) {
     this.batch = batch;
-    this.#control = control;
+    batch.readFrom(watched.descriptor);
+    this.#watched = watched;
+    this.#reader = reader;
     this.#turn = { value: batch, done: false };
   }
 
@@ -22,11 +35,18 @@ export class BatchIterator implements AsyncIterableIterator<PacketBatch> {
     return this;
   }
 
+  /** Whether a turn waits for packets. */
+  get waiting(): boolean {
+    return this.#resolve !== undefined;
+  }
+
   next(): Promise<IteratorResult<PacketBatch>> {
     if (this.#error || this.#done || this.#resolve) return this.#refuseTurn();
     this.batch.clear();
-    this.#control.arm();
-    return new Promise(this.#wait);
+    const turn = new Promise(this.#wait);
+    const result = this.#watched.arm(READABLE);
+    if (result !== 0) this.#reader.armed(result);
+    return turn;
   }
 
   readonly #wait = (
@@ -48,16 +68,19 @@ export class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   async return(): Promise<IteratorResult<PacketBatch>> {
     if (!this.#done) {
       this.finish(null);
-      this.#control.release();
+      this.#reader.release();
     }
     return { value: undefined, done: true };
   }
 
-  readonly deliver = (): void => {
+  /** Ends the turn that waits with what was read; returns whether there is such a turn and something was. */
+  deliver(): boolean {
     const resolve = this.#resolve;
+    if (resolve === undefined || this.batch.moved === 0) return false;
     this.#resolve = undefined;
-    resolve?.(this.#turn);
-  };
+    resolve(this.#turn);
+    return true;
+  }
 
   finish(error: Error | null): void {
     this.#done = true;

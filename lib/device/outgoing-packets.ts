@@ -52,6 +52,11 @@ export class OutgoingPackets {
     return error === EAGAIN ? status : error || status;
   }
 
+  /** Whether packets wait. */
+  get waiting(): boolean {
+    return this.#batch.length > 0;
+  }
+
   /** Gives what waits to the kernel; returns 0, EAGAIN, or what ended the device. */
   flush(): number {
     this.#scheduled = false;

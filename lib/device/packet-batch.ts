@@ -7,9 +7,7 @@ const CAPACITY = 0;
 const COUNT = 1;
 const END = 2;
 const PACKETS = 3;
-const BYTES = 4;
 const ERROR = 5;
-const MALFORMED = 6;
 const HEADER_WORDS = 8;
 const OFFSET = 0;
 const LENGTH = 1;
@@ -203,9 +201,9 @@ export class PacketBatch implements Iterable<Buffer> {
     return this.length < this.capacity && this.#words[END] + needed <= this.#bytes.length;
   }
 
-  /** Writes packets `start` to the end; 0, or a negative errno if nothing was tried. @internal */
+  /** Writes packets `start` to the end; how many were taken, or a negative errno if nothing was tried. @internal */
   writeTo(descriptor: Descriptor, start: number): number {
-    return Math.min(0, native().writePackets(descriptor, this.#bytes.buffer, start, this.length));
+    return native().writePackets(descriptor, this.#bytes.buffer, start, this.length);
   }
 
   /** What src-cpp/packet_io.h calls a batch. @internal */
@@ -218,19 +216,9 @@ export class PacketBatch implements Iterable<Buffer> {
     return this.#words[PACKETS];
   }
 
-  /** Their bytes. @internal */
-  get movedBytes(): number {
-    return this.#words[BYTES] >>> 0;
-  }
-
   /** What ended the last read or write: 0 or a negative errno. @internal */
   get error(): number {
     return this.#words[ERROR];
-  }
-
-  /** Packets that the last read dropped since their virtio_net_hdr contradicts them. @internal */
-  get malformed(): number {
-    return this.#words[MALFORMED];
   }
 
   #position(index: number, offset: number, length: number): number {

@@ -10,6 +10,7 @@ import { check, errnoName, systemError } from '../system-error.js';
 import { withDeviceNamespace } from './attach.js';
 import { BatchIterator } from './batch-iterator.js';
 import { Capture, type CaptureOptions } from './capture.js';
+import { type LinkEvent, watchLink } from './link-watch.js';
 import { OutgoingPackets } from './outgoing-packets.js';
 import { PacketBatch } from './packet-batch.js';
 import { alreadyReading, WatchedDescriptor } from './watched-descriptor.js';
@@ -98,13 +99,10 @@ export abstract class PacketDevice extends Duplex {
   readonly #home: Descriptor | undefined;
   readonly #onClose: (() => void) | undefined;
   readonly #refused: Record<string, number> = {};
-  #packetsRead = 0;
-  #bytesRead = 0;
-  #packetsWritten = 0;
-  #bytesWritten = 0;
-  #malformed = 0;
-  #wantsPackets = false;
-  #reading: 'stream' | BatchIterator | undefined;
+  // The one that reads the device: in batches, or as a stream.
+  #iterator: BatchIterator | undefined;
+  #streaming = false;
+  #streamWaits = false;
   #streamBatch: PacketBatch | undefined;
   #blocked: { packet: Uint8Array | TrackedPacket; callback: (error?: Error | null) => void } | undefined;
   #batchBlocked = false;
@@ -124,7 +122,25 @@ export abstract class PacketDevice extends Duplex {
     this.#packetPrefix = parts.packetPrefix ?? 0;
     if (parts.coalesces) this.#outgoing = new OutgoingPackets(this.#sendBatch, this.#flush);
     this.#onClose = parts.onClose;
-    this.#watched = new WatchedDescriptor(parts.descriptor, parts.name, (events) => this.#onReady(events));
+    this.#watched = new WatchedDescriptor(parts.descriptor, parts.name, this.#onReady);
+    watchLink({ device: this, name: () => this.name, withNamespace: (use) => this.withNamespace(use) });
+  }
+
+  /**
+   * Beside the events of a Duplex, `'link'` tells of changes of the device's link: while it has listeners, a socket
+   * listens to the kernel, which keeps no process running.
+   * @throws a system error if that socket can't be opened; EPERM where entering the device's namespace is denied
+   * @example
+   * ```ts
+   * tun.on('link', ({ change, link }) => { if (change === 'mtu') console.log(`${link.name}: ${link.mtu}`); });
+   * ```
+   */
+  override on(event: 'link', listener: (event: LinkEvent) => void): this;
+  override on(event: 'data', listener: (packet: Buffer) => void): this;
+  override on(event: 'error', listener: (error: Error) => void): this;
+  override on(...args: Parameters<Duplex['on']>): this;
+  override on(event: string, listener: Parameters<Duplex['on']>[1]): this {
+    return super.on(event, listener);
   }
 
   /** The file descriptor, -1 once closed. It stays the device's: reading it elsewhere steals packets. */
@@ -155,14 +171,7 @@ export abstract class PacketDevice extends Duplex {
 
   /** What the device moved since it was opened, and what the kernel refused. */
   get counters(): DeviceCounters {
-    return {
-      packetsRead: this.#packetsRead,
-      bytesRead: this.#bytesRead,
-      packetsWritten: this.#packetsWritten,
-      bytesWritten: this.#bytesWritten,
-      refused: { ...this.#refused },
-      malformed: this.#malformed,
-    };
+    return { ...this.#watched.moved, refused: { ...this.#refused } };
   }
 
   /** Sets the link up. @throws EPERM without CAP_NET_ADMIN */
@@ -202,24 +211,22 @@ export abstract class PacketDevice extends Duplex {
    */
   batches(): AsyncIterableIterator<PacketBatch> {
     this.#watched.requireFd();
-    if (this.#reading !== undefined) {
-      throw alreadyReading(this.#openedName, this.#reading === 'stream' ? 'as a stream' : 'in batches');
+    if (this.#iterator || this.#streaming) {
+      throw alreadyReading(this.#openedName, this.#streaming ? 'as a stream' : 'in batches');
     }
     const batch = new PacketBatch({ headroom: this.headroom, tailroom: this.tailroom });
-    batch.readFrom(this.#watched.descriptor);
-    const iterator = new BatchIterator(batch, {
-      arm: () => this.#arm(READABLE),
+    this.#iterator = new BatchIterator(batch, this.#watched, {
+      armed: this.#armed,
       release: () => {
-        this.#reading = undefined;
+        this.#iterator = undefined;
         this.off('error', ignore);
         this.#watched.disarm();
         if (this.#blocked || this.#batchBlocked) this.#arm(WRITABLE);
       },
     });
-    this.#reading = iterator;
     // The iterator rejects with the error that ends the device.
     this.on('error', ignore);
-    return iterator;
+    return this.#iterator;
   }
 
   /**
@@ -230,11 +237,13 @@ export abstract class PacketDevice extends Duplex {
    * @throws a system error if the device is gone
    */
   writeBatch(batch: PacketBatch, start = 0): number {
-    this.#watched.requireFd();
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
-    requireInteger('start', start, 0, batch.length);
-    this.#outgoing?.flush();
-    const error = this.#sendBatch(batch, start);
+    if (start !== 0) requireInteger('start', start, 0, batch.length);
+    if (this.#outgoing?.waiting) this.#outgoing.flush();
+    const taken = batch.writeTo(this.#watched.descriptor, start);
+    if (taken > 0 && taken === batch.length - start && this.#captures.length === 0) return taken;
+    this.#watched.requireFd();
+    const error = this.#settle(batch, start, taken);
     const { moved } = batch;
     if (error === EAGAIN) {
       this.#batchBlocked = true;
@@ -247,18 +256,18 @@ export abstract class PacketDevice extends Duplex {
     return moved;
   }
 
-  /** Returns what ended the write: 0, EAGAIN, or the error of a device that is gone. */
-  readonly #sendBatch = (batch: PacketBatch, start: number): number => {
-    const failed = batch.writeTo(this.#watched.descriptor, start);
-    if (failed < 0) throw systemError(failed, 'write', this.#openedName);
-    const { moved, error } = batch;
-    this.#packetsWritten += moved;
-    this.#bytesWritten += batch.movedBytes;
+  readonly #sendBatch = (batch: PacketBatch, start: number): number =>
+    this.#settle(batch, start, batch.writeTo(this.#watched.descriptor, start));
+
+  /** Returns what ended a write: 0, EAGAIN, or the error of a device that is gone. */
+  #settle(batch: PacketBatch, start: number, taken: number): number {
+    if (taken < 0) throw systemError(taken, 'write', this.#openedName);
+    const { error } = batch;
     if (this.#captures.length > 0) this.#recordBatch(batch, start, 'inbound');
     if (FATAL_ERRNOS.has(error)) return error;
-    if (error !== 0 || moved !== batch.length - start) this.#countRefused(batch, start);
+    if (error !== 0 || taken !== batch.length - start) this.#countRefused(batch, start);
     return error;
-  };
+  }
 
   #countRefused(batch: PacketBatch, start: number): void {
     for (let i = start; i < batch.length; i++) {
@@ -367,10 +376,8 @@ export abstract class PacketDevice extends Duplex {
     const size = bytes.length - this.#packetPrefix;
     const invalid = size <= 0 ? EINVAL : size > native().maxPacketSize ? EMSGSIZE : 0;
     if (invalid === 0 && this.#outgoing) return this.#outgoing.write(bytes, now);
-    const result = invalid || native().writePacket(this.fd, bytes);
+    const result = invalid || native().writePacket(this.#watched.descriptor, bytes);
     if (result >= 0) {
-      this.#packetsWritten++;
-      this.#bytesWritten += result;
       this.#record(bytes, 'inbound');
       return 0;
     }
@@ -401,15 +408,15 @@ export abstract class PacketDevice extends Duplex {
 
   /** @internal */
   override _read(): void {
-    if (this.#reading instanceof BatchIterator) {
+    if (this.#iterator) {
       this.destroy(alreadyReading(this.#openedName, 'in batches'));
       return;
     }
-    if (this.#reading === undefined) {
-      this.#reading = 'stream';
+    if (!this.#streaming) {
+      this.#streaming = true;
       this.#renewStreamBatch();
     }
-    this.#arm(READABLE);
+    this.#armStream();
   }
 
   /** @internal */
@@ -417,7 +424,7 @@ export abstract class PacketDevice extends Duplex {
     // What was written before a close is sent, as far as the kernel takes it.
     if (error === null) this.#outgoing?.flush();
     for (const capture of this.#captures) capture.close().catch(ignore);
-    if (this.#reading instanceof BatchIterator) this.#reading.finish(error);
+    this.#iterator?.finish(error);
     const blocked = this.#blocked;
     this.#blocked = undefined;
     blocked?.callback(error ?? systemError(-125, 'write', this.#openedName));
@@ -432,13 +439,14 @@ export abstract class PacketDevice extends Duplex {
     });
   }
 
-  #onReady(events: number): void {
+  readonly #onReady = (events: number): void => {
+    // Nearly all calls end here. What else stood before it would make every idle packet later: cold code is slow.
+    if (events === READABLE && this.#captures.length === 0 && this.#iterator?.deliver()) return;
     if (events < 0) {
       this.destroy(systemError(events, 'read', this.#openedName));
       return;
     }
     if (events & (READABLE | FAILED)) {
-      this.#wantsPackets = false;
       const error = events & READABLE ? this.#onRead() : EAGAIN;
       if (this.destroyed) return;
       // A device that is gone polls as failed; macvtap's then has nothing to read instead of an error.
@@ -449,7 +457,7 @@ export abstract class PacketDevice extends Duplex {
       }
     }
     if (events & WRITABLE) this.#onWritable();
-  }
+  };
 
   #onWritable(): void {
     this.#flush();
@@ -464,33 +472,39 @@ export abstract class PacketDevice extends Duplex {
   }
 
   #onRead(): number {
-    return this.#reading instanceof BatchIterator ? this.#onBatch(this.#reading) : this.#onPackets();
+    return this.#iterator ? this.#onBatch(this.#iterator) : this.#onPackets();
   }
 
-  #onBatch({ batch, deliver }: BatchIterator): number {
-    this.#countRead(batch, 0);
-    if (batch.moved > 0) deliver();
-    else this.#arm(READABLE);
+  #onBatch(iterator: BatchIterator): number {
+    const { batch } = iterator;
+    if (this.#captures.length > 0) this.#recordBatch(batch, 0, 'outbound');
+    if (!iterator.deliver()) this.#arm(READABLE);
     return batch.error;
   }
 
   #onPackets(): number {
     const batch = this.#streamBatch;
-    if (batch === undefined || this.#reading !== 'stream') return EAGAIN;
-    const start = batch.length - batch.moved;
-    this.#countRead(batch, start);
+    if (batch === undefined) return EAGAIN;
+    this.#streamWaits = false;
     const { moved, error } = batch;
+    const start = batch.length - moved;
+    if (this.#captures.length > 0) this.#recordBatch(batch, start, 'outbound');
     // Past the high-water mark the rest of the batch is pushed all the same: it has been read.
     for (let i = start; i < start + moved && !this.destroyed; i++) this.push(batch.at(i));
     if (this.destroyed) return error;
     if (!batch.hasRoom) this.#renewStreamBatch();
-    if (moved === 0) this.#arm(READABLE);
+    if (moved === 0) this.#armStream();
     return error;
+  }
+
+  #armStream(): void {
+    this.#streamWaits = true;
+    this.#arm(READABLE);
   }
 
   /** Packets of a super-packet that the last batch had no room for: no event tells of them. */
   readonly #readPending = (): void => {
-    if (this.fd < 0 || !this.#wantsPackets) return;
+    if (this.fd < 0 || !(this.#iterator ? this.#iterator.waiting : this.#streamWaits)) return;
     const failed = this.#watched.descriptor.readPending();
     this.#onReady(failed < 0 ? failed : READABLE);
   };
@@ -501,24 +515,19 @@ export abstract class PacketDevice extends Duplex {
     this.#streamBatch.readFrom(this.#watched.descriptor);
   }
 
-  #countRead(batch: PacketBatch, start: number): void {
-    this.#packetsRead += batch.moved;
-    this.#bytesRead += batch.movedBytes;
-    this.#malformed += batch.malformed;
-    if (this.#captures.length > 0) this.#recordBatch(batch, start, 'outbound');
-  }
-
   #refuse(errno: number): void {
     const code = errnoName(errno);
     this.#refused[code] = (this.#refused[code] ?? 0) + 1;
   }
 
   #arm(events: number): void {
-    if (events & READABLE) this.#wantsPackets = true;
-    const result = this.#watched.arm(events);
+    this.#armed(this.#watched.arm(events));
+  }
+
+  readonly #armed = (result: number): void => {
     if (result > 0) setImmediate(this.#readPending);
     if (result < 0 && !this.destroyed) this.destroy(systemError(result, 'epoll_ctl', this.#openedName));
-  }
+  };
 
   #link(): LinkInfo {
     return this.#change((socket, link) => getLink(socket, link.index));

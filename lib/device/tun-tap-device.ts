@@ -1,12 +1,14 @@
 import { parseMac } from '../address.js';
 import { invalidArgType, invalidArgValue, outOfRange, requireBoolean } from '../errors.js';
 import { native } from '../native.js';
+import { systemError } from '../system-error.js';
 import { openQueue } from './attach.js';
 import { type CheckedOffload, type Offloads, VIRTIO_HEADER_SIZE } from './offload.js';
 import { type DeviceParts, PacketDevice } from './packet-device.js';
 
 // FLT_EXACT_COUNT of drivers/net/tun.c.
 const EXACT_ADDRESSES = 8;
+const ENODEV = -19;
 
 export interface TunTapParts extends DeviceParts {
   readonly offloads: Offloads;
@@ -111,4 +113,13 @@ export class TapDevice extends TunTapDevice {
 /** A macvtap link's character device: its packets are Ethernet frames. */
 export class MacvtapDevice extends PacketDevice {
   readonly kind = 'macvtap';
+
+  /** @internal */
+  constructor(parts: DeviceParts) {
+    super(parts);
+    // The kernel does not tell it by the fd.
+    this.on('link', ({ change }) => {
+      if (change === 'removed') this.destroy(systemError(ENODEV, 'read', parts.name));
+    });
+  }
 }

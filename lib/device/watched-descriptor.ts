@@ -11,6 +11,7 @@ export class WatchedDescriptor {
   readonly name: string;
   // To arm from within the callback without a call; see Descriptor.watch.
   readonly #control = new Int32Array(2);
+  readonly #counters = new Float64Array(5);
   #fd: number;
 
   /** @param onReady gets the events that hold, or a negative errno; see Descriptor.watch */
@@ -18,7 +19,13 @@ export class WatchedDescriptor {
     this.descriptor = descriptor;
     this.name = name;
     this.#fd = descriptor.fd();
-    check(descriptor.watch(onReady, this.#control), 'epoll_ctl', name);
+    check(descriptor.watch(onReady, this.#control, this.#counters), 'epoll_ctl', name);
+  }
+
+  /** What was moved since the descriptor was opened. */
+  get moved() {
+    const [packetsRead, bytesRead, packetsWritten, bytesWritten, malformed] = this.#counters;
+    return { packetsRead, bytesRead, packetsWritten, bytesWritten, malformed };
   }
 
   /** The number, -1 once closed. */
@@ -34,7 +41,7 @@ export class WatchedDescriptor {
     return this.#fd;
   }
 
-  /** Asks for one callback when any of the events holds. Returns 0 or a negative errno. */
+  /** Asks for one callback when any of the events holds. Returns what Descriptor.arm does. */
   arm(events: number): number {
     if (!this.#control[1]) return this.descriptor.arm(events);
     this.#control[0] |= events;

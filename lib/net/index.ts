@@ -10,6 +10,8 @@ export type {
 } from './bridge-attributes.js';
 export type { BridgeVlan, NewBridgeVlan } from './bridge-vlan.js';
 export type { Family } from './families.js';
+export { createLab, Lab } from './lab.js';
+export type { LabBridge, LabDescription, LabEnd, LabHost } from './lab-plan.js';
 export { Link } from './link.js';
 export type { LinkChange } from './link-change.js';
 export { type AddressFilter, LinkConfiguration, type LinkFilter } from './link-configuration.js';

@@ -6,10 +6,9 @@ import { check } from '../system-error.js';
 import { Conversation, closedError } from './conversation.js';
 import { type MonitorOptions, NetworkMonitor } from './monitor.js';
 import { getNsidRequest, namespacePaths } from './namespace-id.js';
+import { NAMED_DIRECTORY, namedPath, openReference } from './namespace-reference.js';
 import { NetworkConfiguration } from './network-configuration.js';
 import { readSysctl, writeSysctl } from './sysctl.js';
-
-const NAMED_DIRECTORY = '/run/netns';
 
 /** What names a network namespace: an open one, a name under /run/netns, a path of an nsfs file, or a pid. */
 export type NamespaceReference = NetworkNamespace | string | number;
@@ -267,28 +266,6 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
       this.#holders.delete(used);
     }
   }
-}
-
-function namedPath(name: string): string {
-  if (typeof name !== 'string') throw invalidArgType('name', 'a string', name);
-  if (!/^[^/\0]{1,255}$/.test(name) || name === '.' || name === '..') {
-    throw invalidArgValue('name', name, 'must be a file name of 1 to 255 characters');
-  }
-  return `${NAMED_DIRECTORY}/${name}`;
-}
-
-function openReference(reference: string | number): Descriptor {
-  let path: string;
-  if (typeof reference === 'number') {
-    if (!Number.isInteger(reference) || reference < 1)
-      throw invalidArgValue('namespace', reference, 'must be a pid');
-    path = `/proc/${reference}/ns/net`;
-  } else if (typeof reference === 'string') {
-    path = reference.includes('/') ? reference : namedPath(reference);
-  } else {
-    throw invalidArgType('namespace', 'a NetworkNamespace, a name, a path or a pid', reference);
-  }
-  return check(native().openIn(-1, path, constants.O_RDONLY), 'open', path);
 }
 
 /** Runs `use` with an nsfs fd of the namespace, or -1 for the process's own. */

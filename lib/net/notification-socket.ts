@@ -75,7 +75,7 @@ export class NotificationSocket {
     if (this.#watched || this.#descriptor.fd() < 0) return;
     this.#watched = true;
     check(
-      this.#descriptor.watch(() => this.#poll(), new Int32Array(2)),
+      this.#descriptor.watch(() => this.#poll(), new Int32Array(2), new Float64Array(5)),
       'poll AF_NETLINK',
     );
   }

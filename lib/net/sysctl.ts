@@ -5,20 +5,28 @@ import { invalidArgType, invalidArgValue } from '../errors.js';
 import { type Descriptor, native } from '../native.js';
 import { check, systemError } from '../system-error.js';
 
-/** `net.ipv4.ip_forward`, or with slashes where a part holds a dot: `net/ipv4/conf/eth0.5/forwarding`. */
-function pathOf(name: string): string {
+/** The parts of `net.ipv4.ip_forward`, or with slashes where a part holds a dot: `net/ipv4/conf/eth0.5/forwarding`. */
+export function sysctlParts(name: string): readonly string[] {
   if (typeof name !== 'string') throw invalidArgType('name', 'of type string', name);
   const parts = name.split(name.includes('/') ? '/' : '.');
   const wrong = parts.some((part) => part === '' || part === '.' || part === '..' || part.includes('\0'));
   if (wrong || parts[0] !== 'net' || parts.length < 2) {
     throw invalidArgValue('name', name, "must be that of a network setting, such as 'net.ipv4.ip_forward'");
   }
-  return `/proc/sys/${parts.join('/')}`;
+  return parts;
+}
+
+/** What is written for a value. */
+export function sysctlText(value: string | number | boolean): string {
+  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
+    throw invalidArgType('value', 'a string, a number or a boolean', value);
+  }
+  return typeof value === 'boolean' ? String(Number(value)) : String(value);
 }
 
 /** Opens on a thread inside the namespace, whose settings the file then has. */
 function withSetting<T>(namespace: number, name: string, flags: number, use: (fd: number) => T): T {
-  const path = pathOf(name);
+  const path = `/proc/sys/${sysctlParts(name).join('/')}`;
   const file = check<Descriptor>(native().openIn(namespace, path, flags), 'open', path);
   try {
     return use(file.fd());
@@ -35,9 +43,6 @@ export function readSysctl(namespace: number, name: string): string {
 }
 
 export function writeSysctl(namespace: number, name: string, value: string | number | boolean): void {
-  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
-    throw invalidArgType('value', 'a string, a number or a boolean', value);
-  }
-  const text = typeof value === 'boolean' ? String(Number(value)) : String(value);
+  const text = sysctlText(value);
   withSetting(namespace, name, constants.O_WRONLY, (fd) => writeSync(fd, `${text}\n`));
 }

@@ -152,10 +152,6 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   readonly #state: Uint32Array;
   readonly #refused: Record<string, number> = {};
   readonly #unlisten: () => void;
-  #packetsRead = 0;
-  #bytesRead = 0;
-  #packetsWritten = 0;
-  #bytesWritten = 0;
   #remote: Endpoint | undefined;
   #reading: BatchIterator | undefined;
   #blocked = false;
@@ -230,11 +226,9 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
 
   /** What the socket moved since it was opened, and what was lost. */
   get counters(): UdpCounters {
+    const { malformed: _, ...moved } = this.#watched.moved;
     return {
-      packetsRead: this.#packetsRead,
-      bytesRead: this.#bytesRead,
-      packetsWritten: this.#packetsWritten,
-      bytesWritten: this.#bytesWritten,
+      ...moved,
       refused: { ...this.#refused },
       dropped: this.#state[DROPS],
       segmentedSends: this.#state[SEGMENTED_SENDS],
@@ -266,9 +260,8 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     const room = headroom + tailroom + SLOT_PADDING;
     const size = ENOUGH_PACKETS * (USUAL_DATAGRAM + room) + MESSAGES * (MAX_DATAGRAM + MAX_SEGMENTS * room);
     const batch = new PacketBatch({ capacity: CAPACITY, size, headroom, tailroom });
-    batch.readFrom(this.#watched.descriptor);
-    this.#reading = new BatchIterator(batch, {
-      arm: () => this.#arm(READABLE),
+    this.#reading = new BatchIterator(batch, this.#watched, {
+      armed: this.#armed,
       release: () => {
         this.#reading = undefined;
         this.#watched.disarm();
@@ -300,19 +293,16 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     }
     const slots = each ? remote.slots : (remote?.slot ?? null);
     const { descriptor } = this.#watched;
-    const failed = native().writeDatagrams(descriptor, batch.memory, start, batch.length, slots, each);
-    if (failed < 0) throw systemError(failed, 'sendmmsg', this.#watched.name);
-    const { moved, error } = batch;
-    this.#packetsWritten += moved;
-    this.#bytesWritten += batch.movedBytes;
+    const taken = native().writeDatagrams(descriptor, batch.memory, start, batch.length, slots, each);
+    if (taken < 0) throw systemError(taken, 'sendmmsg', this.#watched.name);
     if (this.#state[ERROR_COUNT] > 0) this.#reportErrorsLater();
-    if (error === 0 && moved === batch.length - start) return moved;
+    if (taken === batch.length - start) return taken;
     for (let i = start; i < batch.length; i++) {
       const status = batch.status(i);
       if (status !== 0 && status !== EAGAIN && batch.lengthOf(i) > 0) this.#refuse(status);
     }
-    if (error === EAGAIN) this.#block();
-    return moved;
+    if (batch.error === EAGAIN) this.#block();
+    return taken;
   }
 
   /**
@@ -335,8 +325,6 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
       this.#refuse(result);
       throw systemError(result, 'sendmsg', `${remote ?? this.#remote}`);
     }
-    this.#packetsWritten++;
-    this.#bytesWritten += datagram.length;
     return true;
   }
 
@@ -380,11 +368,8 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   #onRead(): void {
     const reading = this.#reading;
     if (reading === undefined) return;
-    const { moved, movedBytes, error } = reading.batch;
-    this.#packetsRead += moved;
-    this.#bytesRead += movedBytes;
-    if (moved > 0) reading.deliver();
-    else if (error === EAGAIN || error === 0) this.#arm(READABLE);
+    const { error } = reading.batch;
+    if (!reading.deliver() && (error === EAGAIN || error === 0)) this.#arm(READABLE);
     if (error !== 0 && error !== EAGAIN) this.#destroy(systemError(error, 'recvmmsg', this.#watched.name));
   }
 
@@ -439,9 +424,12 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   }
 
   #arm(events: number): void {
-    const result = this.#watched.arm(events);
-    if (result < 0) this.#destroy(systemError(result, 'epoll_ctl', this.#watched.name));
+    this.#armed(this.#watched.arm(events));
   }
+
+  readonly #armed = (result: number): void => {
+    if (result < 0) this.#destroy(systemError(result, 'epoll_ctl', this.#watched.name));
+  };
 
   #destroy(error: Error | null): void {
     if (this.fd < 0) return;

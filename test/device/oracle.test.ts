@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { type NetworkNamespace, openTap, openTun, type PacketDevice } from 'tuntap-native';
 import { ethernetFrame } from 'tuntap-native/packet';
 import { inNamespace, ipLink, needs, run } from '../support.ts';
-import { bridge, packetsUntil, shell, UdpPeer, udpPacket, write } from './traffic.ts';
+import { pattern } from './super-packets.ts';
+import { bridge, listening, packetsUntil, shell, UdpPeer, udpPacket, write } from './traffic.ts';
 
 /** The packets of a classic pcap file, see pcap-savefile(5), written on this machine. */
 function packetsOf(capture: Buffer): Buffer[] {
@@ -45,16 +46,9 @@ async function tcpdump(
     const parts: Buffer[] = [];
     child.stdout?.on('data', (part) => parts.push(part));
     const closed = once(child, 'close');
-    let messages = '';
-    await new Promise<void>((resolve, reject) => {
-      child.stderr?.on('data', (text) => {
-        messages += text;
-        if (messages.includes('listening on')) resolve();
-      });
-      closed.then(() => reject(new Error(messages)), reject);
-    });
+    const messages = await listening(child);
     await traffic();
-    assert.equal((await closed)[0], 0, messages);
+    assert.equal((await closed)[0], 0, messages());
     return packetsOf(Buffer.concat(parts));
   } finally {
     child.kill('SIGKILL');
@@ -63,11 +57,6 @@ async function tcpdump(
 
 const SIZES = [28, 29, 64, 576, 1279, 1280, 1500, 1501, 4096, 9000, 16_385, 32_768, 65_534, 65_535];
 const isUdp = (packet: Buffer) => packet[0] === 0x45 && packet[9] === 17;
-
-/** `length` bytes that tell where each stands. */
-function pattern(length: number): Buffer {
-  return Buffer.from(Array.from({ length }, (_, i) => (i * 7 + (i >> 8)) & 0xff));
-}
 
 describe('packets, byte for byte as tcpdump shows them', () => {
   before(function () {

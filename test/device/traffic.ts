@@ -13,6 +13,20 @@ export async function shell(namespace: NetworkNamespace, commands: string): Prom
   return stdout;
 }
 
+/** Waits until a tcpdump, whose stderr is a pipe, captures. @returns what tells all that it has said until then */
+export async function listening(tcpdump: ChildProcess): Promise<() => string> {
+  let messages = '';
+  const closed = once(tcpdump, 'close');
+  await new Promise<void>((resolve, reject) => {
+    tcpdump.stderr?.on('data', (text) => {
+      messages += text;
+      if (messages.includes('listening on')) resolve();
+    });
+    closed.then(() => reject(new Error(messages)), reject);
+  });
+  return () => messages;
+}
+
 /** Joins TAP devices by a bridge br0, so that a frame written to one is read from the others. */
 export async function bridge(namespace: NetworkNamespace, ...taps: readonly TapDevice[]): Promise<void> {
   const ports = taps.map(({ name }) => `ip link set ${name} master br0 up addrgenmode none`);

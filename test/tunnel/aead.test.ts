@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes, randomInt } from 'node:crypto';
 import { PacketBatch } from 'tuntap-native';
 import { Aead, type AeadCipher, type AeadOptions } from 'tuntap-native/tunnel';
+import { runPreloaded } from '../preload.ts';
 import { code, needs } from '../support.ts';
-import { runPreloaded } from './preload.ts';
 
 const KEY_LENGTHS: Readonly<Record<AeadCipher, number>> = {
   'chacha20-poly1305': 32,
@@ -279,7 +279,7 @@ describe('Aead', () => {
       await openUdp({ address: '127.0.0.1' }).close();
       try { new Aead('aes-128-gcm', Buffer.alloc(16)); } catch (error) { console.log(error.code, error.message); }`;
     assert.equal(
-      runPreloaded('hide-openssl', ['--input-type=module', '-e', program]),
+      runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program]),
       'ERR_TUNTAP_NO_OPENSSL Aead needs the OpenSSL of Node.js, and this process has no OpenSSL\n',
     );
   });

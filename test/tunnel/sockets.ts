@@ -71,9 +71,8 @@ export async function sendAll(
   remote?: Parameters<UdpBatchSocket['writeBatch']>[1],
 ): Promise<void> {
   for (let start = 0; ; start = batch.firstUnsent) {
-    const drained = once(socket, 'drain');
     socket.writeBatch(batch, remote, start);
     if (batch.firstUnsent === batch.length) return;
-    await drained;
+    await once(socket, 'drain');
   }
 }

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { PacketBatch } from 'tuntap-native';
 import { Endpoint, type IcmpError, openUdp } from 'tuntap-native/tunnel';
 import { shell } from '../device/traffic.ts';
+import { runPreloaded } from '../preload.ts';
 import { needs } from '../support.ts';
-import { runPreloaded } from './preload.ts';
 import { numbered, onLoopback, onVeth, receive } from './sockets.ts';
 
 // A single one, a run with a short last one, a single one.
@@ -20,7 +20,7 @@ function sendWithRefusedRuns(errno: 'EIO' | 'EINVAL' | 'EMSGSIZE' | 'ENOBUFS'): 
   segmentedSends: number;
 } {
   const program = [join(import.meta.dirname, 'refused-runs.js'), ...LENGTHS.map(String)];
-  const output = runPreloaded('fail-sends', program, { FAIL_SENDS: String(constants.errno[errno]) });
+  const output = runPreloaded('tunnel/fail-sends', program, { FAIL_SENDS: String(constants.errno[errno]) });
   return JSON.parse(output);
 }
 

@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const SOURCES = join(import.meta.dirname, '..', '..', '..', 'test', 'tunnel');
+const SOURCES = join(import.meta.dirname, '..', '..', 'test');
 
-/** @param library a C file of this folder, without its extension. @returns what node printed */
+/** @param library a C file below test/, without its extension. @returns what node printed */
 export function runPreloaded(
   library: string,
   args: readonly string[],
@@ -15,10 +15,12 @@ export function runPreloaded(
 ): string {
   const folder = mkdtempSync(join(tmpdir(), 'tuntap-test-'));
   try {
-    const built = join(folder, `${library}.so`);
+    const built = join(folder, 'preloaded.so');
     execFileSync('cc', ['-shared', '-fPIC', '-o', built, join(SOURCES, `${library}.c`), '-ldl']);
+    // Behind what is preloaded already: a sanitizer has to come first.
+    const LD_PRELOAD = [process.env.LD_PRELOAD, built].filter(Boolean).join(':');
     return execFileSync(process.execPath, args, {
-      env: { ...process.env, LD_PRELOAD: built, ...environment },
+      env: { ...process.env, LD_PRELOAD, ...environment },
       encoding: 'utf8',
       timeout: 10_000,
     });
