@@ -28,8 +28,12 @@ export interface WatchedLink {
   readonly withNamespace: <T>(use: (namespace: number) => T) => T;
 }
 
-/** Watches a device's link as long as `'link'` has listeners and the device is open. */
-export function watchLink(watched: WatchedLink): void {
+/**
+ * Watches a device's link as long as `'link'` has listeners and the device is open.
+ * @returns what to call when listeners were taken off: from Node.js 20 on, a stream does not emit `'removeListener'`
+ * for the last one
+ */
+export function watchLink(watched: WatchedLink): () => void {
   const { device } = watched;
   let watch: LinkWatch | undefined;
   const stop = (): void => {
@@ -39,14 +43,14 @@ export function watchLink(watched: WatchedLink): void {
   device.on('newListener', (event) => {
     if (event === 'link' && !device.destroyed) watch ??= new LinkWatch(watched);
   });
-  device.on('removeListener', (event) => {
-    if (event === 'link' && device.listenerCount('link') === 0) stop();
-  });
   device.once('close', () => {
     // The device may hear of its link's end before the watch does.
     if (isGone(device.errored)) watch?.remove();
     stop();
   });
+  return () => {
+    if (device.listenerCount('link') === 0) stop();
+  };
 }
 
 class LinkWatch {

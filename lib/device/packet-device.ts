@@ -110,6 +110,7 @@ export abstract class PacketDevice extends Duplex {
   readonly #outgoing: OutgoingPackets | undefined;
   #finish: (() => void) | undefined;
   #captures: readonly Capture[] = [];
+  readonly #offLink: () => void;
 
   /** @internal */
   constructor(parts: DeviceParts) {
@@ -123,7 +124,11 @@ export abstract class PacketDevice extends Duplex {
     if (parts.coalesces) this.#outgoing = new OutgoingPackets(this.#sendBatch, this.#flush);
     this.#onClose = parts.onClose;
     this.#watched = new WatchedDescriptor(parts.descriptor, parts.name, this.#onReady);
-    watchLink({ device: this, name: () => this.name, withNamespace: (use) => this.withNamespace(use) });
+    this.#offLink = watchLink({
+      device: this,
+      name: () => this.name,
+      withNamespace: (use) => this.withNamespace(use),
+    });
   }
 
   /**
@@ -141,6 +146,25 @@ export abstract class PacketDevice extends Duplex {
   override on(...args: Parameters<Duplex['on']>): this;
   override on(event: string, listener: Parameters<Duplex['on']>[1]): this {
     return super.on(event, listener);
+  }
+
+  /** Takes a listener off. */
+  override removeListener(...args: Parameters<Duplex['removeListener']>): this {
+    super.removeListener(...args);
+    this.#offLink();
+    return this;
+  }
+
+  /** Takes a listener off. */
+  override off(...args: Parameters<Duplex['off']>): this {
+    return this.removeListener(...args);
+  }
+
+  /** Takes all listeners off, of one event or of all. */
+  override removeAllListeners(...args: Parameters<Duplex['removeAllListeners']>): this {
+    super.removeAllListeners(...args);
+    this.#offLink();
+    return this;
   }
 
   /** The file descriptor, -1 once closed. It stays the device's: reading it elsewhere steals packets. */

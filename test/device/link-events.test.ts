@@ -151,6 +151,8 @@ describe('link events of a device', () => {
       assert.equal(await settledFds(), before + 1);
       tun.off('link', second);
       assert.equal(await settledFds(), before);
+      tun.on('link', first).removeAllListeners('link');
+      assert.equal(await settledFds(), before);
       tun.on('link', first);
       await tun.close();
       assert.equal(await settledFds(), before - 1);
