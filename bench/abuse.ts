@@ -194,11 +194,12 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     ],
   ] as const;
 
+  const sum = (name: keyof Received) => receivers.reduce((total, { last }) => total + last[name], 0);
   const recoveries: number[] = [];
   const rates: number[] = [];
   let warm = 0;
   await recover(receivers, 0);
-  for (let i = 0; elapsed() < SECONDS; i++) {
+  for (let i = 0; elapsed() < SECONDS || i < faults.length; i++) {
     rates.push(await rate(receivers, STEADY_MS));
     const usual = median(rates);
     const [name, cause] = faults[i % faults.length];
@@ -210,15 +211,14 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     else {
       recoveries.push(took);
       say(
-        `${name}: back after ${took.toFixed(0)} ms; ${usual.toFixed(0)} datagrams/s, client ${resident.toFixed(1)} MB`,
+        `${name}: back after ${took.toFixed(0)} ms; ${usual.toFixed(0)} datagrams/s, ${sum('forged')} forged, ` +
+          `${sum('repeated')} twice, client ${resident.toFixed(1)} MB`,
       );
     }
     if (warm === 0 && elapsed() > WARM * SECONDS) warm = resident;
   }
 
   const resident = residentMB(clientProgram);
-  const totals = receivers.map(({ last }) => last);
-  const sum = (name: keyof Received) => totals.reduce((total, received) => total + received[name], 0);
   await stop(relay, 'SIGTERM');
   say(`the man in the middle: ${abuse}`);
   say(`${sessions} sessions; ${sum('authentic')} datagrams delivered, ${median(rates).toFixed(0)} a second`);

@@ -1,6 +1,6 @@
 /**
  * The same forwarder by this package. Usage:
- * forwarder.js NAMESPACE NAME NAMESPACE NAME batch|stream off|raw|split [pairs|queues COUNT]
+ * forwarder.js NAMESPACE NAME NAMESPACE NAME batch|stream|data off|raw|split [pairs|queues COUNT]
  *
  * With `pairs` it has as many pairs of devices, their names numbered from 0. With `queues` each device has as many
  * queues, each with a thread of its own.
@@ -25,6 +25,9 @@ for (let i = 0; i < (what === 'pairs' ? Number(count) : 1); i++) {
   if (how === 'stream') {
     a.pipe(b);
     b.pipe(a);
+  } else if (how === 'data') {
+    a.on('data', (packet) => void b.write(packet));
+    b.on('data', (packet) => void a.write(packet));
   } else {
     void forward(a, b);
     void forward(b, a);

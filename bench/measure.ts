@@ -24,6 +24,7 @@ export interface Figures {
   cpuPerPacketUs: number;
   udpDelivered: number;
   rttMs: number;
+  busyRttMs: number;
 }
 
 /** What all threads of a process have run, in seconds (Documentation/scheduler/sched-stats.rst of Linux). */
@@ -171,10 +172,13 @@ export async function measureUdp(
   }
 }
 
-/** Round-trip time of 500 pings, 500 a second, in milliseconds. */
-export async function measurePing({ a }: Forwarding): Promise<number> {
-  const ping = await run(a, 'ping', '-n', '-c500', '-i0.002', '192.0.2.2');
-  return median([...ping.matchAll(/time=([\d.]+)/g)].map(([, time]) => Number(time)));
+/** Round-trip times in milliseconds: of pings 500 a second, and of pings that each follow the last one's reply. */
+export async function measurePing({ a }: Forwarding): Promise<Pick<Figures, 'rttMs' | 'busyRttMs'>> {
+  const ping = async (...args: string[]): Promise<number> => {
+    const text = await run(a, 'ping', '-n', ...args, '192.0.2.2');
+    return median([...text.matchAll(/time=([\d.]+)/g)].map(([, time]) => Number(time)));
+  };
+  return { rttMs: await ping('-c500', '-i0.002'), busyRttMs: await ping('-c10000', '-i0') };
 }
 
 /** All of it, on a forwarder that is started for it. */
@@ -186,16 +190,18 @@ export async function measure(
 ): Promise<Figures> {
   await using forwarding = await startForwarder(command);
   using _server = await iperfServer(forwarding);
-  const rttMs = await measurePing(forwarding);
+  const ping = await measurePing(forwarding);
   const tcp = await measureTcp(forwarding, seconds);
   const udp = await measureUdp(forwarding, programs, seconds, udpRate);
-  return { rttMs, ...tcp, ...udp };
+  return { ...ping, ...tcp, ...udp };
 }
 
 /** A line that tells of one forwarder in one round. */
-export function line(name: string, { gbps, cpuPerGB, cpuPerPacketUs, udpDelivered, rttMs }: Figures): string {
+export function line(name: string, figures: Figures): string {
+  const { gbps, cpuPerGB, cpuPerPacketUs, udpDelivered, rttMs, busyRttMs } = figures;
   return (
     `${name.padEnd(24)} ${gbps.toFixed(2)} Gbit/s ${cpuPerGB.toFixed(2)} s/GB ` +
-    `${cpuPerPacketUs.toFixed(2)} us/packet (${(udpDelivered * 100).toFixed(1)} % arrived) ${rttMs.toFixed(3)} ms`
+    `${cpuPerPacketUs.toFixed(2)} us/packet (${(udpDelivered * 100).toFixed(1)} % arrived) ` +
+    `${rttMs.toFixed(3)} and ${busyRttMs.toFixed(3)} ms`
   );
 }

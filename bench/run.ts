@@ -25,8 +25,10 @@ const FORWARDERS: Record<string, (ends: string[]) => string[]> = {
   'c vnet': (ends) => [programs.path('forwarder'), ...ends, 'vnet'],
   batch: (ends) => [process.execPath, JS, ...ends, 'batch', 'off'],
   stream: (ends) => [process.execPath, JS, ...ends, 'stream', 'off'],
+  data: (ends) => [process.execPath, JS, ...ends, 'data', 'off'],
   'batch split': (ends) => [process.execPath, JS, ...ends, 'batch', 'split'],
   'stream split': (ends) => [process.execPath, JS, ...ends, 'stream', 'split'],
+  'data split': (ends) => [process.execPath, JS, ...ends, 'data', 'split'],
   'batch raw': (ends) => [process.execPath, JS, ...ends, 'batch', 'raw'],
   'stream raw': (ends) => [process.execPath, JS, ...ends, 'stream', 'raw'],
 };
@@ -62,6 +64,8 @@ const rows: Row[] = names.map((name) => {
     cpuPerPacketRatio: ratio('cpuPerPacketUs'),
     rttMs: of('rttMs'),
     rttRatio: ratio('rttMs'),
+    busyRttMs: of('busyRttMs'),
+    busyRttRatio: ratio('busyRttMs'),
   };
 });
 const machine = `${cpus().length} cores, Linux ${release()}, Node ${process.version}; medians of ${ROUNDS} rounds`;

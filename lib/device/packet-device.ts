@@ -111,6 +111,8 @@ export abstract class PacketDevice extends Duplex {
   #finish: (() => void) | undefined;
   #captures: readonly Capture[] = [];
   readonly #offLink: () => void;
+  // A pipe into another device, and the 'data' listener that it put here.
+  #pipe: { readonly destination: PacketDevice; readonly listener: unknown } | undefined;
 
   /** @internal */
   constructor(parts: DeviceParts) {
@@ -212,6 +214,18 @@ export abstract class PacketDevice extends Duplex {
   setMtu(mtu: number): void {
     checkMtu(mtu);
     this.#change((socket, link) => setLink(socket, link, { mtu }));
+  }
+
+  /**
+   * As any stream's. From one device straight into another, whole batches go instead of single packets as long as
+   * nothing else listens to `'data'`.
+   */
+  override pipe<T extends NodeJS.WritableStream>(destination: T, options?: { end?: boolean }): T {
+    super.pipe(destination, options);
+    if (destination instanceof PacketDevice) {
+      this.#pipe = { destination, listener: this.listeners('data').at(-1) };
+    }
+    return destination;
   }
 
   /** Lets the event loop end though this device waits for packets. */
@@ -513,12 +527,38 @@ export abstract class PacketDevice extends Duplex {
     const { moved, error } = batch;
     const start = batch.length - moved;
     if (this.#captures.length > 0) this.#recordBatch(batch, start, 'outbound');
+    const passed = moved > 0 && this.#passOn(batch, start);
+    let pushed = 0;
     // Past the high-water mark the rest of the batch is pushed all the same: it has been read.
-    for (let i = start; i < start + moved && !this.destroyed; i++) this.push(batch.at(i));
+    for (let i = start; i < start + moved && !this.destroyed; i++) {
+      if (passed && batch.status(i) !== EAGAIN) continue;
+      this.push(batch.at(i));
+      pushed++;
+    }
     if (this.destroyed) return error;
-    if (!batch.hasRoom) this.#renewStreamBatch();
-    if (moved === 0) this.#armStream();
+    if (start === 0 && pushed === 0) batch.clear();
+    else if (!batch.hasRoom) this.#renewStreamBatch();
+    if (pushed === 0) this.#armStream();
     return error;
+  }
+
+  /**
+   * Where all that gets this stream's packets is a pipe into another device, and none wait, a batch goes there as it is:
+   * what its listener would do with each packet, in one call. Those that found the kernel's queue full have EAGAIN.
+   */
+  #passOn(batch: PacketBatch, start: number): boolean {
+    const { destination, listener } = this.#pipe ?? {};
+    if (destination === undefined || !this.readableFlowing || this.readableLength > 0) return false;
+    const [first, ...others] = this.listeners('data');
+    if (first !== listener || others.length > 0) return false;
+    if (!destination.writable || destination.writableLength > 0 || destination.writableCorked > 0) return false;
+    destination.#outgoing?.flush();
+    if (destination.#outgoing?.waiting) return false;
+    const error = destination.#sendBatch(batch, start);
+    if (FATAL_ERRNOS.has(error)) {
+      destination.destroy(systemError(error, 'write', destination.#openedName));
+    }
+    return true;
   }
 
   #armStream(): void {

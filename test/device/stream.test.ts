@@ -101,4 +101,42 @@ describe('the packet stream', () => {
       await assert.rejects(piping, { name: 'AbortError' });
       assert.ok(b.counters.packetsWritten >= 2);
     }));
+
+  it('a pipe between devices shares packets with listeners that come and go, and ends with unpipe', () =>
+    inNamespace(async (namespace) => {
+      await using a = openTun('tun0', { namespace, addresses: ['192.0.2.1/24'], up: true });
+      await using b = openTun('tun1', { namespace, up: true });
+      const echoes: Buffer[] = [];
+      const collect = (bytes: Buffer): void => {
+        if (bytes[0] === 0x45 && bytes[9] === 1) echoes.push(bytes);
+      };
+      const sent = async (): Promise<{ heard: number; piped: number; read: number }> => {
+        const [heard, read, piped] = [echoes.length, a.counters.packetsRead, b.counters.packetsWritten];
+        await run(namespace, 'ping', '-c3', '-i0.01', '-W0.1', '192.0.2.2');
+        const { packetsRead } = a.counters;
+        assert.ok(packetsRead - read >= 3);
+        return {
+          heard: echoes.length - heard,
+          piped: b.counters.packetsWritten - piped,
+          read: packetsRead - read,
+        };
+      };
+      a.pipe(b);
+      const alone = await sent();
+      assert.deepEqual([alone.heard, alone.piped], [0, alone.read]);
+      a.on('data', collect);
+      const beside = await sent();
+      assert.deepEqual([beside.heard, beside.piped], [3, beside.read]);
+      const kept = echoes.map((bytes) => Buffer.from(bytes));
+      a.off('data', collect);
+      const again = await sent();
+      assert.deepEqual([again.heard, again.piped], [0, again.read]);
+      assert.deepEqual(echoes, kept, 'what a listener was given stays as it was');
+      a.removeAllListeners('data').on('data', collect);
+      const instead = await sent();
+      assert.deepEqual([instead.heard, instead.piped], [3, 0]);
+      a.unpipe(b).resume();
+      const without = await sent();
+      assert.deepEqual([without.heard, without.piped], [3, 0]);
+    }));
 });

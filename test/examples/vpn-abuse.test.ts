@@ -13,7 +13,7 @@ describe('the example VPN, abused', function () {
 
   it('comes back from corruption, replays, lost links and a killed server, and delivers nothing forged', () =>
     inNamespace(async (namespace) => {
-      const options = ['--seconds=9', '--rate=5000'];
+      const options = ['--seconds=1', '--rate=5000'];
       const { status, stdout, stderr } = await run(namespace, process.execPath, ABUSE, ...options);
       assert.equal(status, 0, stdout + stderr);
       assert.match(stdout, /the client’s link was down: back/);

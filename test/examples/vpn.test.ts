@@ -195,7 +195,7 @@ describe('the example VPN', () => {
     const state = async (namespace: Namespace) => [
       (await ipLinks(namespace)).map(({ ifname }) => ifname),
       (await run(namespace, 'ip', 'rule')).stdout,
-      (await run(namespace, 'ip', 'route', 'show', 'table', 'all')).stdout,
+      (await run(namespace, 'ip', '-4', 'route', 'show', 'table', 'all')).stdout,
     ];
     const lo = await lab.server.link('lo');
     await lo.set({ up: true });
