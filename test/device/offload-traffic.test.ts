@@ -3,17 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { needs } from '../support.ts';
-import {
-  assertNothingLost,
-  CLIENT,
-  capture,
-  countPackets,
-  record,
-  routedPath,
-  SERVER,
-  tcpEcho,
-  udpEcho,
-} from './routed-path.ts';
+import { capture, countPackets, record } from './link-capture.ts';
+import { assertNothingLost, CLIENT, routedPath, SERVER, tcpEcho, udpEcho } from './routed-path.ts';
 import { KINDS, type Kind } from './super-packets.ts';
 import { shell } from './traffic.ts';
 import { VLAN } from './vlan-trunk.ts';
