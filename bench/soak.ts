@@ -12,10 +12,9 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Checksums, capture } from '../test/device/link-capture.ts';
 import {
   assertNothingLost,
-  type Checksums,
-  capture,
   type RoutedPath,
   routedPath,
   SERVER,

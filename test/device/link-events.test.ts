@@ -87,7 +87,9 @@ describe('link events of a device', () => {
           await closed;
           assert.equal((tap.errored as NodeJS.ErrnoException).code, 'EBADFD');
         } finally {
+          const ended = once(child, 'close');
           child.kill();
+          await ended;
         }
       }),
     ));

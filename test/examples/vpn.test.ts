@@ -192,10 +192,12 @@ describe('the example VPN', () => {
   it('takes all traffic where it may, its own round itself, and leaves nothing when stopped', async () => {
     await using lab = await VpnLab.create();
     const [client] = lab.clients;
+    // A link's IPv6 routes of its own come when its carrier does, and duplicate address detection ends.
+    const linkLocal = /^.*(fe80:|ff00::\/8).*\n/gm;
     const state = async (namespace: Namespace) => [
       (await ipLinks(namespace)).map(({ ifname }) => ifname),
       (await run(namespace, 'ip', 'rule')).stdout,
-      (await run(namespace, 'ip', '-4', 'route', 'show', 'table', 'all')).stdout,
+      (await run(namespace, 'ip', 'route', 'show', 'table', 'all')).stdout.replace(linkLocal, ''),
     ];
     const lo = await lab.server.link('lo');
     await lo.set({ up: true });
