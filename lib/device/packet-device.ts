@@ -551,7 +551,8 @@ export abstract class PacketDevice extends Duplex {
     if (destination === undefined || !this.readableFlowing || this.readableLength > 0) return false;
     const [first, ...others] = this.listeners('data');
     if (first !== listener || others.length > 0) return false;
-    if (!destination.writable || destination.writableLength > 0 || destination.writableCorked > 0) return false;
+    if (!destination.writable || destination.writableLength > 0 || destination.writableCorked > 0)
+      return false;
     destination.#outgoing?.flush();
     if (destination.#outgoing?.waiting) return false;
     const error = destination.#sendBatch(batch, start);
