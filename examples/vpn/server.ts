@@ -20,6 +20,7 @@ class Server implements Role {
   constructor(vpn: Vpn) {
     this.#vpn = vpn;
     this.#byKeyId = new Map(vpn.peers.map((peer) => [peer.keyId, peer]));
+    if (this.#byKeyId.size < vpn.peers.length) throw new ConfigError('two clients have the same key');
   }
 
   tick(now: number): void {

@@ -124,7 +124,7 @@ class LinkWatch {
     try {
       this.#reopen();
     } catch {
-      // A macvtap does not tell where it went.
+      // A macvtap does not tell where it went, and another namespace may be denied: 'moved' is the last event.
     }
   }
 

@@ -135,7 +135,8 @@ export abstract class PacketDevice extends Duplex {
 
   /**
    * Beside the events of a Duplex, `'link'` tells of changes of the device's link: while it has listeners, a socket
-   * listens to the kernel, which keeps no process running.
+   * listens to the kernel, which keeps no process running. `'moved'` is the last event where the link can't be
+   * followed: a macvtap's, or one whose new namespace can't be entered.
    * @throws a system error if that socket can't be opened; EPERM where entering the device's namespace is denied
    * @example
    * ```ts

@@ -221,13 +221,14 @@ async function tearDown(namespaces: readonly NetworkNamespace[]): Promise<void> 
   await settled(
     namespaces.map(async (namespace) => {
       const { name } = namespace;
-      if (name !== undefined) {
-        await NetworkNamespace.delete(name).catch((error: NodeJS.ErrnoException) => {
-          // Somebody else removed it.
-          if (error.code !== 'ENOENT') throw error;
-        });
+      try {
+        if (name !== undefined) await NetworkNamespace.delete(name);
+      } catch (error) {
+        // ENOENT: somebody else removed it.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      } finally {
+        await namespace.close();
       }
-      await namespace.close();
     }),
   );
 }
