@@ -20,9 +20,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createVethPair, type Link, NetworkNamespace } from 'tuntap-native/net';
 import type { Received } from './abuse-traffic.ts';
+import { median, option } from './measure.ts';
 
-const option = (name: string, fallback: string): string =>
-  process.argv.find((argument) => argument.startsWith(`--${name}=`))?.split('=')[1] ?? fallback;
 const SECONDS = Number(option('seconds', '60'));
 const RATE = option('rate', '60000');
 const CIPHER = option('cipher', 'chacha20-poly1305');
@@ -116,8 +115,6 @@ async function checksumErrors(namespace: NetworkNamespace): Promise<number> {
     .map((line) => line.split(' '));
   return Number(values[names.indexOf('InCsumErrors')]);
 }
-
-const median = (values: readonly number[]): number => [...values].sort((x, y) => x - y)[values.length >> 1];
 
 async function endure([client, middle, server]: readonly NetworkNamespace[], folder: string): Promise<void> {
   const [clientLink] = await createVethPair(

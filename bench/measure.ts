@@ -15,7 +15,8 @@ export const ROOT = join(fileURLToPath(import.meta.url), '..', '..', '..');
 export const option = (name: string, fallback: string): string =>
   process.argv.find((argument) => argument.startsWith(`--${name}=`))?.split('=')[1] ?? fallback;
 
-export const median = (values: number[]): number => [...values].sort((x, y) => x - y)[values.length >> 1];
+export const median = (values: readonly number[]): number =>
+  [...values].sort((x, y) => x - y)[values.length >> 1];
 
 /** Of one forwarder in one round. */
 export interface Figures {

@@ -14,10 +14,9 @@ import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
+import { median, option } from './measure.ts';
 import { CONTENDERS, type Contender } from './vpn-contenders.ts';
 
-const option = (name: string, fallback: string): string =>
-  process.argv.find((argument) => argument.startsWith(`--${name}=`))?.split('=')[1] ?? fallback;
 const ROUNDS = Number(option('rounds', '5'));
 const SECONDS = option('seconds', '3');
 const PINGS = option('pings', '20');
@@ -25,7 +24,6 @@ const INTERVAL = option('interval', '0.2');
 const ONLY = option('only', '');
 const TUNNEL = '10.9.0.1';
 const WIRE = '192.0.2.1';
-const median = (values: readonly number[]): number => [...values].sort((x, y) => x - y)[values.length >> 1];
 
 interface Figures {
   readonly mbps: number;

@@ -33,6 +33,11 @@ export interface Descriptor {
   setReferenced(referenced: boolean): void;
 }
 
+/** The arrays that {@link Descriptor.watch} takes. */
+export function watchArrays(): [control: Int32Array, counters: Float64Array] {
+  return [new Int32Array(2), new Float64Array(5)];
+}
+
 /** Readiness events, as src-cpp/readiness.h has them. */
 export const READABLE = 1;
 export const WRITABLE = 2;

@@ -1,4 +1,4 @@
-import type { Descriptor } from '../native.js';
+import { type Descriptor, watchArrays } from '../native.js';
 import { check } from '../system-error.js';
 
 /**
@@ -10,8 +10,8 @@ export class WatchedDescriptor {
   /** What errors call it. */
   readonly name: string;
   // To arm from within the callback without a call; see Descriptor.watch.
-  readonly #control = new Int32Array(2);
-  readonly #counters = new Float64Array(5);
+  readonly #control: Int32Array;
+  readonly #counters: Float64Array;
   #fd: number;
 
   /** @param onReady gets the events that hold, or a negative errno; see Descriptor.watch */
@@ -19,6 +19,7 @@ export class WatchedDescriptor {
     this.descriptor = descriptor;
     this.name = name;
     this.#fd = descriptor.fd();
+    [this.#control, this.#counters] = watchArrays();
     check(descriptor.watch(onReady, this.#control, this.#counters), 'epoll_ctl', name);
   }
 

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { type Descriptor, native, READABLE } from '../native.js';
+import { type Descriptor, native, READABLE, watchArrays } from '../native.js';
 import { check, systemError } from '../system-error.js';
 import { decodeMessages, type NetlinkMessage } from './netlink-message.js';
 import { openNetlinkRoute } from './netlink-socket.js';
@@ -75,7 +75,7 @@ export class NotificationSocket {
     if (this.#watched || this.#descriptor.fd() < 0) return;
     this.#watched = true;
     check(
-      this.#descriptor.watch(() => this.#poll(), new Int32Array(2), new Float64Array(5)),
+      this.#descriptor.watch(() => this.#poll(), ...watchArrays()),
       'poll AF_NETLINK',
     );
   }
