@@ -20,6 +20,7 @@
             "src-cpp/coalescing_rules.cc",
             "src-cpp/aead_batch.cc",
             "src-cpp/aead_binding.cc",
+            "src-cpp/chacha20_poly1305.cc",
             "src-cpp/datagram.cc",
             "src-cpp/descriptor.cc",
             "src-cpp/device_binding.cc",

@@ -1,11 +1,13 @@
 #include "aead_batch.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <vector>
+
+#include "little_endian.h"
+#include "process_symbol.h"
 
 namespace tuntap {
 namespace {
@@ -26,20 +28,13 @@ struct Evp {
   const void* (*aes_128_gcm)();
   const void* (*aes_256_gcm)();
 
-  bool complete = true;
-
-  Evp() {
-    Find("EVP_CIPHER_CTX_new", &context_new);
-    Find("EVP_CIPHER_CTX_free", &context_free);
-    Find("EVP_CipherInit_ex", &init);
-    Find("EVP_CipherUpdate", &update);
-    Find("EVP_CipherFinal_ex", &final);
-    Find("EVP_CIPHER_CTX_ctrl", &control);
-    Find("ERR_clear_error", &clear_errors);
-    Find("EVP_chacha20_poly1305", &chacha20_poly1305);
-    Find("EVP_aes_128_gcm", &aes_128_gcm);
-    Find("EVP_aes_256_gcm", &aes_256_gcm);
-  }
+  bool complete = FindSymbol("EVP_CIPHER_CTX_new", &context_new) &&
+                  FindSymbol("EVP_CIPHER_CTX_free", &context_free) &&
+                  FindSymbol("EVP_CipherInit_ex", &init) && FindSymbol("EVP_CipherUpdate", &update) &&
+                  FindSymbol("EVP_CipherFinal_ex", &final) && FindSymbol("EVP_CIPHER_CTX_ctrl", &control) &&
+                  FindSymbol("ERR_clear_error", &clear_errors) &&
+                  FindSymbol("EVP_chacha20_poly1305", &chacha20_poly1305) &&
+                  FindSymbol("EVP_aes_128_gcm", &aes_128_gcm) && FindSymbol("EVP_aes_256_gcm", &aes_256_gcm);
 
   const void* Cipher(AeadCipher cipher) const {
     switch (cipher) {
@@ -51,27 +46,14 @@ struct Evp {
         return aes_256_gcm();
     }
   }
-
- private:
-  template <typename Function>
-  void Find(const char* name, Function* function) {
-    void* found = dlsym(RTLD_DEFAULT, name);
-    static_assert(sizeof(found) == sizeof(*function));
-    memcpy(function, &found, sizeof(found));
-    if (found == nullptr) complete = false;
-  }
 };
 
 const Evp& TheEvp() {
-  static const Evp evp;
+  static const Evp evp{};
   return evp;
 }
 
 size_t KeyLength(AeadCipher cipher) { return cipher == AeadCipher::kAes128Gcm ? 16 : 32; }
-
-void StoreLittleEndian(uint64_t value, uint8_t* to) {
-  for (int i = 0; i < 8; i++) to[i] = static_cast<uint8_t>(value >> (8 * i));
-}
 
 // The compiler may not leave this out though nothing reads what it writes.
 void Wipe(uint8_t* bytes, size_t length) { explicit_bzero(bytes, length); }
@@ -105,6 +87,7 @@ int Aead::Create(AeadCipher cipher, const uint8_t* key, size_t key_length, const
     evp.clear_errors();
     return -ENOTSUP;
   }
+  if (cipher == AeadCipher::kChaCha20Poly1305) aead->TakePrimitives(key);
   *out = std::move(aead);
   return 0;
 }
@@ -114,6 +97,23 @@ Aead::~Aead() {
   if (open_ != nullptr) TheEvp().context_free(open_);
 }
 
+// Uses them only where they give what EVP gives, since nobody promises that they stay as they are.
+void Aead::TakePrimitives(const uint8_t* key) {
+  constexpr size_t kLength = 1000;
+  primitives_ = ChaCha20Poly1305::Create(key);
+  if (primitives_ == nullptr) return;
+  const uint8_t nonce[kNonceSize] = {};
+  const std::vector<uint8_t> associated(layout_.associated_length);
+  uint8_t ours[kLength + kTagSize] = {};
+  uint8_t theirs[kLength + kTagSize] = {};
+  primitives_->Seal(nonce, associated.data(), associated.size(), ours, kLength, ours + kLength);
+  const bool agree =
+      SealByEvp(nonce, associated.data(), theirs, kLength) && memcmp(ours, theirs, sizeof(ours)) == 0 &&
+      primitives_->Open(nonce, associated.data(), associated.size(), ours, kLength, ours + kLength);
+  if (!agree) primitives_.reset();
+  Wipe(theirs, sizeof(theirs));
+}
+
 void Aead::MakeNonce(const uint8_t* counter, uint8_t* nonce) const {
   memcpy(nonce, layout_.nonce_prefix, sizeof(layout_.nonce_prefix));
   memcpy(nonce + sizeof(layout_.nonce_prefix), counter, 8);
@@ -121,16 +121,32 @@ void Aead::MakeNonce(const uint8_t* counter, uint8_t* nonce) const {
 
 // `packet` begins with the header, and has room for the tag behind its `length` bytes of plaintext.
 bool Aead::SealPacket(uint8_t* packet, size_t length, uint64_t counter) {
-  const Evp& evp = TheEvp();
-  StoreLittleEndian(counter, packet + layout_.counter_offset);
+  StoreLittleEndian64(counter, packet + layout_.counter_offset);
   uint8_t nonce[kNonceSize];
   MakeNonce(packet + layout_.counter_offset, nonce);
-  uint8_t* text = packet + layout_.header_length;
+  const uint8_t* const associated = packet + layout_.associated_offset;
+  uint8_t* const text = packet + layout_.header_length;
+  if (primitives_ == nullptr) return SealByEvp(nonce, associated, text, length);
+  primitives_->Seal(nonce, associated, layout_.associated_length, text, length, text + length);
+  return true;
+}
+
+// `packet` is header, `length` bytes of ciphertext, and tag.
+bool Aead::OpenPacket(uint8_t* packet, size_t length) {
+  uint8_t nonce[kNonceSize];
+  MakeNonce(packet + layout_.counter_offset, nonce);
+  const uint8_t* const associated = packet + layout_.associated_offset;
+  uint8_t* const text = packet + layout_.header_length;
+  if (primitives_ == nullptr) return OpenByEvp(nonce, associated, text, length);
+  return primitives_->Open(nonce, associated, layout_.associated_length, text, length, text + length);
+}
+
+bool Aead::SealByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length) {
+  const Evp& evp = TheEvp();
   int ignored = 0;
   if (evp.init(seal_, nullptr, nullptr, nullptr, nonce, 1) != 1) return false;
   if (layout_.associated_length > 0 &&
-      evp.update(seal_, nullptr, &ignored, packet + layout_.associated_offset,
-                 static_cast<int>(layout_.associated_length)) != 1) {
+      evp.update(seal_, nullptr, &ignored, associated, static_cast<int>(layout_.associated_length)) != 1) {
     return false;
   }
   return evp.update(seal_, text, &ignored, text, static_cast<int>(length)) == 1 &&
@@ -138,17 +154,12 @@ bool Aead::SealPacket(uint8_t* packet, size_t length, uint64_t counter) {
          evp.control(seal_, kCtrlGetTag, kTagSize, text + length) == 1;
 }
 
-// `packet` is header, `length` bytes of ciphertext, and tag.
-bool Aead::OpenPacket(uint8_t* packet, size_t length) {
+bool Aead::OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length) {
   const Evp& evp = TheEvp();
-  uint8_t nonce[kNonceSize];
-  MakeNonce(packet + layout_.counter_offset, nonce);
-  uint8_t* text = packet + layout_.header_length;
   int ignored = 0;
   if (evp.init(open_, nullptr, nullptr, nullptr, nonce, 0) != 1) return false;
   if (layout_.associated_length > 0 &&
-      evp.update(open_, nullptr, &ignored, packet + layout_.associated_offset,
-                 static_cast<int>(layout_.associated_length)) != 1) {
+      evp.update(open_, nullptr, &ignored, associated, static_cast<int>(layout_.associated_length)) != 1) {
     return false;
   }
   if (length > 0 && evp.update(open_, text, &ignored, text, static_cast<int>(length)) != 1) return false;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "chacha20_poly1305.h"
 #include "packet_io.h"
 
 namespace tuntap {
@@ -52,11 +53,15 @@ class Aead {
 
   [[nodiscard]] bool SealPacket(uint8_t* packet, size_t length, uint64_t counter);
   [[nodiscard]] bool OpenPacket(uint8_t* packet, size_t length);
+  [[nodiscard]] bool SealByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
+  [[nodiscard]] bool OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
+  void TakePrimitives(const uint8_t* key);
   void MakeNonce(const uint8_t* counter, uint8_t* nonce) const;
 
   AeadLayout layout_;
   void* seal_ = nullptr;  // EVP_CIPHER_CTX, which wipes its key when it is freed
   void* open_ = nullptr;
+  std::unique_ptr<ChaCha20Poly1305> primitives_;  // in EVP's place, where there are any
 };
 
 }  // namespace tuntap

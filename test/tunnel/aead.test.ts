@@ -237,14 +237,19 @@ describe('Aead', () => {
     }
   });
 
-  it('leaves no key in memory when it is disposed of', () => {
+  for (const cipher of ['aes-128-gcm', 'chacha20-poly1305'] as const) {
+    it(`leaves no key in memory when it is disposed of: ${cipher}`, () => leavesNoKey(cipher));
+  }
+
+  function leavesNoKey(cipher: AeadCipher): void {
+    const length = KEY_LENGTHS[cipher];
     // In a process of its own, whose memory is searched for the key's bytes: AES-128's key is the first round key.
     const program = `
       import { readFileSync, openSync, readSync } from 'node:fs';
       import { Aead } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
       // V8 keeps small typed arrays in its own heap, and copies them out when native code asks for them.
-      const key = Buffer.from(new ArrayBuffer(16));
-      for (let i = 0; i < 16; i++) key[i] = (i * 73 + 41) ^ 0x5a;
+      const key = Buffer.from(new ArrayBuffer(${length}));
+      for (let i = 0; i < ${length}; i++) key[i] = (i * 73 + 41) ^ 0x5a;
       const found = () => {
         const memory = openSync('/proc/self/mem');
         let count = 0;
@@ -260,7 +265,7 @@ describe('Aead', () => {
         return count;
       };
       const without = found();
-      const aead = new Aead('aes-128-gcm', key);
+      const aead = new Aead('${cipher}', key);
       const held = found();
       aead.dispose();
       console.log(JSON.stringify([without, held, found()]));`;
@@ -270,7 +275,7 @@ describe('Aead', () => {
     const [without, held, disposed] = JSON.parse(output) as number[];
     assert.ok(held > without, `${without} copies at first, ${held} held`);
     assert.equal(disposed, without);
-  });
+  }
 
   it('says so where the process has no OpenSSL, and the rest works all the same', function () {
     needs(this, 'cc');
@@ -279,9 +284,62 @@ describe('Aead', () => {
       await openUdp({ address: '127.0.0.1' }).close();
       try { new Aead('aes-128-gcm', Buffer.alloc(16)); } catch (error) { console.log(error.code, error.message); }`;
     assert.equal(
-      runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program]),
+      runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program], { HIDE: 'EVP_' }),
       'ERR_TUNTAP_NO_OPENSSL Aead needs the OpenSSL of Node.js, and this process has no OpenSSL\n',
     );
+  });
+
+  const faults: [string, Record<string, string>][] = [
+    ['lacks', { HIDE: 'ChaCha20_' }],
+    ['lacks', { HIDE: 'Poly1305_' }],
+    ['has another function for', { FAKE: 'ChaCha20_ctr32' }],
+    ['has another function for', { FAKE: 'Poly1305_Update' }],
+  ];
+  for (const [what, fault] of faults) {
+    it(`seals and opens by EVP where OpenSSL ${what} ${Object.values(fault)}`, function () {
+      needs(this, 'cc');
+      const program = `
+        import { createCipheriv } from 'node:crypto';
+        import { PacketBatch } from ${JSON.stringify(import.meta.resolve('tuntap-native'))};
+        import { Aead } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
+        const key = Buffer.alloc(32, 7);
+        const aead = new Aead('chacha20-poly1305', key);
+        const batch = new PacketBatch({ headroom: 8, tailroom: 16 });
+        batch.push(Buffer.alloc(1420, 'text'));
+        aead.sealBatch(batch);
+        const one = createCipheriv('chacha20-poly1305', key, Buffer.alloc(12), { authTagLength: 16 });
+        one.setAAD(Buffer.alloc(8));
+        const expected = Buffer.concat([Buffer.alloc(8), one.update(Buffer.alloc(1420, 'text')), one.final(), one.getAuthTag()]);
+        const same = expected.equals(batch.at(0));
+        batch.at(0)[100] ^= 1;
+        const forged = aead.openBatch(batch);
+        batch.clear();
+        batch.push(expected);
+        console.log(same, forged, aead.openBatch(batch), batch.at(0).equals(Buffer.alloc(1420, 'text')));`;
+      const output = runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program], fault);
+      assert.equal(output, 'true 0 1 true\n');
+    });
+  }
+
+  it('makes and takes the same bytes as node:crypto, whatever the length: chacha20-poly1305', () => {
+    const key = randomBytes(32);
+    const text = randomBytes(2000);
+    using aead = new Aead('chacha20-poly1305', key);
+    const batch = new PacketBatch({ headroom: 8, tailroom: 16 });
+    for (let length = 1; length <= text.length; length++) {
+      const plain = text.subarray(0, length);
+      batch.clear();
+      batch.push(plain);
+      aead.sealBatch(batch);
+      const header = Buffer.from(batch.at(0).subarray(0, 8));
+      assert.deepEqual(
+        batch.at(0),
+        sealed('chacha20-poly1305', key, plain, header, Buffer.alloc(4), 0, 8, 0),
+        String(length),
+      );
+      assert.equal(aead.openBatch(batch), 1);
+      assert.deepEqual(batch.at(0), plain);
+    }
   });
 
   it('leaves node:crypto no error of its own to find', () => {

@@ -1,0 +1,55 @@
+#ifndef TUNTAP_CHACHA20_POLY1305_H_
+#define TUNTAP_CHACHA20_POLY1305_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace tuntap {
+
+// ChaCha20-Poly1305 (RFC 8439) out of OpenSSL's two primitives, ChaCha20_ctr32() and Poly1305_*(), a packet a
+// call. EVP calls the first three times for a packet, twice for one block alone, which costs as much as
+// eight; here the block that gives the Poly1305 key goes in front of the text's first ones. They are no
+// public API, though Node exports them, so there may be none: then EVP does it. Aead::Create sees that both
+// agree.
+class ChaCha20Poly1305 {
+ public:
+  static constexpr size_t kKeySize = 32;
+  static constexpr size_t kNonceSize = 12;
+  static constexpr size_t kTagSize = 16;
+
+  // nullptr where the process does not have the primitives.
+  static std::unique_ptr<ChaCha20Poly1305> Create(const uint8_t* key);
+  ~ChaCha20Poly1305();  // wipes the key
+
+  // Encrypts `length` bytes in place and writes the tag.
+  void Seal(const uint8_t* nonce, const uint8_t* associated, size_t associated_length, uint8_t* text,
+            size_t length, uint8_t* tag);
+  // Decrypts in place and returns true, or leaves the text as it is and returns false.
+  [[nodiscard]] bool Open(const uint8_t* nonce, const uint8_t* associated, size_t associated_length,
+                          uint8_t* text, size_t length, const uint8_t* tag);
+
+  ChaCha20Poly1305(const ChaCha20Poly1305&) = delete;
+  ChaCha20Poly1305& operator=(const ChaCha20Poly1305&) = delete;
+
+ private:
+  static constexpr size_t kBlockSize = 64;
+  static constexpr size_t kFirstBlocks = 8;  // what vector code computes at once
+  static constexpr size_t kFirstText = (kFirstBlocks - 1) * kBlockSize;
+
+  ChaCha20Poly1305() = default;
+  size_t BeginText(const uint8_t* nonce, const uint8_t* text, size_t length);
+  void EndText(size_t first, uint8_t* text, size_t length);
+  void MakeTag(const uint8_t* associated, size_t associated_length, const uint8_t* text, size_t length,
+               uint8_t* tag);
+
+  uint32_t key_[kKeySize / 4];
+  uint32_t counter_[4];  // the block's number, and the nonce
+  uint8_t first_[kFirstBlocks *
+                 kBlockSize];  // block 0, whose first half is the Poly1305 key, and the text's first
+  std::unique_ptr<uint8_t[]> poly1305_;  // OpenSSL's state
+};
+
+}  // namespace tuntap
+
+#endif  // TUNTAP_CHACHA20_POLY1305_H_

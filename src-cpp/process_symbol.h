@@ -1,0 +1,21 @@
+#ifndef TUNTAP_PROCESS_SYMBOL_H_
+#define TUNTAP_PROCESS_SYMBOL_H_
+
+#include <dlfcn.h>
+
+#include <cstring>
+
+namespace tuntap {
+
+// Sets `*function` to what the process has under a name; returns false where it has nothing.
+template <typename Function>
+[[nodiscard]] bool FindSymbol(const char* name, Function* function) {
+  void* found = dlsym(RTLD_DEFAULT, name);
+  static_assert(sizeof(found) == sizeof(*function));
+  memcpy(function, &found, sizeof(found));
+  return found != nullptr;
+}
+
+}  // namespace tuntap
+
+#endif  // TUNTAP_PROCESS_SYMBOL_H_
