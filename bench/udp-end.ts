@@ -4,6 +4,7 @@
  */
 
 import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { PacketBatch } from 'tuntap-native';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 
@@ -47,22 +48,20 @@ async function send(): Promise<void> {
   const dgram = createSocket('udp4');
   await new Promise<void>((resolve) => dgram.connect(port, address, resolve));
   dgram.setSendBufferSize(BUFFER);
-  const once = async (): Promise<void> => {
-    if (socket) {
-      for (let start = 0; start < BATCH; start = batch.firstUnsent) {
-        if (start > 0) await new Promise<void>((resolve) => socket.once('drain', resolve));
-        socket.writeBatch(batch, undefined, start);
-      }
-    } else {
-      await new Promise<void>((resolve) => {
-        for (let i = 1; i < BATCH; i++) dgram.send(payload);
-        dgram.send(payload, () => resolve());
-      });
-    }
-  };
   while (count < datagrams) {
     for (let i = 0; i < BURST; i++) {
-      await once();
+      if (socket) {
+        socket.writeBatch(batch);
+        for (let next = batch.firstUnsent; next < BATCH; next = batch.firstUnsent) {
+          await once(socket, 'drain');
+          socket.writeBatch(batch, undefined, next);
+        }
+      } else {
+        await new Promise<void>((resolve) => {
+          for (let i = 1; i < BATCH; i++) dgram.send(payload);
+          dgram.send(payload, () => resolve());
+        });
+      }
       took(BATCH, datagrams);
     }
     pause(microseconds);

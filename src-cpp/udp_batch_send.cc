@@ -28,6 +28,10 @@ bool IsIpv6(const DatagramSlot& slot, int socket_family) {
   return family == AF_INET6 || (family == 0 && socket_family == AF_INET6 && slot.local_family != AF_INET);
 }
 
+bool SameSlot(const DatagramSlot& one, const DatagramSlot& other) {
+  return &one == &other || memcmp(&one, &other, sizeof(one)) == 0;
+}
+
 // What the next attempt packet by packet may succeed at: no checksum offload on the way out, or IPsec (EIO);
 // segments that exceed the MTU (EMSGSIZE, EINVAL before Linux 6.12 or so).
 bool RefusesSegments(int error) { return error == -EIO || error == -EINVAL || error == -EMSGSIZE; }
@@ -39,43 +43,45 @@ bool RefusesSegments(int error) { return error == -EIO || error == -EINVAL || er
 size_t UdpPort::ExtendRun(const Batch& batch, size_t next, size_t end, const Remotes& remotes, bool alone,
                           size_t piece, Run* run) {
   *run = {next, next, nullptr, 0, 0, false};
-  uint32_t segment = 0;
-  size_t most = 0;
-  for (size_t i = next; i < end && piece < kMaxIovec; i++) {
-    TableEntry& entry = batch.entries()[i];
-    const uint32_t offset = entry.offset;
-    const uint32_t length = entry.length;
-    if (length == 0) {
-      entry.status = 0;
-      run->last = i + 1;
+  // A copy each, since the compiler must assume that what is written here changes the others.
+  uint8_t* const memory = batch.memory();
+  const size_t size = batch.size();
+  TableEntry* const entries = batch.entries();
+  iovec* const pieces = pieces_.get();
+  const size_t first_piece = piece;
+  const size_t last_piece = std::min(kMaxIovec, piece + (alone ? 1 : kMaxRunPackets));
+  const DatagramSlot* slot = nullptr;
+  size_t segment = 0;
+  size_t left = 0;  // bytes that the run can still take
+  size_t i = next;
+  bool shorter = false;
+  for (; i < end && piece < last_piece && !shorter; i++) {
+    TableEntry& entry = entries[i];
+    const size_t offset = entry.offset;
+    const size_t length = entry.length;
+    const bool valid = offset <= size && length <= size - offset && (!remotes.each || i < remotes.count);
+    if (length == 0 || !valid) {
+      if (length != 0 && slot != nullptr) break;
+      entry.status = length == 0 ? 0 : -EFAULT;
       continue;
     }
-    const bool valid =
-        offset <= batch.size() && length <= batch.size() - offset && (!remotes.each || i < remotes.count);
-    if (!valid) {
-      if (run->packets > 0) break;
-      entry.status = -EFAULT;
-      run->last = i + 1;
-      continue;
-    }
-    if (run->packets == 0) {
-      run->slot = &SlotOf(remotes, i);
+    if (slot == nullptr) {
+      slot = &SlotOf(remotes, i);
       segment = length;
-      most = IsIpv6(*run->slot, family_) ? kMaxPayloadIpv6 : kMaxPayloadIpv4;
-    } else {
-      const DatagramSlot& other = SlotOf(remotes, i);
-      if (length > segment || run->bytes + length > most ||
-          (&other != run->slot && memcmp(&other, run->slot, sizeof(other)) != 0)) {
-        break;
-      }
+      left = IsIpv6(*slot, family_) ? kMaxPayloadIpv6 : kMaxPayloadIpv4;
+      left = std::max(left, length);  // a packet that is too long is sent alone, and refused
+    } else if (length > segment || length > left || !SameSlot(*slot, SlotOf(remotes, i))) {
+      break;
     }
     entry.status = 0;
-    pieces_[piece++] = {batch.memory() + offset, length};
-    run->packets++;
-    run->bytes += length;
-    run->last = i + 1;
-    if (alone || length < segment || run->packets == kMaxRunPackets) break;
+    pieces[piece++] = {memory + offset, length};
+    left -= length;
+    shorter = length < segment;
+    run->bytes += static_cast<uint32_t>(length);
   }
+  run->last = i;
+  run->slot = slot;
+  run->packets = static_cast<uint32_t>(piece - first_piece);
   run->segmented = run->packets > 1;
   return piece;
 }

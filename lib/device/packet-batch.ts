@@ -42,6 +42,8 @@ export class PacketBatch implements Iterable<Buffer> {
   readonly headroom: number;
   /** Bytes kept free after each packet. */
   readonly tailroom: number;
+  /** What src-cpp/packet_io.h calls a batch; `#bytes.buffer` would be a slow call. @internal */
+  readonly memory: ArrayBufferLike;
   readonly #bytes: Buffer;
   readonly #view: DataView;
   readonly #words: Int32Array;
@@ -56,8 +58,9 @@ export class PacketBatch implements Iterable<Buffer> {
     this.#slab = 4 * (HEADER_WORDS + ENTRY_WORDS * capacity);
     // Untouched memory costs nothing, so it is not zeroed; only what was written into it is ever shown.
     this.#bytes = Buffer.allocUnsafeSlow(this.#slab + size + headroom + native().maxTransferSize + tailroom);
-    this.#view = new DataView(this.#bytes.buffer);
-    this.#words = new Int32Array(this.#bytes.buffer, 0, this.#slab / 4);
+    this.memory = this.#bytes.buffer;
+    this.#view = new DataView(this.memory);
+    this.#words = new Int32Array(this.memory, 0, this.#slab / 4);
     this.#words.fill(0, 0, HEADER_WORDS);
     this.#words[CAPACITY] = capacity;
     this.clear();
@@ -192,7 +195,7 @@ export class PacketBatch implements Iterable<Buffer> {
 
   /** Lets packets be read into this batch, behind those that it holds. @internal */
   readFrom(descriptor: Descriptor): void {
-    descriptor.readInto(this.#bytes.buffer, this.headroom, this.tailroom);
+    descriptor.readInto(this.memory, this.headroom, this.tailroom);
   }
 
   /** Whether a packet of any size can still be read into it. @internal */
@@ -203,12 +206,7 @@ export class PacketBatch implements Iterable<Buffer> {
 
   /** Writes packets `start` to the end; how many were taken, or a negative errno if nothing was tried. @internal */
   writeTo(descriptor: Descriptor, start: number): number {
-    return native().writePackets(descriptor, this.#bytes.buffer, start, this.length);
-  }
-
-  /** What src-cpp/packet_io.h calls a batch. @internal */
-  get memory(): ArrayBufferLike {
-    return this.#bytes.buffer;
+    return native().writePackets(descriptor, this.memory, start, this.length);
   }
 
   /** How many packets the last read or write moved. @internal */
