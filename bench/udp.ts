@@ -3,7 +3,7 @@
  *
  * Datagrams of 1,420 bytes between two namespaces joined by a veth pair. Each round runs all senders against one and
  * the same receiver, and all receivers behind one and the same sender, in turn. Reported are medians of the CPU time a
- * datagram, and of each round's ratio to the C program. Options: --rounds=N (5), --datagrams=N (2000000).
+ * datagram, and of each round's ratio to the C program. Options: --rounds=N (5), --datagrams=N (4000000).
  */
 
 import { execFileSync } from 'node:child_process';
@@ -19,7 +19,7 @@ const ROOT = join(fileURLToPath(import.meta.url), '..', '..', '..');
 const option = (name: string, fallback: number): number =>
   Number(process.argv.find((argument) => argument.startsWith(`--${name}=`))?.split('=')[1] ?? fallback);
 const ROUNDS = option('rounds', 5);
-const DATAGRAMS = option('datagrams', 2_000_000);
+const DATAGRAMS = option('datagrams', 4_000_000);
 const SIZE = '1420';
 // Paced so that the slowest receiver keeps up: what is dropped costs the sender less and the receiver nothing.
 const INTERVAL_US = { batch: '2000', dgram: '30000' };

@@ -4,7 +4,6 @@
  */
 
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { NetworkNamespace } from 'tuntap-native/net';
 
@@ -24,15 +23,18 @@ export async function serveControl(command: (words: readonly string[]) => readon
 
 /** In the parent: one such daemon, a Node.js program inside a namespace. */
 export class ControlledProcess {
-  /** Resolves once the daemon has ended. */
-  readonly ended: Promise<unknown>;
+  /** Resolves to the exit status once the daemon has ended. */
+  readonly ended: Promise<number | null>;
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
   private constructor(namespace: NetworkNamespace, file: string, args: readonly string[]) {
     const stdio = ['pipe', 'pipe', 'inherit'] as const;
     this.#child = namespace.spawn(process.execPath, [file, ...args], { stdio: [...stdio] });
-    this.ended = once(this.#child, 'close');
+    this.ended = new Promise((resolve) => this.#child.once('close', resolve));
+    this.#child.on('error', console.error);
+    // A daemon that has ended reads no more; its answer, which does not come, says so.
+    this.#child.stdin?.on('error', () => {});
     this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream })[
       Symbol.asyncIterator
     ]();

@@ -35,6 +35,7 @@ const { public: address } = values;
 const path = PATHS.find((known) => known === values.path);
 if (path === undefined) throw new Error(`--path is one of ${PATHS.join(', ')}`);
 
+let stopping = false;
 const host = await NetworkNamespace.current();
 const external = (await host.addresses()).find((other) => other.address === address);
 if (external === undefined) throw new Error(`This host has no address '${address}': see --public`);
@@ -47,6 +48,7 @@ const device = openTun(NAME, {
   up: true,
   offload: path === 'offloads',
 });
+device.on('error', fail);
 await host.replaceRoute({ destination: values.overlay, device: NAME });
 // ICMP errors come in by the device with the device's own address as their source: martians, unless allowed.
 await host.setSysctl(`net.ipv4.conf.${NAME}.accept_local`, true);
@@ -54,15 +56,23 @@ await host.close();
 
 const socket = path === 'packets' ? await forwardPackets() : forwardBatches();
 await serveControl(control);
+stopping = true;
 socket.close();
 await device.close();
 
 function forwardBatches(): { close(): void } {
   const offload = path === 'offloads';
   const udp = openUdp({ address, port: PORT, receiveBuffer: RECEIVE_BUFFER, gso: offload, gro: offload });
-  void byBatches.deviceToPeers(device, udp, overlay);
-  void byBatches.peersToDevice(udp, device, overlay);
+  byBatches.deviceToPeers(device, udp, overlay).catch(fail);
+  byBatches.peersToDevice(udp, device, overlay).catch(fail);
   return udp;
+}
+
+/** The device was deleted, for example. */
+function fail(error: Error): void {
+  if (stopping) return; // a packet that came while one of the two was closed already
+  console.error(error.message);
+  process.exit(1);
 }
 
 async function forwardPackets(): Promise<{ close(): void }> {

@@ -30,25 +30,31 @@ export interface WatchedLink {
 
 /**
  * Watches a device's link as long as `'link'` has listeners and the device is open.
- * @returns what to call when listeners were taken off: from Node.js 20 on, a stream does not emit `'removeListener'`
- * for the last one
+ * @returns what to call when a listener was taken off, with `true` when all were: from Node.js 20 on, a stream does not
+ * emit `'removeListener'` for the last one
  */
-export function watchLink(watched: WatchedLink): () => void {
+export function watchLink(watched: WatchedLink): (all?: boolean) => void {
   const { device } = watched;
   let watch: LinkWatch | undefined;
   const stop = (): void => {
     watch?.close();
     watch = undefined;
   };
-  device.on('newListener', (event) => {
+  const start = (event: string | symbol): void => {
     if (event === 'link' && !device.destroyed) watch ??= new LinkWatch(watched);
-  });
-  device.once('close', () => {
+  };
+  const end = (): void => {
     // The device may hear of its link's end before the watch does.
     if (isGone(device.errored)) watch?.remove();
     stop();
-  });
-  return () => {
+  };
+  const listen = (): void => {
+    if (!device.listeners('newListener').includes(start)) device.on('newListener', start);
+    if (!device.listeners('close').includes(end)) device.once('close', end);
+  };
+  listen();
+  return (all = false) => {
+    if (all) listen(); // these were taken off, too
     if (device.listenerCount('link') === 0) stop();
   };
 }

@@ -110,7 +110,7 @@ export abstract class PacketDevice extends Duplex {
   readonly #outgoing: OutgoingPackets | undefined;
   #finish: (() => void) | undefined;
   #captures: readonly Capture[] = [];
-  readonly #offLink: () => void;
+  readonly #offLink: (all?: boolean) => void;
   // A pipe into another device, and the 'data' listener that it put here.
   #pipe: { readonly destination: PacketDevice; readonly listener: unknown } | undefined;
 
@@ -166,7 +166,7 @@ export abstract class PacketDevice extends Duplex {
   /** Takes all listeners off, of one event or of all. */
   override removeAllListeners(...args: Parameters<Duplex['removeAllListeners']>): this {
     super.removeAllListeners(...args);
-    this.#offLink();
+    this.#offLink(true);
     return this;
   }
 

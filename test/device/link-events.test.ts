@@ -155,7 +155,10 @@ describe('link events of a device', () => {
       assert.equal(await settledFds(), before);
       tun.on('link', first).removeAllListeners('link');
       assert.equal(await settledFds(), before);
+      tun.on('link', first).removeAllListeners();
+      assert.equal(await settledFds(), before);
       tun.on('link', first);
+      assert.equal(await settledFds(), before + 1);
       await tun.close();
       assert.equal(await settledFds(), before - 1);
     }));

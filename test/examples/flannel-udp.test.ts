@@ -105,6 +105,16 @@ describe("Flannel's UDP mode (examples/flannel-udp)", () => {
     });
   }
 
+  for (const path of PATHS) {
+    it(`ends with a word where flannel0 is deleted, by "${path}"`, async () => {
+      const [host] = hosts;
+      const [daemon] = await startDaemons([host], path);
+      await (await host.namespace.link('flannel0')).delete();
+      assert.equal(await daemon.ended, 1);
+      await assert.rejects(daemon.command('show'), /daemon\.js .* ended/);
+    });
+  }
+
   describe('as a network', () => {
     before(async () => {
       daemons = await startDaemons(hosts);
