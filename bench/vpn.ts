@@ -4,7 +4,7 @@
  * Both ends run on this machine, in two namespaces that a veth pair joins; tunnel MTU 1,420; TCP is iperf3's. Ping is
  * sent through the tunnel, before TCP and a second after it, and through the veth pair itself, while nothing else is. Each
  * round runs each VPN once, in
- * turn; reported are medians, and medians of the ratios within a round. Options: --rounds=N (5), --seconds=N (3),
+ * turn; reported are medians, and medians of the ratios within a round. Options: --rounds=N (5), --seconds=N (5),
  * --pings=N (20), --interval=SECONDS (0.2), --only=NAME,NAME, --verbose.
  */
 
@@ -19,7 +19,7 @@ import { median, option } from './measure.ts';
 import { CONTENDERS, type Contender } from './vpn-contenders.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
-const SECONDS = option('seconds', '3');
+const SECONDS = option('seconds', '5');
 const PINGS = option('pings', '20');
 const INTERVAL = option('interval', '0.2');
 const ONLY = option('only', '');
