@@ -93,11 +93,13 @@ Napi::Value Descriptor::Close(const Napi::CallbackInfo& info) {
   } else {
     CloseNow();
   }
-  if (control_ == nullptr || control_[kInCallback] == 0) ReleaseCallback();
+  if (control_ == nullptr || control_[kInCallback] == 0) ReleaseAll();
   return info.Env().Undefined();
 }
 
-void Descriptor::ReleaseCallback() {
+// Once closed. The garbage collector, which does not know how much a port holds, may come much later.
+void Descriptor::ReleaseAll() {
+  SetPort(std::make_unique<PlainPort>());
   callback_.Reset();
   memory_.Reset();
   context_.reset();
@@ -221,7 +223,7 @@ bool Descriptor::Tell(int events) {
   const int armed = std::exchange(control_[kArm], 0);
   bool again = false;
   if (!fd_.valid()) {
-    ReleaseCallback();  // closed from within
+    ReleaseAll();  // closed from within
   } else if (armed != 0) {
     again = ArmReadiness(armed) == 1;  // can fail for an fd alone that uv_poll_init refuses
   }

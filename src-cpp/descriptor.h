@@ -80,7 +80,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   bool TakeBatch(Batch* batch);
   int ArmReadiness(int events);
   bool Tell(int events);
-  void ReleaseCallback();
+  void ReleaseAll();
   void CountRead(const Batch& batch);
   void CountWritten(size_t packets, size_t bytes) {
     if (counters_ == nullptr) return;
