@@ -8,6 +8,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=${ASAN_DIR:-$(mktemp -d)}
 mkdir -p "$work/package"
+chmod 1777 "$work" # tests' unprivileged processes report, too
 rm -f "$work"/report.*
 (cd "$root" && cp -a binding.gyp package.json src-cpp lib dist out test .mocharc.json node_modules "$work/package/")
 cd "$work/package"
@@ -17,7 +18,7 @@ CFLAGS="$flags" CXXFLAGS="$flags" LDFLAGS="$flags" npx node-gyp rebuild >"$work/
 LD_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so)
 # Every program that the tests start is checked too: `ip route` copies a string onto itself (iproute2's print_route).
 echo 'interceptor_via_fun:print_route' >"$work/suppressions"
-ASAN_OPTIONS="detect_leaks=0,log_path=$work/report,suppressions=$work/suppressions"
+ASAN_OPTIONS="detect_leaks=0,quarantine_size_mb=8,log_path=$work/report,suppressions=$work/suppressions"
 UBSAN_OPTIONS="print_stacktrace=1,log_path=$work/report"
 export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS
 status=0
