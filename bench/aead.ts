@@ -10,11 +10,10 @@ import { execFileSync } from 'node:child_process';
 import { createCipheriv, randomBytes } from 'node:crypto';
 import { PacketBatch } from 'tuntap-native';
 import { Aead, type AeadCipher } from 'tuntap-native/tunnel';
+import { median, option } from './measure.ts';
 
-const option = (name: string, fallback: number): number =>
-  Number(process.argv.find((argument) => argument.startsWith(`--${name}=`))?.split('=')[1] ?? fallback);
-const ROUNDS = option('rounds', 5);
-const SECONDS = option('seconds', 1);
+const ROUNDS = Number(option('rounds', '5'));
+const SECONDS = Number(option('seconds', '1'));
 const SIZE = 1420;
 const PACKETS = 64;
 const KEY_LENGTH = { 'chacha20-poly1305': 32, 'aes-128-gcm': 16, 'aes-256-gcm': 32 } as const;
@@ -85,8 +84,6 @@ function measure(cipher: AeadCipher): Record<string, number> {
     'speed -aead': openssl(cipher, '-aead'),
   };
 }
-
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1];
 
 console.log(
   '| cipher | seal, ns | open, ns | seal to `openssl speed -evp` | to `-evp -aead` | to node:crypto |',

@@ -16,10 +16,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { NetworkNamespace, openTap, openTun } from 'tuntap-native';
+import { option } from './measure.ts';
 
 const THIS = fileURLToPath(import.meta.url);
-const option = (name: string, fallback: number): number =>
-  Number(process.argv.find((argument) => argument.startsWith(`--${name}=`))?.split('=')[1] ?? fallback);
+const count = (name: string, fallback: number): number => Number(option(name, String(fallback)));
 
 if (isMainThread) await main();
 else readUntilTerminated();
@@ -68,16 +68,16 @@ async function main(): Promise<void> {
     );
   }
 
-  const cycles = option('cycles', 10_000);
+  const cycles = count('cycles', 10_000);
   if (cycles > 0) {
     await hold(
       `${cycles} cycles of open and close`,
       // Until V8's young generation and malloc's heap have the size that they keep.
-      () => openAndClose(namespace, cycles / 5),
+      () => openAndClose(namespace, Math.ceil(cycles / 5)),
       () => openAndClose(namespace, cycles),
     );
   }
-  const workers = option('workers', 1000);
+  const workers = count('workers', 1000);
   if (workers > 0) {
     await hold(
       `${workers} workers terminated in mid-read`,
@@ -85,7 +85,7 @@ async function main(): Promise<void> {
       () => terminate(namespace, workers),
     );
   }
-  const packets = option('packets', 10_000_000);
+  const packets = count('packets', 10_000_000);
   if (packets > 0) {
     await hold(
       `${packets} packets through a stream`,

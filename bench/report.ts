@@ -24,10 +24,9 @@ Made by \`npm run bench -- --write\` on ${machine}.
 Each forwarder copies packets between two TUN devices, MTU 1,500, in two network namespaces: \`c\` is bench/forwarder.c
 (poll, read, write), \`c vnet\` the same with IFF_VNET_HDR, where super-packets pass through. The others are this
 package: by \`batch\`, by \`stream\` (\`a.pipe(b)\`, which passes batches on) or by \`data\` (a listener that writes each
-packet), with offloads off, split (the default) or raw. TCP is iperf3's; UDP
-are 64-byte packets at a fixed rate. The first ping is sent 500 times a second, which lets all code go cold in between;
-the second follows the last one's reply at once. In brackets: the ratio to \`c\`, and to \`c vnet\`,
-each of the same round.
+packet), with offloads off, split (the default) or raw. TCP is iperf3's; UDP are 64-byte packets at a fixed rate. The
+first ping is sent 500 times a second, which lets all code go cold in between; the second follows the last one's reply
+at once. In brackets: the ratio to \`c\`, and to \`c vnet\`, each of the same round.
 `;
 }
 

@@ -51,10 +51,9 @@ async function send(): Promise<void> {
   while (count < datagrams) {
     for (let i = 0; i < BURST; i++) {
       if (socket) {
-        socket.writeBatch(batch);
-        for (let next = batch.firstUnsent; next < BATCH; next = batch.firstUnsent) {
-          await once(socket, 'drain');
-          socket.writeBatch(batch, undefined, next);
+        for (let start = 0; start < BATCH; start = batch.firstUnsent) {
+          if (start > 0) await once(socket, 'drain');
+          socket.writeBatch(batch, undefined, start);
         }
       } else {
         await new Promise<void>((resolve) => {

@@ -12,14 +12,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { NetworkNamespace } from 'tuntap-native';
+import { median, option, ROOT } from './measure.ts';
 
-const ROOT = join(fileURLToPath(import.meta.url), '..', '..', '..');
-const option = (name: string, fallback: number): number =>
-  Number(process.argv.find((argument) => argument.startsWith(`--${name}=`))?.split('=')[1] ?? fallback);
-const ROUNDS = option('rounds', 5);
-const DATAGRAMS = option('datagrams', 4_000_000);
+const ROUNDS = Number(option('rounds', '5'));
+const DATAGRAMS = Number(option('datagrams', '4000000'));
 const SIZE = '1420';
 // Paced so that the slowest receiver keeps up: what is dropped costs the sender less and the receiver nothing.
 const INTERVAL_US = { batch: '2000', dgram: '30000' };
@@ -75,7 +72,6 @@ async function run(
 }
 
 type What = 'sending' | 'receiving' | 'backlog';
-const median = (values: readonly number[]): number => [...values].sort((x, y) => x - y)[values.length >> 1];
 const a = await NetworkNamespace.create();
 const b = await NetworkNamespace.create();
 try {

@@ -2,10 +2,9 @@
  * Compares the example VPN with wireguard-go and OpenVPN, side by side: `node out/bench/vpn.js`.
  *
  * Both ends run on this machine, in two namespaces that a veth pair joins; tunnel MTU 1,420; TCP is iperf3's. Ping is
- * sent through the tunnel, before TCP and a second after it, and through the veth pair itself, while nothing else is. Each
- * round runs each VPN once, in
- * turn; reported are medians, and medians of the ratios within a round. Options: --rounds=N (5), --seconds=N (5),
- * --pings=N (20), --interval=SECONDS (0.2), --only=NAME,NAME, --verbose.
+ * sent through the tunnel, before TCP and a second after it, and through the veth pair itself, while nothing else is.
+ * Each round runs each VPN once, in turn; reported are medians, and medians of the ratios within a round. Options:
+ * --rounds=N (5), --seconds=N (5), --pings=N (20), --interval=SECONDS (0.2), --only=NAME,NAME, --verbose.
  */
 
 import type { ChildProcess } from 'node:child_process';

@@ -78,7 +78,7 @@ void ChaCha20Poly1305::MakeTag(const uint8_t* associated, size_t associated_leng
   uint8_t* const lengths = last + (rest > 0 ? 16 : 0);
   StoreLittleEndian64(associated_length, lengths);
   StoreLittleEndian64(length, lengths + 8);
-  use.poly1305_update(state, last, rest > 0 ? 32 : 16);
+  use.poly1305_update(state, last, static_cast<size_t>(lengths + 16 - last));
   use.poly1305_final(state, tag);
 }
 

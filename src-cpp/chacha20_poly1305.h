@@ -45,8 +45,8 @@ class ChaCha20Poly1305 {
 
   uint32_t key_[kKeySize / 4];
   uint32_t counter_[4];  // the block's number, and the nonce
-  uint8_t first_[kFirstBlocks *
-                 kBlockSize];  // block 0, whose first half is the Poly1305 key, and the text's first
+  // Block 0, whose first half is the Poly1305 key, and the text's first blocks.
+  uint8_t first_[kFirstBlocks * kBlockSize];
   std::unique_ptr<uint8_t[]> poly1305_;  // OpenSSL's state
 };
 

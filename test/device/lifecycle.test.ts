@@ -34,7 +34,7 @@ describe('a device and the life of its process', () => {
         const [command, ...args] = nodeProgram(`
           const tun = openTun('tun0', { addresses: ${JSON.stringify(ADDRESSES)}, up: true });
           (async () => { ${statements} })();
-          // Once: Node emits it again where something, its own output for one, came up meanwhile.
+          // Once: Node emits it again where something came up meanwhile.
           process.once('beforeExit', () => console.log('ends'));
           // That it does not end is no event, so this waits; it does not hold the process.
           setTimeout(() => { console.log('goes on'); process.exit(); }, 200).unref();`);

@@ -72,16 +72,12 @@ export async function routedPath(kind: Kind, offload: OffloadOption = true): Pro
       to.writeBatch(batch);
     }
   };
-  for (const [device, end] of trunk
-    ? ([
-        [a, trunk.ends[0]],
-        [b, trunk.ends[1]],
-      ] as const)
-    : []) {
-    void forward(device, end, pushTags);
-    void forward(end, device, popTags);
-  }
-  if (trunk === undefined) {
+  if (trunk) {
+    for (const [i, device] of [a, b].entries()) {
+      void forward(device, trunk.ends[i], pushTags);
+      void forward(trunk.ends[i], device, popTags);
+    }
+  } else {
     void forward(a, b);
     void forward(b, a);
   }
