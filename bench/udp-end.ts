@@ -1,83 +1,92 @@
 /**
  * One end of bench/udp.ts, by this package or by node:dgram. Usage as of bench/udp-batch.c:
- * udp-end.js batch|dgram send ADDRESS PORT SIZE DATAGRAMS MICROSECONDS, udp-end.js batch|dgram receive ADDRESS PORT DATAGRAMS MICROSECONDS
+ * udp-end.js batch|dgram send ADDRESS PORT SIZE DATAGRAMS MICROSECONDS BATCH, udp-end.js batch|dgram receive ADDRESS PORT DATAGRAMS MICROSECONDS
  */
 
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { PacketBatch } from 'tuntap-native';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 
 const [how, direction, address, portText, ...rest] = process.argv.slice(2);
 const port = Number(portText);
-const [sizeOrWanted, datagrams = 0, microseconds = 0] = rest.map(Number);
+const [sizeOrWanted, datagrams = 0, microseconds = 0, batchSize = 0] = rest.map(Number);
 // usleep(3), as in the C program: what the event loop's timers cost is not the socket's.
 const clock = new Int32Array(new SharedArrayBuffer(4));
 const pause = (us: number): unknown => us > 0 && Atomics.wait(clock, 0, 0, us / 1000);
-const BATCH = 184;
-const BURST = 8;
+const BURST = 1472;
 const BUFFER = 16 << 20;
 
 const cpu = (): number => {
   const { user, system } = process.cpuUsage();
   return user + system;
 };
-let began = 0;
-let before = 0;
-let count = 0;
-function took(packets: number, wanted: number): void {
-  count += packets;
-  if (before > 0 || count < wanted / 2) return;
-  before = count;
-  began = cpu();
-}
-const report = (): never => {
-  console.log(`${(cpu() - began) / 1e6} ${count - before} ${count}`);
-  process.exit();
-};
+const report = (began: number, count: number): void => console.log(`${(cpu() - began) / 1e6} ${count}`);
 
 if (direction === 'send') await send();
 else receive();
 
 async function send(): Promise<void> {
   const payload = Buffer.alloc(sizeOrWanted);
-  const remote = new Endpoint(address, port);
-  const socket = how === 'batch' ? openUdp({ remote, sendBuffer: BUFFER }) : undefined;
-  const batch = new PacketBatch();
-  for (let i = 0; i < BATCH; i++) batch.push(payload);
-  const dgram = createSocket('udp4');
-  await new Promise<void>((resolve) => dgram.connect(port, address, resolve));
-  dgram.setSendBufferSize(BUFFER);
-  while (count < datagrams) {
-    for (let i = 0; i < BURST; i++) {
-      if (socket) {
-        for (let start = 0; start < BATCH; start = batch.firstUnsent) {
-          if (start > 0) await once(socket, 'drain');
-          socket.writeBatch(batch, undefined, start);
-        }
-      } else {
-        await new Promise<void>((resolve) => {
-          for (let i = 1; i < BATCH; i++) dgram.send(payload);
-          dgram.send(payload, () => resolve());
-        });
-      }
-      took(BATCH, datagrams);
+  const burst = how === 'batch' ? batchBurst(payload) : await dgramBurst(payload);
+  for await (const _ of createInterface({ input: process.stdin })) {
+    const began = cpu();
+    let sent = 0;
+    for (; sent < datagrams; sent += BURST) {
+      await burst();
+      pause(microseconds);
     }
-    pause(microseconds);
+    report(began, sent);
   }
-  report();
+  process.exit();
+}
+
+function batchBurst(payload: Uint8Array): () => Promise<void> {
+  const socket = openUdp({ remote: new Endpoint(address, port), sendBuffer: BUFFER });
+  const batch = new PacketBatch({ capacity: batchSize, size: batchSize * (payload.length + 8) });
+  while (batch.push(payload)) {}
+  return async () => {
+    for (let i = 0; i < BURST; i += batchSize) {
+      for (let start = 0; start < batchSize; start = batch.firstUnsent) {
+        if (start > 0) await once(socket, 'drain');
+        socket.writeBatch(batch, undefined, start);
+      }
+    }
+  };
+}
+
+async function dgramBurst(payload: Uint8Array): Promise<() => Promise<void>> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.connect(port, address, resolve));
+  socket.setSendBufferSize(BUFFER);
+  return async () => {
+    for (let i = 0; i < BURST; i += batchSize) {
+      await new Promise<void>((resolve) => {
+        for (let i = 1; i < batchSize; i++) socket.send(payload);
+        socket.send(payload, () => resolve());
+      });
+    }
+  };
 }
 
 function receive(): void {
+  let count = 0;
+  let began = 0;
   let seen = 0;
-  // As the C program, it gives up when nothing came for half a second.
+  const endTurn = (): void => {
+    report(began, count);
+    count = 0;
+  };
+  // As the C program, it ends a turn when nothing came for half a second.
   setInterval(() => {
-    if (count > 0 && seen === count) report();
+    if (count > 0 && seen === count) endTurn();
     seen = count;
   }, 500);
   const arrived = (packets: number): void => {
-    took(packets, sizeOrWanted);
-    if (count >= sizeOrWanted) report();
+    if (count === 0) began = cpu();
+    count += packets;
+    if (count >= sizeOrWanted) endTurn();
   };
   if (how === 'batch') {
     const socket = openUdp({ address, port, receiveBuffer: BUFFER });

@@ -1,119 +1,168 @@
 /**
  * Compares UdpBatchSocket with a C program (bench/udp-batch.c) and with node:dgram: `node out/bench/udp.js`.
  *
- * Datagrams of 1,420 bytes between two namespaces joined by a veth pair. Each round runs all senders against one and
- * the same receiver, and all receivers behind one and the same sender, in turn. Reported are medians of the CPU time a
- * datagram, and of each round's ratio to the C program. Options: --rounds=N (5), --datagrams=N (4000000).
+ * Datagrams of 1,420 bytes between two namespaces joined by a veth pair; each sender sends to a C receiver, each
+ * receiver has a C sender. They take turns of a quarter of a second, since the machine's speed changes within seconds.
+ * Reported are medians of the CPU time a datagram, and of each round's ratio to the C program; the first ten rounds, in
+ * which JavaScript is compiled, are left out. Options: --rounds=N (60), --bursts=N (100 a turn, of 1,472 datagrams; a
+ * twentieth of it for node:dgram), --batch=N (184 datagrams a write; 46, 92, 184, 368, 736 or 1472).
  */
 
-import { execFileSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { createInterface, type Interface } from 'node:readline';
 import { NetworkNamespace } from 'tuntap-native';
-import { median, option, ROOT } from './measure.ts';
+import { median, option, Programs, ROOT, run } from './measure.ts';
 
-const ROUNDS = Number(option('rounds', '5'));
-const DATAGRAMS = Number(option('datagrams', '4000000'));
+const ROUNDS = Number(option('rounds', '60'));
+const WARM_UP = 10;
+if (!(ROUNDS > WARM_UP)) throw new Error(`--rounds must be above ${WARM_UP}`);
+// Of 1,472 datagrams; as many as a sender sends before it pauses.
+const BURSTS = Number(option('bursts', '100'));
+const BURST = 1472;
 const SIZE = '1420';
+const BATCH = option('batch', '184');
 // Paced so that the slowest receiver keeps up: what is dropped costs the sender less and the receiver nothing.
 const INTERVAL_US = { batch: '2000', dgram: '30000' };
 // Of the receiver that has other work to do, so that a backlog waits for it.
 const RECEIVER_PAUSE_US = '3000';
+const ADDRESS = '192.0.2.2';
 const WAYS = ['c', 'batch', 'dgram'] as const;
 type Way = (typeof WAYS)[number];
 
-const built = mkdtempSync(join(tmpdir(), 'tuntap-bench-'));
-execFileSync('cc', ['-O2', '-Wall', '-o', join(built, 'udp-batch'), join(ROOT, 'bench', 'udp-batch.c')]);
+const programs = new Programs('udp-batch');
 const END = join(ROOT, 'out', 'bench', 'udp-end.js');
 const command = (way: Way): string[] =>
-  way === 'c' ? [join(built, 'udp-batch')] : [process.execPath, END, way];
+  way === 'c' ? [programs.path('udp-batch')] : [process.execPath, END, way];
 
-interface End {
-  readonly ready: Promise<unknown>;
-  /** CPU microseconds a datagram, and how many datagrams that is for. */
-  readonly result: Promise<{ cost: number; count: number }>;
+/** A sender or receiver, which prints a line a turn. */
+class End {
+  readonly #child: ChildProcess;
+  readonly #lines: Interface;
+
+  constructor(namespace: NetworkNamespace, way: Way, ...args: readonly string[]) {
+    const [program, ...before] = command(way);
+    this.#child = namespace.spawn(program, [...before, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
+  }
+
+  async line(): Promise<string> {
+    const [line] = await once(this.#lines, 'line');
+    return line;
+  }
+
+  begin(): void {
+    this.#child.stdin?.write('\n');
+  }
+
+  async turn(): Promise<{ cost: number; count: number }> {
+    const [seconds, count] = (await this.line()).split(' ').map(Number);
+    return { cost: (seconds / count) * 1e6, count };
+  }
+
+  async end(): Promise<void> {
+    const closed = once(this.#child, 'close');
+    this.#child.kill();
+    await closed;
+  }
 }
 
-function start(namespace: NetworkNamespace, way: Way, ...args: readonly string[]): End {
-  const [program, ...before] = command(way);
-  const child = namespace.spawn(program, [...before, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
-  let last = '';
-  lines.on('line', (line) => {
-    last = line;
-  });
-  const result = once(child, 'close').then(() => {
-    const [seconds, measured, count] = last.split(' ').map(Number);
-    return { cost: (seconds / measured) * 1e6, count };
-  });
-  return { ready: once(lines, 'line'), result };
-}
-
+const ends: End[] = [];
 let port = 20000;
 
-async function run(
-  a: NetworkNamespace,
-  b: NetworkNamespace,
-  sender: Way,
-  receiver: Way,
-  pause = '0',
-): Promise<{ sending: number; receiving: number; delivered: number }> {
-  const slowest = sender === 'dgram' || receiver === 'dgram';
-  const datagrams = String(slowest ? DATAGRAMS / 16 : DATAGRAMS);
-  const to = ['192.0.2.2', String(++port)];
-  const receiving = start(b, receiver, 'receive', ...to, datagrams, pause);
-  await receiving.ready;
-  const sending = start(a, sender, 'send', ...to, SIZE, datagrams, INTERVAL_US[slowest ? 'dgram' : 'batch']);
-  const [sent, received] = await Promise.all([sending.result, receiving.result]);
-  return { sending: sent.cost, receiving: received.cost, delivered: received.count / sent.count };
+/** A sender and the receiver behind it, and what one of them takes a turn. */
+class Pair {
+  readonly #sender: End;
+  readonly #receiver: End;
+  readonly #measured: 'sender' | 'receiver';
+  readonly costs: number[] = [];
+  sent = 0;
+  received = 0;
+
+  private constructor(sender: End, receiver: End, measured: 'sender' | 'receiver') {
+    this.#sender = sender;
+    this.#receiver = receiver;
+    this.#measured = measured;
+  }
+
+  static async start(
+    measured: 'sender' | 'receiver',
+    sender: Way,
+    receiver: Way,
+    pause = '0',
+  ): Promise<Pair> {
+    const slow = sender === 'dgram' || receiver === 'dgram';
+    const count = String(BURST * Math.ceil(slow ? BURSTS / 20 : BURSTS));
+    const to = [ADDRESS, String(++port)];
+    const receiving = new End(b, receiver, 'receive', ...to, count, pause);
+    ends.push(receiving);
+    await receiving.line();
+    const sending = new End(
+      a,
+      sender,
+      'send',
+      ...to,
+      SIZE,
+      count,
+      INTERVAL_US[slow ? 'dgram' : 'batch'],
+      BATCH,
+    );
+    ends.push(sending);
+    return new Pair(sending, receiving, measured);
+  }
+
+  async turn(): Promise<void> {
+    const turns = Promise.all([this.#sender.turn(), this.#receiver.turn()]);
+    this.#sender.begin();
+    const [sending, receiving] = await turns;
+    this.sent += sending.count;
+    this.received += receiving.count;
+    this.costs.push(this.#measured === 'sender' ? sending.cost : receiving.cost);
+  }
 }
 
-type What = 'sending' | 'receiving' | 'backlog';
 const a = await NetworkNamespace.create();
 const b = await NetworkNamespace.create();
 try {
-  const shell = async (namespace: NetworkNamespace, text: string): Promise<void> => {
-    const [status] = await once(namespace.spawn('sh', ['-ec', text], { stdio: 'inherit' }), 'close');
-    if (status !== 0) throw new Error(text);
-  };
-  await shell(a, `ip link add veth0 type veth peer name veth1 netns /proc/${process.pid}/fd/${b.fd}`);
-  await shell(a, 'ip addr add 192.0.2.1/24 dev veth0; ip link set veth0 up');
-  await shell(b, 'ip addr add 192.0.2.2/24 dev veth1; ip link set veth1 up');
-  const rounds: Record<What, Record<Way, number>>[] = [];
-  for (let round = 1; round <= ROUNDS; round++) {
-    const sending = {} as Record<Way, number>;
-    const receiving = {} as Record<Way, number>;
-    const backlog = {} as Record<Way, number>;
-    for (const way of WAYS) {
-      const out = await run(a, b, way, 'c');
-      const back = await run(a, b, 'c', way);
-      sending[way] = out.sending;
-      receiving[way] = back.receiving;
-      // node:dgram reads one datagram a call, backlog or not.
-      const late = way === 'dgram' ? back : await run(a, b, 'c', way, RECEIVER_PAUSE_US);
-      backlog[way] = late.receiving;
-      console.error(
-        `round ${round}/${ROUNDS} ${way.padEnd(5)} sending ${out.sending.toFixed(3)} us, receiving ${back.receiving.toFixed(3)} us, a backlog ${late.receiving.toFixed(3)} us ` +
-          `(${(out.delivered * 100).toFixed(1)} %, ${(back.delivered * 100).toFixed(1)} %, ${(late.delivered * 100).toFixed(1)} % delivered)`,
-      );
-    }
-    rounds.push({ sending, receiving, backlog });
+  const peer = ['type', 'veth', 'peer', 'name', 'veth1', 'netns', `/proc/${process.pid}/fd/${b.fd}`];
+  await run(a, 'ip', 'link', 'add', 'veth0', ...peer);
+  for (const [namespace, link, address] of [
+    [a, 'veth0', '192.0.2.1'],
+    [b, 'veth1', ADDRESS],
+  ] as const) {
+    await run(namespace, 'ip', 'addr', 'add', `${address}/24`, 'dev', link);
+    await run(namespace, 'ip', 'link', 'set', link, 'up');
   }
-  console.log(
-    '| by | sending, CPU µs a datagram (ratio to C) | receiving | receiving a backlog |\n|---|---|---|---|',
-  );
+  const columns: Record<string, Pair[]> = { sending: [], receiving: [], 'receiving a backlog': [] };
   for (const way of WAYS) {
-    const cell = (what: What): string => {
-      const cost = median(rounds.map((round) => round[what][way]));
-      const ratio = median(rounds.map((round) => round[what][way] / round[what].c));
-      return `${cost.toFixed(3)} (${ratio.toFixed(2)})`;
-    };
-    console.log(`| ${way} | ${cell('sending')} | ${cell('receiving')} | ${cell('backlog')} |`);
+    columns.sending.push(await Pair.start('sender', way, 'c'));
+    const receiving = await Pair.start('receiver', 'c', way);
+    columns.receiving.push(receiving);
+    // node:dgram reads one datagram a call, backlog or not.
+    const backlog = way === 'dgram' ? receiving : await Pair.start('receiver', 'c', way, RECEIVER_PAUSE_US);
+    columns['receiving a backlog'].push(backlog);
   }
+  const pairs = new Set(Object.values(columns).flat());
+  for (let round = 1; round <= ROUNDS; round++) {
+    for (const pair of pairs) await pair.turn();
+    if (round % 10 === 0) console.error(`round ${round}/${ROUNDS}`);
+  }
+  const names = Object.keys(columns);
+  console.log(
+    `| CPU µs a datagram (ratio to C; delivered) | ${names.join(' | ')} |\n|---${'|---'.repeat(names.length)}|`,
+  );
+  WAYS.forEach((way, row) => {
+    const cells = Object.values(columns).map((column) => {
+      const [c, own] = [column[0], column[row]].map((pair) => pair.costs.slice(WARM_UP));
+      const ratio = median(own.map((cost, i) => cost / c[i]));
+      const delivered = (100 * column[row].received) / column[row].sent;
+      return `${median(own).toFixed(3)} (${ratio.toFixed(2)}; ${delivered.toFixed(1)} %)`;
+    });
+    console.log(`| ${way} | ${cells.join(' | ')} |`);
+  });
 } finally {
-  rmSync(built, { recursive: true });
+  await Promise.all(ends.map((end) => end.end()));
+  programs.remove();
   await Promise.all([a.close(), b.close()]);
 }

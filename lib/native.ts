@@ -54,6 +54,7 @@ export interface Native {
   readonly maxTransferSize: number;
   readonly Descriptor: new (fd: number) => Descriptor;
   openIn(namespace: number, path: string, flags: number): Descriptor | number;
+  isNetworkNamespace(fd: number): boolean;
   openSysfsIn(namespace: number): Descriptor | number;
   newNetworkNamespace(): Promise<Descriptor | number>;
   openNetlink(
@@ -84,7 +85,7 @@ export interface Native {
   detachFilter(fd: number): number;
   setTxFilter(fd: number, addresses: Uint8Array, allMulticast: boolean): number;
   deviceNamespace(fd: number): Descriptor | number;
-  writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number, end: number): number;
+  writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number): number;
   writePacket(descriptor: Descriptor, packet: Uint8Array): number;
   readonly socketConstants: Readonly<Record<string, number>>;
   openUdpSocket(namespace: number, family: number): Descriptor | number;
@@ -98,9 +99,7 @@ export interface Native {
     descriptor: Descriptor,
     memory: ArrayBufferLike,
     start: number,
-    end: number,
     slots: Uint8Array | null,
-    each: boolean,
   ): number;
   sendDatagram(descriptor: Descriptor, datagram: Uint8Array, slot: Uint8Array | null): number;
   newAead(cipher: number, key: Uint8Array, layout: Uint32Array): AeadHandle | number;

@@ -110,7 +110,12 @@ void Aead::TakePrimitives(const uint8_t* key) {
   const bool agree =
       SealByEvp(nonce, associated.data(), theirs, kLength) && memcmp(ours, theirs, sizeof(ours)) == 0 &&
       primitives_->Open(nonce, associated.data(), associated.size(), ours, kLength, ours + kLength);
-  if (!agree) primitives_.reset();
+  if (!agree) {
+    primitives_.reset();
+    TheEvp().clear_errors();
+  }
+  // The key stream of the first nonce.
+  Wipe(ours, sizeof(ours));
   Wipe(theirs, sizeof(theirs));
 }
 

@@ -175,6 +175,24 @@ void ParseReceived(const msghdr& message, ReceivedInfo* info, uint32_t* drops) {
   }
 }
 
+bool IsIcmpError(int error) {
+  switch (-error) {
+    case EACCES:
+    case ECONNREFUSED:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case EMSGSIZE:
+    case ENETUNREACH:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case EPROTO:
+      return true;
+    default:
+      return false;
+  }
+}
+
 int ReceiveError(int fd, SocketErrorRecord* record) {
   sockaddr_storage remote{};
   uint8_t payload[1];  // of the datagram that failed, of no interest

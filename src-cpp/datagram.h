@@ -25,11 +25,11 @@ static_assert(sizeof(DatagramSlot) == 64);
 
 enum DatagramFlags : uint8_t { kHasTos = 1, kTruncated = 2 };
 
-// Where a write goes: one slot for all entries, or entry i to slots[i]. Without slots: the connected peer.
+// Where a write goes: one slot is for all entries, of several slots[i] is for entry i. Without slots: the
+// connected peer.
 struct Remotes {
   const DatagramSlot* slots = nullptr;
   size_t count = 0;
-  bool each = false;
 };
 
 // The address of a slot as a socket of `socket_family` takes it, and back: IPv4 is mapped for an IPv6 socket.
@@ -70,6 +70,10 @@ struct SocketErrorRecord {
   uint8_t reserved[5];
 };
 static_assert(sizeof(SocketErrorRecord) == 72);
+
+// Whether an ICMP message can have been the cause (net/ipv4/icmp.c, net/ipv6/icmp.c), so that the call that
+// fails with it may not be to blame. The error queue tells, unless the kernel had no memory for the record.
+[[nodiscard]] bool IsIcmpError(int error);
 
 // Takes one error off the error queue. Returns 0, or -errno: -EAGAIN where there is none.
 [[nodiscard]] int ReceiveError(int fd, SocketErrorRecord* record);

@@ -43,12 +43,12 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
     port_ = std::move(port);
     port_memory_ = std::move(memory);
   }
-  void Write(const Batch& batch, size_t start, size_t end) {
-    port_->Write(fd_.get(), batch, start, end);
+  void Write(const Batch& batch, size_t start) {
+    port_->Write(fd_.get(), batch, start, batch.header()->count);
     CountWritten(batch.header()->packets, batch.header()->bytes);
   }
-  void WriteTo(const Batch& batch, size_t start, size_t end, const Remotes& remotes) {
-    port_->WriteTo(fd_.get(), batch, start, end, remotes);
+  void WriteTo(const Batch& batch, size_t start, const Remotes& remotes) {
+    port_->WriteTo(fd_.get(), batch, start, batch.header()->count, remotes);
     CountWritten(batch.header()->packets, batch.header()->bytes);
   }
   // One packet without a batch, as it is. Returns its length or -errno.

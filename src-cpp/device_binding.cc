@@ -34,26 +34,24 @@ napi_value Number(napi_env env, int64_t number) {
   return value;
 }
 
-// writePackets(descriptor, memory, start, end): packets that the kernel took; the batch's header has the
-// rest.
+// writePackets(descriptor, memory, start): packets that the kernel took; the batch's header has the rest.
 napi_value WritePacketsCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[4];
+  napi_value arguments[3];
   void* descriptor = nullptr;
   void* memory = nullptr;
   size_t size = 0;
   Batch batch;
   uint32_t start = 0;
-  uint32_t end = 0;
   // A detached ArrayBuffer has no memory; the user may have done that since the last call.
   if (!TakeArguments(env, info, arguments) || napi_unwrap(env, arguments[0], &descriptor) != napi_ok ||
       napi_get_arraybuffer_info(env, arguments[1], &memory, &size) != napi_ok ||
-      !TakeUint(env, arguments[2], &start) || !TakeUint(env, arguments[3], &end)) {
+      !TakeUint(env, arguments[2], &start)) {
     return Number(env, -EINVAL);
   }
-  if (!batch.Take(static_cast<uint8_t*>(memory), size) || start > end || end > batch.capacity()) {
+  if (!batch.Take(static_cast<uint8_t*>(memory), size) || start > batch.header()->count) {
     return Number(env, -EFAULT);
   }
-  static_cast<Descriptor*>(descriptor)->Write(batch, start, end);
+  static_cast<Descriptor*>(descriptor)->Write(batch, start);
   return Number(env, batch.header()->packets);
 }
 

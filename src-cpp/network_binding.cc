@@ -1,4 +1,7 @@
 #include <fcntl.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -37,6 +40,11 @@ std::shared_ptr<FileDescriptor> Duplicate(int fd) {
 Napi::Value OpenInCall(const Napi::CallbackInfo& info) {
   return Descriptor::Wrap(info.Env(),
                           OpenIn(IntArgument(info, 0), TextArgument(info, 1), IntArgument(info, 2)));
+}
+
+// isNetworkNamespace(fd): whether it is an nsfs fd of one.
+Napi::Value IsNetworkNamespaceCall(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), ioctl(IntArgument(info, 0), NS_GET_NSTYPE) == CLONE_NEWNET);
 }
 
 Napi::Value OpenSysfsInCall(const Napi::CallbackInfo& info) {
@@ -154,6 +162,7 @@ Napi::Value UnbindNamespaceCall(const Napi::CallbackInfo& info) {
 
 void RegisterNetworkBinding(Napi::Env env, Napi::Object exports) {
   Export<OpenInCall>(env, exports, "openIn");
+  Export<IsNetworkNamespaceCall>(env, exports, "isNetworkNamespace");
   Export<OpenSysfsInCall>(env, exports, "openSysfsIn");
   Export<NewNetworkNamespaceCall>(env, exports, "newNetworkNamespace");
   Export<OpenNetlinkCall>(env, exports, "openNetlink");

@@ -41,7 +41,8 @@ struct Readiness::State {
   }
 
   static void OnTeardown(napi_async_cleanup_hook_handle, void* data) {
-    static_cast<State*>(data)->listener->OnTeardown();
+    auto* state = static_cast<State*>(data);
+    if (state->listener != nullptr) state->listener->OnTeardown();
   }
 
   static void OnClosed(uv_handle_t* handle) {

@@ -71,6 +71,7 @@ class UdpPort final : public PacketPort {
   bool DrainErrors(int fd);
   bool TakePendingError(int fd);
   void Record(const SocketErrorRecord& record);
+  void RecordAlone(int error);  // of which nothing more is known
 
   size_t PlanReceive(const Batch& batch, const Appender& out, Room room);
   bool InPlace(size_t message, const ReceivedInfo& info) const;
@@ -99,6 +100,7 @@ class UdpPort final : public PacketPort {
   // behind them, in `overflow_`, room for the largest.
   size_t piece_size_;
   size_t pieces_per_message_ = 1;
+  size_t stride_ = 0;                    // from one piece of the last plan to the next
   bool whole_ = false;                   // each message is one piece, whatever its segments' size
   uint32_t plain_messages_ = 0;          // in a row
   std::unique_ptr<uint8_t[]> overflow_;  // pages that are never touched cost nothing

@@ -38,34 +38,61 @@ class UdpPort::Appender {
   size_t count() const { return count_; }
   size_t slot() const { return slot_; }
 
-  // Messages of any size and number of segments that fit.
-  size_t Fits() const {
+  // Messages that fit, each laid out over `laid_out` bytes, whatever their size and number of segments turn
+  // out to be.
+  size_t Fits(size_t laid_out) const {
     if (count_ >= batch_.capacity() || slot_ >= batch_.size()) return 0;
-    const size_t needed = kMaxDatagram + kMaxSegments * (size_t{room_.headroom} + room_.tailroom + 8);
-    return std::min((batch_.capacity() - count_) / kMaxSegments, (batch_.size() - slot_) / needed);
+    const size_t copied = kMaxDatagram + kMaxSegments * (size_t{room_.headroom} + room_.tailroom + 8);
+    return std::min((batch_.capacity() - count_) / kMaxSegments,
+                    (batch_.size() - slot_) / std::max(copied, laid_out));
   }
 
-  // A packet whose bytes lie at `offset` already.
-  void AddInPlace(size_t offset, size_t length, const DatagramSlot& info) {
-    const bool cut = length > max_size_;
-    if (cut) length = max_size_;
-    if (count_ < table_count_) {
-      table_[count_] = info;
-      if (cut) table_[count_].flags |= kTruncated;
-    }
-    batch_.entries()[count_++] = {static_cast<uint32_t>(offset), static_cast<uint32_t>(length), 0,
-                                  static_cast<uint32_t>(offset - room_.headroom)};
-    slot_ = AlignUp(offset + length + room_.tailroom);
-    packets_++;
-    bytes_ += static_cast<uint32_t>(length);
+  // Packets of `segment` bytes, the last one may be shorter, whose bytes lie in the batch already: the first at
+  // `offset`, each next one `stride` further; `length` bytes in all.
+  void AddInPlace(size_t offset, size_t stride, size_t segment, size_t length, const DatagramSlot& info) {
+    // A copy each, since the compiler must assume that what is written here changes the others.
+    DatagramSlot* const table = table_;
+    TableEntry* const entries = batch_.entries();
+    const size_t table_count = table_count_;
+    const size_t capacity = batch_.capacity();
+    const size_t max_size = max_size_;
+    const uint32_t headroom = room_.headroom;
+    size_t count = count_;
+    uint32_t bytes = 0;
+    size_t end = slot_;
+    // The capacity suffices, unless a kernel makes more segments than any does today.
+    do {
+      if (count >= capacity) break;
+      const size_t part = std::min(segment, length);
+      const auto kept = static_cast<uint32_t>(std::min(part, max_size));
+      if (count < table_count) {
+        table[count] = info;
+        if (kept < part) table[count].flags |= kTruncated;
+      }
+      entries[count++] = {static_cast<uint32_t>(offset), kept, 0, static_cast<uint32_t>(offset) - headroom};
+      bytes += kept;
+      end = offset + kept + room_.tailroom;
+      offset += stride;
+      length -= part;
+    } while (length > 0);
+    slot_ = AlignUp(end);
+    packets_ += static_cast<uint32_t>(count - count_);
+    bytes_ += bytes;
+    count_ = count;
   }
 
-  void AddCopy(const uint8_t* bytes, size_t length, const DatagramSlot& info) {
-    const size_t offset = slot_ + room_.headroom;
-    // Fits() has seen to it, unless a kernel makes more segments than any does today.
-    if (count_ >= batch_.capacity() || offset + length + room_.tailroom > batch_.size()) return;
-    memcpy(batch_.memory() + offset, bytes, std::min(length, max_size_));
-    AddInPlace(offset, length, info);
+  // The same of bytes that lie elsewhere.
+  void AddCopy(const uint8_t* bytes, size_t segment, size_t length, const DatagramSlot& info) {
+    do {
+      const size_t part = std::min(segment, length);
+      const size_t offset = slot_ + room_.headroom;
+      // Fits() has seen to it, as above.
+      if (count_ >= batch_.capacity() || offset + part + room_.tailroom > batch_.size()) return;
+      memcpy(batch_.memory() + offset, bytes, std::min(part, max_size_));
+      AddInPlace(offset, 0, part, part, info);
+      bytes += part;
+      length -= part;
+    } while (length > 0);
   }
 
   void Finish(int error) const {
@@ -104,8 +131,8 @@ size_t UdpPort::PlanReceive(const Batch& batch, const Appender& out, Room room) 
   whole_ = pieces_per_message_ > 1 && room.headroom + room.tailroom == 0;
   const size_t piece_size = whole_ ? kMaxDatagram : piece_size_;
   const size_t pieces = whole_ ? 1 : pieces_per_message_;
-  const size_t stride = AlignUp(size_t{room.headroom} + piece_size + room.tailroom);
-  const size_t count = std::min({out.Fits(), kReceived, kMostExpected / pieces_per_message_});
+  stride_ = AlignUp(size_t{room.headroom} + piece_size + room.tailroom);
+  const size_t count = std::min({out.Fits(pieces * stride_), kReceived, kMostExpected / pieces_per_message_});
   if (overflow_ == nullptr) overflow_.reset(new uint8_t[kReceived * kMaxDatagram]);
 
   iovec* piece = pieces_.get();
@@ -113,7 +140,7 @@ size_t UdpPort::PlanReceive(const Batch& batch, const Appender& out, Room room) 
   for (size_t i = 0; i < count; i++) {
     msghdr& header = messages_[i].msg_hdr;
     header.msg_iov = piece;
-    for (size_t k = 0; k < pieces; k++, offset += stride) *piece++ = {batch.memory() + offset, piece_size};
+    for (size_t k = 0; k < pieces; k++, offset += stride_) *piece++ = {batch.memory() + offset, piece_size};
     const size_t placed = piece_size * pieces;
     if (placed < kMaxDatagram) *piece++ = {overflow_.get() + i * kMaxDatagram, kMaxDatagram - placed};
     header.msg_iovlen = static_cast<size_t>(piece - header.msg_iov);
@@ -176,19 +203,13 @@ void UdpPort::TakeReceived(const Batch& batch, size_t received, Appender* out) {
   for (size_t i = 0; i < received; i++) {
     const size_t length = messages_[i].msg_len;
     const size_t segment = infos[i].segment_size != 0 ? infos[i].segment_size : std::max<size_t>(length, 1);
-    const iovec* piece = messages_[i].msg_hdr.msg_iov;
-    size_t at = 0;
-    do {
-      const size_t part = std::min(segment, length - at);
-      if (i < in_place) {
-        const auto* bytes = static_cast<uint8_t*>(piece->iov_base) + (whole_ ? at : 0);
-        out->AddInPlace(static_cast<size_t>(bytes - batch.memory()), part, infos[i].slot);
-        if (!whole_) piece++;
-      } else {
-        out->AddCopy(gathered_.get() + i * kMaxDatagram + at, part, infos[i].slot);
-      }
-      at += part;
-    } while (at < length);
+    if (i < in_place) {
+      const auto* bytes = static_cast<uint8_t*>(messages_[i].msg_hdr.msg_iov->iov_base);
+      const auto offset = static_cast<size_t>(bytes - batch.memory());
+      out->AddInPlace(offset, whole_ ? segment : stride_, segment, length, infos[i].slot);
+    } else {
+      out->AddCopy(gathered_.get() + i * kMaxDatagram, segment, length, infos[i].slot);
+    }
   }
   for (size_t i = 0; i < received; i++) Predict(infos[i].segment_size);
 }
@@ -203,11 +224,14 @@ void UdpPort::Read(int fd, const Batch& batch, Room room) {
     const int received = recvmmsg(fd, messages_.data(), static_cast<unsigned>(asked), MSG_DONTWAIT, nullptr);
     if (received < 0) {
       error = -errno;
+      if (error == -EAGAIN) break;
       // An error that came for a datagram sent earlier is told once in place of what there is to read.
-      const bool another = error == -EINTR || (error != -EAGAIN && error != -EBADF && error != -ENOTSOCK);
-      if (!another || retries++ == kMaxRetries) break;
-      if (!DrainErrors(fd) && error != -EINTR) break;
-      error = 0;
+      if (error != -EINTR && !DrainErrors(fd)) {
+        if (!IsIcmpError(error)) break;
+        RecordAlone(error);  // the kernel had no memory for more
+      }
+      error = retries++ == kMaxRetries ? -EAGAIN : 0;
+      if (error != 0) break;
       continue;
     }
     TakeReceived(batch, static_cast<size_t>(received), &out);
@@ -235,10 +259,14 @@ bool UdpPort::TakePendingError(int fd) {
   int pending = 0;
   socklen_t length = sizeof(pending);
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &pending, &length) != 0 || pending == 0) return false;
-  SocketErrorRecord record{};
-  record.error = -pending;
-  Record(record);
+  RecordAlone(-pending);
   return true;
+}
+
+void UdpPort::RecordAlone(int error) {
+  SocketErrorRecord record{};
+  record.error = error;
+  Record(record);
 }
 
 void UdpPort::Record(const SocketErrorRecord& record) {

@@ -19,7 +19,7 @@ const DatagramSlot kConnectedPeer{};
 
 const DatagramSlot& SlotOf(const Remotes& remotes, size_t index) {
   if (remotes.slots == nullptr) return kConnectedPeer;
-  return remotes.slots[remotes.each ? index : 0];
+  return remotes.slots[remotes.count > 1 ? index : 0];
 }
 
 bool IsIpv6(const DatagramSlot& slot, int socket_family) {
@@ -59,7 +59,7 @@ size_t UdpPort::ExtendRun(const Batch& batch, size_t next, size_t end, const Rem
     TableEntry& entry = entries[i];
     const size_t offset = entry.offset;
     const size_t length = entry.length;
-    const bool valid = offset <= size && length <= size - offset && (!remotes.each || i < remotes.count);
+    const bool valid = offset <= size && length <= size - offset && (i < remotes.count || remotes.count <= 1);
     if (length == 0 || !valid) {
       if (length != 0 && slot != nullptr) break;
       entry.status = length == 0 ? 0 : -EFAULT;
@@ -115,7 +115,7 @@ void UdpPort::WriteTo(int fd, const Batch& batch, size_t start, size_t end, cons
   int error = 0;
   size_t next = start;
   size_t alone_to = start;   // packets before this go one by one
-  size_t drained_for = end;  // the message for which the error queue was emptied already
+  size_t tried_again = end;  // the message that was tried again already
   while (next < end && error == 0) {
     size_t planned_to = next;
     const size_t count = PlanSend(batch, next, end, remotes, alone_to, &planned_to);
@@ -139,9 +139,9 @@ void UdpPort::WriteTo(int fd, const Batch& batch, size_t start, size_t end, cons
         break;
       }
       // The error may be that of a datagram sent earlier, told in place of sending this one.
-      const bool drained = DrainErrors(fd);
-      if (drained && drained_for != run.first) {
-        drained_for = run.first;
+      const bool earlier = DrainErrors(fd) || IsIcmpError(failed);
+      if (earlier && tried_again != run.first) {
+        tried_again = run.first;
         continue;
       }
       if (run.segmented && RefusesSegments(failed)) {
@@ -174,12 +174,14 @@ int UdpPort::SendTo(int fd, const uint8_t* data, size_t length, const DatagramSl
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
   PrepareSend(family_, slot, 0, &addresses_[0], control_.get(), &message);
-  for (bool drained = false;;) {
+  for (bool again = false;;) {
     if (sendmsg(fd, &message, MSG_DONTWAIT) >= 0) return 0;
     const int failed = -errno;
     if (failed == -EINTR) continue;
-    if (failed == -EAGAIN || !DrainErrors(fd) || drained) return failed;
-    drained = true;
+    if (failed == -EAGAIN) return failed;
+    const bool earlier = DrainErrors(fd) || IsIcmpError(failed);
+    if (!earlier || again) return failed;
+    again = true;
   }
 }
 

@@ -30,16 +30,20 @@ bool TakeAddress(const Napi::CallbackInfo& info, size_t index, uint8_t** address
 }
 
 // The slots in a typed array; none where it is another thing, or detached.
-Remotes TakeSlots(napi_env env, napi_value value) {
+// Returns false where there should be slots and are none, as in a detached ArrayBuffer.
+bool TakeSlots(napi_env env, napi_value value, Remotes* remotes) {
+  napi_valuetype kind;
+  if (napi_typeof(env, value, &kind) == napi_ok && kind == napi_null) return true;
   napi_typedarray_type type;
   size_t length = 0;
   void* data = nullptr;
   if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok ||
       type != napi_uint8_array || reinterpret_cast<uintptr_t>(data) % alignof(DatagramSlot) != 0 ||
       length < sizeof(DatagramSlot)) {
-    return {};
+    return false;
   }
-  return {static_cast<DatagramSlot*>(data), length / sizeof(DatagramSlot), false};
+  *remotes = {static_cast<DatagramSlot*>(data), length / sizeof(DatagramSlot)};
+  return true;
 }
 
 // openUdpSocket(namespace, family): a Descriptor or -errno.
@@ -116,40 +120,37 @@ napi_value Number(napi_env env, int64_t number) {
   return value;
 }
 
-// writeDatagrams(descriptor, memory, start, end, slots, each): packets that the kernel took; the batch's
-// header has the rest. Without slots (null) all go to the connected peer.
+// writeDatagrams(descriptor, memory, start, slots): packets that the kernel took; the batch's header has the
+// rest. One slot is for all of them, several for one each; without slots (null) all go to the connected peer.
 napi_value WriteDatagramsCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[6];
-  size_t given = 6;
+  napi_value arguments[4];
+  size_t given = 4;
   void* descriptor = nullptr;
   void* memory = nullptr;
   size_t size = 0;
   uint32_t start = 0;
-  uint32_t end = 0;
-  bool each = false;
-  if (napi_get_cb_info(env, info, &given, arguments, nullptr, nullptr) != napi_ok || given != 6 ||
+  if (napi_get_cb_info(env, info, &given, arguments, nullptr, nullptr) != napi_ok || given != 4 ||
       napi_unwrap(env, arguments[0], &descriptor) != napi_ok ||
       napi_get_arraybuffer_info(env, arguments[1], &memory, &size) != napi_ok ||
-      napi_get_value_uint32(env, arguments[2], &start) != napi_ok ||
-      napi_get_value_uint32(env, arguments[3], &end) != napi_ok ||
-      napi_get_value_bool(env, arguments[5], &each) != napi_ok) {
+      napi_get_value_uint32(env, arguments[2], &start) != napi_ok) {
     return Number(env, -EINVAL);
   }
   Batch batch;
-  if (!batch.Take(static_cast<uint8_t*>(memory), size) || start > end || end > batch.capacity()) {
+  Remotes remotes;
+  if (!batch.Take(static_cast<uint8_t*>(memory), size) || start > batch.header()->count ||
+      !TakeSlots(env, arguments[3], &remotes)) {
     return Number(env, -EFAULT);
   }
-  Remotes remotes = TakeSlots(env, arguments[4]);
-  remotes.each = each;
-  static_cast<Descriptor*>(descriptor)->WriteTo(batch, start, end, remotes);
+  static_cast<Descriptor*>(descriptor)->WriteTo(batch, start, remotes);
   return Number(env, batch.header()->packets);
 }
 
 // sendDatagram(descriptor, bytes, slot): 0 or -errno.
 Napi::Value SendDatagramCall(const Napi::CallbackInfo& info) {
   void* descriptor = nullptr;
-  const Remotes remote = TakeSlots(info.Env(), info[2]);
-  if (napi_unwrap(info.Env(), info[0], &descriptor) != napi_ok || !info[1].IsTypedArray()) {
+  Remotes remote;
+  if (napi_unwrap(info.Env(), info[0], &descriptor) != napi_ok || !info[1].IsTypedArray() ||
+      !TakeSlots(info.Env(), info[2], &remote)) {
     return Napi::Number::New(info.Env(), -EINVAL);
   }
   auto bytes = info[1].As<Napi::Uint8Array>();

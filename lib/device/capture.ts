@@ -27,16 +27,21 @@ export class Capture implements AsyncDisposable {
     options: CaptureOptions,
     onClose: (capture: Capture) => void,
   ) {
-    this.#file = createWriteStream(path);
-    this.#file.on('error', (error) => {
-      this.#error = error;
-    });
-    this.#onClose = onClose;
-    this.#writer = new PcapngWriter((block) => this.#file.write(block), {
+    const header: Buffer[] = [];
+    let write = (block: Buffer): unknown => header.push(block);
+    this.#writer = new PcapngWriter((block) => write(block), {
       linkType: device.kind === 'tun' ? 'raw' : 'ethernet',
       name: device.name,
       ...options,
     });
+    // Only now, when the options were found to be right: an existing file is emptied.
+    this.#file = createWriteStream(path);
+    write = (block) => this.#file.write(block);
+    header.forEach(write);
+    this.#file.on('error', (error) => {
+      this.#error = error;
+    });
+    this.#onClose = onClose;
   }
 
   /** Packets that did not get into the file, since it was written too slowly or not at all. */

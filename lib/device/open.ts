@@ -1,7 +1,7 @@
 import { constants, readdirSync, readFileSync, statSync } from 'node:fs';
 import { invalidArgValue } from '../errors.js';
 import { type Descriptor, type Interface, native } from '../native.js';
-import { checkName } from '../net/checks.js';
+import { checkName, requireObject } from '../net/checks.js';
 import { addAddress, addMacvtap, deleteLink, getLink, setLink } from '../net/device-setup.js';
 import { MACVLAN_MODES } from '../net/link-kinds.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink-socket.js';
@@ -36,6 +36,7 @@ const IFF_NO_PI = 0x1000;
  * @see Documentation/networking/tuntap.rst of Linux
  */
 export function openTun(name = 'tun%d', options: TunOptions = {}): TunDevice {
+  requireObject('options', options);
   const { mac } = options as TapOptions;
   if (mac !== undefined)
     throw invalidArgValue('options.mac', mac, 'is for TAP devices: a TUN device has no MAC address');
@@ -114,6 +115,7 @@ function configure(socket: NetlinkSocket, name: string, options: CheckedOptions)
  */
 export function openMacvtap(name: string, options: MacvtapOptions = {}): MacvtapDevice {
   checkName(name, false);
+  requireObject('options', options);
   const { parent, mode = 'bridge' } = options;
   if (parent !== undefined) checkName(parent, false);
   if (!Object.hasOwn(MACVLAN_MODES, mode)) {

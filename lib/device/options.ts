@@ -1,6 +1,6 @@
-import { type Cidr, parseCidr, parseMac } from '../address.js';
+import { type Cidr, parseMac } from '../address.js';
 import { invalidArgType, invalidArgValue, requireBoolean, requireInteger } from '../errors.js';
-import { checkMtu } from '../net/checks.js';
+import { checkCidr, checkMtu, requireObject } from '../net/checks.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { type CheckedOffload, checkOffload, type OffloadOption } from './offload.js';
 
@@ -52,7 +52,8 @@ export interface TunOptions extends DeviceOptions {
   readonly offload?: OffloadOption;
   /**
    * An open fd of a device, from a parent process or a helper with more rights, to take over in place of opening
-   * one; it is closed with the device. Whether it has a virtio_net_hdr is asked of it. **Default:** none
+   * one; it is closed with the device, and where the options are right but a later step fails. Whether it has a
+   * virtio_net_hdr is asked of it. **Default:** none
    */
   readonly fd?: number;
 }
@@ -81,9 +82,18 @@ export interface CheckedOptions extends Omit<TapOptions, 'addresses' | 'mac' | '
   readonly configures: boolean;
 }
 
+function checkMac(mac: unknown): Buffer {
+  if (typeof mac !== 'string') throw invalidArgType('options.mac', 'of type string', mac);
+  try {
+    return parseMac(mac);
+  } catch {
+    throw invalidArgValue('options.mac', mac, "must be a MAC address such as '02:00:00:00:00:01'");
+  }
+}
+
 /** Checks all options before anything is opened, so that bad ones leave nothing behind. */
 export function checkOptions(options: TapOptions): CheckedOptions {
-  if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options);
+  requireObject('options', options);
   const {
     addresses = [],
     mac,
@@ -100,7 +110,7 @@ export function checkOptions(options: TapOptions): CheckedOptions {
     fd,
   } = options;
   if (!Array.isArray(addresses)) throw invalidArgType('options.addresses', 'an array of strings', addresses);
-  const macBytes = mac === undefined ? undefined : parseMac(mac);
+  const macBytes = mac === undefined ? undefined : checkMac(mac);
   if (macBytes && (macBytes[0] & 1 || macBytes.every((byte) => byte === 0))) {
     throw invalidArgValue('options.mac', mac, 'must be a unicast address');
   }
@@ -122,7 +132,7 @@ export function checkOptions(options: TapOptions): CheckedOptions {
     ...options,
     mac: macBytes,
     offload: checkOffload(offload),
-    addresses: addresses.map(parseCidr),
+    addresses: addresses.map((address) => checkCidr('options.addresses', address)),
     configures:
       addresses.length > 0 ||
       macBytes !== undefined ||

@@ -1,5 +1,6 @@
 import { invalidArgType, outOfRange, requireInteger } from '../errors.js';
 import { type Descriptor, native } from '../native.js';
+import { requireObject } from '../net/checks.js';
 
 // The layout of a batch's memory, in 32-bit words, as src-cpp/packet_io.h has it: a header, an entry per packet,
 // and the slab.
@@ -50,6 +51,7 @@ export class PacketBatch implements Iterable<Buffer> {
   readonly #slab: number;
 
   constructor(options: PacketBatchOptions = {}) {
+    requireObject('options', options);
     const { capacity = 256, size = 512 * 1024, headroom = 0, tailroom = 0 } = options;
     this.capacity = requireInteger('options.capacity', capacity, 1, 4096);
     this.headroom = requireInteger('options.headroom', headroom, 0, 4096);
@@ -101,11 +103,12 @@ export class PacketBatch implements Iterable<Buffer> {
 
   /**
    * Grows packet `index` by `before` bytes into its headroom and `after` bytes into its tailroom; negative
-   * numbers shrink it. The bytes gained keep whatever was there: write them.
+   * numbers shrink it. The bytes gained keep whatever was there: write them. A dropped packet stays dropped.
    * @throws RangeError `ERR_OUT_OF_RANGE` beyond the room there is, or where nothing would be left
    */
   resize(index: number, before: number, after: number): void {
     const entry = this.#entry(index);
+    if (this.#words[entry + LENGTH] === 0) return;
     const slot = this.#words[entry + SLOT];
     const slotEnd = index + 1 < this.length ? this.#words[entry + ENTRY_WORDS + SLOT] : this.#words[END];
     const start = this.#words[entry + OFFSET] - requireInteger('before', before, -0xffff, 0xffff);
@@ -206,7 +209,7 @@ export class PacketBatch implements Iterable<Buffer> {
 
   /** Writes packets `start` to the end; how many were taken, or a negative errno if nothing was tried. @internal */
   writeTo(descriptor: Descriptor, start: number): number {
-    return native().writePackets(descriptor, this.memory, start, this.length);
+    return native().writePackets(descriptor, this.memory, start);
   }
 
   /** How many packets the last read or write moved. @internal */

@@ -61,6 +61,9 @@ export interface DeviceParts {
 }
 
 const ignore = (): void => {};
+const rethrow = (error: unknown): never => {
+  throw error;
+};
 
 /** Whether the error of a write is not its packet's alone. */
 function ends(errno: number): boolean {
@@ -95,7 +98,7 @@ export abstract class PacketDevice extends Duplex {
   /** Bytes kept free after each packet of {@link batches}. */
   readonly tailroom: number;
   readonly #watched: WatchedDescriptor;
-  readonly #openedName: string;
+  #lastName: string;
   readonly #home: Descriptor | undefined;
   readonly #onClose: (() => void) | undefined;
   readonly #refused: Record<string, number> = {};
@@ -117,7 +120,7 @@ export abstract class PacketDevice extends Duplex {
   /** @internal */
   constructor(parts: DeviceParts) {
     super({ objectMode: true, readableHighWaterMark: 64, writableHighWaterMark: 64, signal: parts.signal });
-    this.#openedName = parts.name;
+    this.#lastName = parts.name;
     this.index = parts.index;
     this.headroom = parts.headroom ?? 0;
     this.tailroom = parts.tailroom ?? 0;
@@ -178,7 +181,8 @@ export abstract class PacketDevice extends Duplex {
   /** The link's name; another one than it was opened by if somebody renamed it. */
   get name(): string {
     const attached = this.fd < 0 ? -1 : native().getInterface(this.fd);
-    return typeof attached === 'number' ? this.#openedName : attached.name || this.#openedName;
+    if (typeof attached !== 'number' && attached.name !== '') this.#lastName = attached.name;
+    return this.#lastName;
   }
 
   /** In bytes, as the kernel has it now. */
@@ -251,7 +255,7 @@ export abstract class PacketDevice extends Duplex {
   batches(): AsyncIterableIterator<PacketBatch> {
     this.#watched.requireFd();
     if (this.#iterator || this.#streaming) {
-      throw alreadyReading(this.#openedName, this.#streaming ? 'as a stream' : 'in batches');
+      throw alreadyReading(this.#lastName, this.#streaming ? 'as a stream' : 'in batches');
     }
     const batch = new PacketBatch({ headroom: this.headroom, tailroom: this.tailroom });
     this.#iterator = new BatchIterator(batch, this.#watched, {
@@ -288,7 +292,7 @@ export abstract class PacketDevice extends Duplex {
       this.#batchBlocked = true;
       this.#arm(WRITABLE);
     } else if (error !== 0) {
-      const gone = systemError(error, 'write', this.#openedName);
+      const gone = systemError(error, 'write', this.#lastName);
       this.destroy(gone);
       throw gone;
     }
@@ -300,7 +304,7 @@ export abstract class PacketDevice extends Duplex {
 
   /** Returns what ended a write: 0, EAGAIN, or the error of a device that is gone. */
   #settle(batch: PacketBatch, start: number, taken: number): number {
-    if (taken < 0) throw systemError(taken, 'write', this.#openedName);
+    if (taken < 0) throw systemError(taken, 'write', this.#lastName);
     const { error } = batch;
     if (this.#captures.length > 0) this.#recordBatch(batch, start, 'inbound');
     if (FATAL_ERRNOS.has(error)) return error;
@@ -403,9 +407,9 @@ export abstract class PacketDevice extends Duplex {
       this.#blocked = { packet: chunk, callback };
       this.#arm(WRITABLE);
     } else if (ends(result)) {
-      callback(systemError(result, 'write', this.#openedName));
+      callback(systemError(result, 'write', this.#lastName));
     } else {
-      if (chunk instanceof TrackedPacket) chunk.error = systemError(result, 'write', this.#openedName);
+      if (chunk instanceof TrackedPacket) chunk.error = systemError(result, 'write', this.#lastName);
       callback();
     }
   }
@@ -429,7 +433,7 @@ export abstract class PacketDevice extends Duplex {
     if (this.fd < 0 || !this.#outgoing) return;
     const error = this.#outgoing.flush();
     if (error === EAGAIN) this.#arm(WRITABLE);
-    else if (error !== 0) this.destroy(systemError(error, 'write', this.#openedName));
+    else if (error !== 0) this.destroy(systemError(error, 'write', this.#lastName));
     else this.#finished();
   };
 
@@ -448,7 +452,7 @@ export abstract class PacketDevice extends Duplex {
   /** @internal */
   override _read(): void {
     if (this.#iterator) {
-      this.destroy(alreadyReading(this.#openedName, 'in batches'));
+      this.destroy(alreadyReading(this.#lastName, 'in batches'));
       return;
     }
     if (!this.#streaming) {
@@ -466,7 +470,7 @@ export abstract class PacketDevice extends Duplex {
     this.#iterator?.finish(error);
     const blocked = this.#blocked;
     this.#blocked = undefined;
-    blocked?.callback(error ?? systemError(-125, 'write', this.#openedName));
+    blocked?.callback(error ?? systemError(-125, 'write', this.#lastName));
     this.#watched.close(() => {
       let failed: Error | null = null;
       try {
@@ -482,7 +486,7 @@ export abstract class PacketDevice extends Duplex {
     // Nearly all calls end here. What else stood before it would make every idle packet later: cold code is slow.
     if (events === READABLE && this.#captures.length === 0 && this.#iterator?.deliver()) return;
     if (events < 0) {
-      this.destroy(systemError(events, 'read', this.#openedName));
+      this.destroy(systemError(events, 'read', this.#lastName));
       return;
     }
     if (events & (READABLE | FAILED)) {
@@ -491,7 +495,7 @@ export abstract class PacketDevice extends Duplex {
       // A device that is gone polls as failed; macvtap's then has nothing to read instead of an error.
       const fatal = error !== 0 && error !== EAGAIN ? error : events & FAILED ? EBADFD : 0;
       if (fatal !== 0) {
-        this.destroy(systemError(fatal, 'read', this.#openedName));
+        this.destroy(systemError(fatal, 'read', this.#lastName));
         return;
       }
     }
@@ -530,16 +534,23 @@ export abstract class PacketDevice extends Duplex {
     if (this.#captures.length > 0) this.#recordBatch(batch, start, 'outbound');
     const passed = moved > 0 && this.#passOn(batch, start);
     let pushed = 0;
+    let threw = false;
     // Past the high-water mark the rest of the batch is pushed all the same: it has been read.
     for (let i = start; i < start + moved && !this.destroyed; i++) {
       if (passed && batch.status(i) !== EAGAIN) continue;
-      this.push(batch.at(i));
       pushed++;
+      try {
+        this.push(batch.at(i));
+      } catch (error) {
+        // A listener's. Where the program goes on after it, so does the stream.
+        threw = true;
+        process.nextTick(rethrow, error);
+      }
     }
     if (this.destroyed) return error;
     if (start === 0 && pushed === 0) batch.clear();
     else if (!batch.hasRoom) this.#renewStreamBatch();
-    if (pushed === 0) this.#armStream();
+    if (pushed === 0 || threw) this.#armStream();
     return error;
   }
 
@@ -558,7 +569,7 @@ export abstract class PacketDevice extends Duplex {
     if (destination.#outgoing?.waiting) return false;
     const error = destination.#sendBatch(batch, start);
     if (FATAL_ERRNOS.has(error)) {
-      destination.destroy(systemError(error, 'write', destination.#openedName));
+      destination.destroy(systemError(error, 'write', destination.#lastName));
     }
     return true;
   }
@@ -592,7 +603,7 @@ export abstract class PacketDevice extends Duplex {
 
   readonly #armed = (result: number): void => {
     if (result > 0) setImmediate(this.#readPending);
-    if (result < 0 && !this.destroyed) this.destroy(systemError(result, 'epoll_ctl', this.#openedName));
+    if (result < 0 && !this.destroyed) this.destroy(systemError(result, 'epoll_ctl', this.#lastName));
   };
 
   #link(): LinkInfo {
@@ -611,11 +622,11 @@ export abstract class PacketDevice extends Duplex {
   /** Calls `use` with an nsfs fd of the namespace that the device is in. @internal */
   protected withNamespace<T>(use: (namespace: number) => T): T {
     const fd = this.#watched.requireFd();
-    return this.#home ? use(this.#home.fd()) : withDeviceNamespace(fd, this.#openedName, use);
+    return this.#home ? use(this.#home.fd()) : withDeviceNamespace(fd, this.#lastName, use);
   }
 
   /** Calls a native function with the fd and throws its error. @internal */
   protected control<T>(syscall: string, call: (fd: number) => T | number): T {
-    return check<T>(call(this.#watched.requireFd()), syscall, this.#openedName);
+    return check<T>(call(this.#watched.requireFd()), syscall, this.#lastName);
   }
 }

@@ -16,11 +16,10 @@ export function checkName(name: unknown, pattern: boolean): string {
     throw invalidArgValue('name', name, "must not be empty, '.' or '..', or hold '/', ':' or white space");
   }
   if (name.includes('%') && !(pattern && /^[^%]*%d[^%]*$/.test(name))) {
-    throw invalidArgValue(
-      'name',
-      name,
-      "may hold '%' in one '%d' only, which the kernel replaces by a number",
-    );
+    const allowed = pattern
+      ? "may hold '%' in one '%d' only, which the kernel replaces by a number"
+      : "must not hold '%'";
+    throw invalidArgValue('name', name, allowed);
   }
   return name;
 }

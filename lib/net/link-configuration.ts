@@ -77,7 +77,7 @@ export abstract class LinkConfiguration {
 
   /**
    * Makes a link.
-   * @throws EEXIST if the name is taken; EOPNOTSUPP if the kernel has no such kind
+   * @throws EEXIST if the name is taken; ENOTSUP if the kernel has no such kind
    * @example
    * ```ts
    * const vxlan = await net1.addLink({ kind: 'vxlan', name: 'vxlan1', id: 1, remote: '192.0.2.2', up: true });

@@ -26,5 +26,8 @@ export function openReference(reference: string | number): Descriptor {
   } else {
     throw invalidArgType('namespace', 'a NetworkNamespace, a name, a path or a pid', reference);
   }
-  return check(native().openIn(-1, path, constants.O_RDONLY), 'open', path);
+  const descriptor = check<Descriptor>(native().openIn(-1, path, constants.O_RDONLY), 'open', path);
+  if (native().isNetworkNamespace(descriptor.fd())) return descriptor;
+  descriptor.close();
+  throw invalidArgValue('namespace', reference, 'must name a network namespace');
 }

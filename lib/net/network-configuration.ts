@@ -156,7 +156,7 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
 
   /**
    * Adds a policy rule.
-   * @throws EEXIST if there is the same one
+   * @throws EEXIST if there is the same one of that `priority`; without one the kernel adds it again, before the others
    * @example
    * ```ts
    * await net1.addRule({ priority: 100, not: true, fwmark: 51820, table: 51820 });

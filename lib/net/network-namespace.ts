@@ -3,6 +3,7 @@ import { closeSync, constants, mkdirSync, openSync, readdirSync, unlinkSync } fr
 import { invalidArgType, invalidArgValue } from '../errors.js';
 import { type Descriptor, namespaceExecPath, native } from '../native.js';
 import { check } from '../system-error.js';
+import { requireObject } from './checks.js';
 import { Conversation, closedError } from './conversation.js';
 import { type MonitorOptions, NetworkMonitor } from './monitor.js';
 import { getNsidRequest, namespacePaths } from './namespace-id.js';
@@ -84,7 +85,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   /**
    * Opens a namespace that exists.
    * @param reference a name under /run/netns, the path of an nsfs file, or the pid of a process in it
-   * @throws ENOENT where there is none
+   * @throws ENOENT where there is none; TypeError `ERR_INVALID_ARG_VALUE` where it is something else
    */
   static async open(reference: string | number): Promise<NetworkNamespace> {
     const named = typeof reference === 'string' && !reference.includes('/');
@@ -121,13 +122,17 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   /**
    * Starts a command inside the namespace, as `ip netns exec` does: it sees a /sys of the namespace. No shell
    * takes part. A command that can't be run ends with status 127 (not found) or 126.
-   * @param options as of node:child_process; without `shell`
+   * @param options as of node:child_process; without `shell`, `argv0`, `uid` and `gid`
    * @see child_process.spawn
    */
   spawn(command: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
     if (typeof command !== 'string' || command === '')
       throw invalidArgType('command', 'a non-empty string', command);
-    if (options.shell) throw invalidArgValue('options.shell', options.shell, 'is not supported');
+    if (!Array.isArray(args)) throw invalidArgType('args', 'an array of strings', args);
+    requireObject('options', options);
+    for (const name of ['shell', 'argv0', 'uid', 'gid'] as const) {
+      if (options[name]) throw invalidArgValue(`options.${name}`, options[name], 'is not supported');
+    }
     const { stdio = 'pipe' } = options;
     const streams = typeof stdio === 'string' ? [stdio, stdio, stdio] : [...stdio];
     while (streams.length < 3) streams.push('pipe');

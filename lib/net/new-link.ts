@@ -121,7 +121,7 @@ export interface NewVlan extends NewLinkInNamespace {
 
 /** A link of a kind without options here. */
 export interface NewPlainLink extends NewLinkInNamespace {
-  /** The kind; which of them there are is the kernel's choice (EOPNOTSUPP). */
+  /** The kind; which of them there are is the kernel's choice (ENOTSUP). */
   readonly kind: 'dummy' | 'ifb' | 'nlmon' | 'wireguard';
 }
 

@@ -1,7 +1,7 @@
 /** Routing policy rules: `ip rule` (linux/fib_rules.h). */
 
 import { formatIp } from '../address.js';
-import { invalidArgValue, requireInteger } from '../errors.js';
+import { invalidArgType, invalidArgValue, requireInteger } from '../errors.js';
 import { AttributeTable, attribute, type UnknownAttribute } from './attributes.js';
 import * as bytes from './bytes.js';
 import { checkCidr, checkName, requireObject } from './checks.js';
@@ -159,6 +159,9 @@ function network(address: string | undefined, prefixLength: number): string {
 
 export function ruleRequest(action: 'add' | 'delete', rule: NewRule): Request<undefined> {
   requireObject('rule', rule);
+  const tells = Object.entries(rule).some(([name, value]) => name !== 'family' && value !== undefined);
+  // The kernel would delete its first rule, without which nothing reaches this host.
+  if (action === 'delete' && !tells) throw invalidArgType('rule', 'an object with something to match', rule);
   const cidr = (name: 'from' | 'to') =>
     rule[name] === undefined || rule[name] === 'all' ? undefined : checkCidr(`rule.${name}`, rule[name]);
   const from = cidr('from');

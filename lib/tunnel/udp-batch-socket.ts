@@ -6,7 +6,7 @@ import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../
 import { type Descriptor, FAILED, native, READABLE, WRITABLE } from '../native.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { check, errnoName, systemError } from '../system-error.js';
-import { DatagramTable } from './datagram-table.js';
+import { DatagramTable, slotsOf } from './datagram-table.js';
 import { Endpoint, SLOT_SIZE } from './endpoint.js';
 import { ERROR_RECORD_SIZE, type IcmpError, parseErrorRecord } from './icmp-error.js';
 import { applyUdpOptions, checkUdpOptions, socketFamily, type UdpOptions } from './udp-options.js';
@@ -98,7 +98,8 @@ export function openUdp(options: UdpOptions = {}): UdpBatchSocket {
   } catch (error) {
     const { errno } = error as NodeJS.ErrnoException;
     const lacksIpv6 = errno === EAFNOSUPPORT || errno === EADDRNOTAVAIL;
-    if (!lacksIpv6 || checked.address !== undefined || checked.remote !== undefined) throw error;
+    const { address, remote, ipv6Only } = checked;
+    if (!lacksIpv6 || address !== undefined || remote !== undefined || ipv6Only) throw error;
     return open(4, checked);
   }
 }
@@ -116,7 +117,12 @@ function open(family: 4 | 6, options: UdpOptions): UdpBatchSocket {
     const offloads = applyUdpOptions(fd, family, options);
     check(native().bindSocket(fd, af, local.slot), 'bind', `${local}`);
     const socket = new UdpBatchSocket({ descriptor, family, af, options, ...offloads });
-    if (remote !== undefined) socket.connect(remote);
+    try {
+      if (remote !== undefined) socket.connect(remote);
+    } catch (error) {
+      void socket.close();
+      throw error;
+    }
     return socket;
   } catch (error) {
     descriptor.close();
@@ -286,14 +292,17 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     this.#watched.requireFd();
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     requireInteger('start', start, 0, batch.length);
-    const each = remote instanceof DatagramTable;
-    if (!each) this.#checkRemote(remote);
-    else if (remote.capacity < batch.length) {
-      throw outOfRange('remote.capacity', `at least ${batch.length}`, remote.capacity);
+    let slots: Uint8Array | null = null;
+    if (remote instanceof DatagramTable) {
+      if (remote.capacity < batch.length) {
+        throw outOfRange('remote.capacity', `at least ${batch.length}`, remote.capacity);
+      }
+      slots = slotsOf(remote);
+    } else {
+      this.#checkRemote(remote);
+      if (remote !== undefined) slots = remote.slot;
     }
-    const slots = each ? remote.slots : (remote?.slot ?? null);
-    const { descriptor } = this.#watched;
-    const taken = native().writeDatagrams(descriptor, batch.memory, start, batch.length, slots, each);
+    const taken = native().writeDatagrams(this.#watched.descriptor, batch.memory, start, slots);
     if (taken < 0) throw systemError(taken, 'sendmmsg', this.#watched.name);
     if (this.#state[ERROR_COUNT] > 0) this.#reportErrorsLater();
     if (taken === batch.length - start) return taken;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openTun } from 'tuntap-native';
 import { replyToEcho } from 'tuntap-native/packet';
-import { inNamespace, needs, run } from '../support.ts';
+import { inNamespace, needs, openFds, run } from '../support.ts';
 
 describe('device.capture', () => {
   before(function () {
@@ -30,6 +30,23 @@ describe('device.capture', () => {
         assert.equal(stdout.match(/echo reply/g)?.length, 2);
         assert.equal(capture.dropped, 0);
       });
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it('leaves a file as it is when the options are wrong', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'tuntap-'));
+    const file = join(directory, 'kept.pcapng');
+    try {
+      await writeFile(file, 'precious');
+      await inNamespace(async (namespace) => {
+        await using tun = openTun('tun0', { namespace });
+        const before = openFds();
+        assert.throws(() => tun.capture(file, { snapLength: -1 }), { code: 'ERR_OUT_OF_RANGE' });
+        assert.equal(openFds(), before);
+      });
+      assert.equal(await readFile(file, 'utf8'), 'precious');
     } finally {
       await rm(directory, { recursive: true });
     }

@@ -139,6 +139,8 @@ describe('options, as `ip -j -d` shows them', () => {
       assert.equal(second.name, 'renamed');
       second.setMtu(1300);
       assert.equal((await ipLink(namespace, 'renamed'))?.mtu, 1300);
+      await second.close();
+      assert.equal(second.name, 'renamed');
     }));
 
   it('keeps a persistent device with its owner and group, reopens it and removes it', () =>

@@ -31,6 +31,14 @@ describe('PacketBatch', () => {
     assert.equal(batch.length, 0);
   });
 
+  it('a dropped packet stays dropped when it is resized', () => {
+    const batch = new PacketBatch({ headroom: 4, tailroom: 4 });
+    batch.push(Buffer.from('abcd'));
+    batch.drop(0);
+    batch.resize(0, 4, 4);
+    assert.equal(batch.lengthOf(0), 0);
+  });
+
   it('refuses what is no packet, and places that it does not have', () => {
     const batch = new PacketBatch();
     assert.equal(

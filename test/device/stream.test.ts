@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { openTun, PacketBatch, type TunDevice } from 'tuntap-native';
 import { ipv4Packet, replyToEcho, udpDatagram } from 'tuntap-native/packet';
+import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { code, inNamespace, needs, run } from '../support.ts';
 
 const ADDRESS = { source: '192.0.2.2', destination: '192.0.2.1' };
@@ -45,6 +47,39 @@ describe('the packet stream', () => {
         await answering;
       }));
   }
+
+  it('goes on after a listener that throws, and loses no packet', () =>
+    inNamespace(async (namespace) => {
+      await using tun = openTun('tun0', { ...options, namespace });
+      await using socket = openUdp({ namespace, remote: new Endpoint('192.0.2.2', 6000) });
+      const caught: unknown[] = [];
+      const seen: number[] = [];
+      tun.on('data', (bytes: Buffer) => {
+        if (bytes[9] !== 17) return;
+        seen.push(bytes[28]);
+        if (bytes[28] % 2 === 0) throw bytes[28];
+      });
+      const arrived = async (count: number): Promise<void> => {
+        for (let i = 0; seen.length < count && i < 200; i++) await delay(10);
+      };
+      const others = process.rawListeners('uncaughtException');
+      process.removeAllListeners('uncaughtException');
+      process.on('uncaughtException', (error) => caught.push(error));
+      try {
+        for (let i = 0; i < 6; i++) socket.send(Uint8Array.of(i));
+        await arrived(6);
+        for (let i = 6; i < 10; i++) {
+          socket.send(Uint8Array.of(i));
+          await arrived(i + 1);
+        }
+      } finally {
+        process.removeAllListeners('uncaughtException');
+        for (const other of others)
+          process.on('uncaughtException', other as NodeJS.UncaughtExceptionListener);
+      }
+      assert.deepEqual(seen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+      assert.deepEqual(caught, [0, 2, 4, 6, 8]);
+    }));
 
   it('reports a refused packet to its own write and goes on', () =>
     inNamespace(async (namespace) => {

@@ -157,6 +157,12 @@ describe('errors of network configuration', () => {
       (ns) => ns.addRule({ from: '10.0.0.0/8', to: '2001:db8::/32' }),
       'ERR_INVALID_ARG_VALUE',
     ],
+    ['a rule to delete that may be any', (ns) => ns.deleteRule({}), 'ERR_INVALID_ARG_TYPE'],
+    [
+      'a rule to delete of which only the family is told',
+      (ns) => ns.deleteRule({ family: 4, fwmark: undefined }),
+      'ERR_INVALID_ARG_TYPE',
+    ],
     [
       'a neighbour without a MAC',
       (ns) => ns.addNeighbor({ device: 'lo', address: '10.0.0.1' }),

@@ -78,7 +78,7 @@ describe('NetworkNamespace.spawn', () => {
       assert.ok(!readdirSync('/sys/class/net').includes('only-here'));
     }));
 
-  it('refuses a shell, and what is no command', () =>
+  it('refuses a shell and other options that it has not, and what is no command or no arguments', () =>
     inNamespace(async (namespace) => {
       assert.equal(
         code(() => namespace.spawn('true', [], { shell: true })),
@@ -88,6 +88,18 @@ describe('NetworkNamespace.spawn', () => {
         code(() => namespace.spawn('true', [], { shell: '/bin/sh' })),
         'ERR_INVALID_ARG_VALUE',
       );
+      for (const option of [{ argv0: 'name' }, { uid: 1000 }, { gid: 1000 }]) {
+        assert.equal(
+          code(() => namespace.spawn('true', [], option)),
+          'ERR_INVALID_ARG_VALUE',
+        );
+      }
+      for (const wrong of ['text', { stdio: 'ignore' }]) {
+        assert.equal(
+          code(() => namespace.spawn('true', wrong as never)),
+          'ERR_INVALID_ARG_TYPE',
+        );
+      }
       for (const wrong of ['', undefined, 7]) {
         assert.equal(
           code(() => namespace.spawn(wrong as string)),

@@ -106,6 +106,9 @@ describe('NetworkNamespace and ip netns', () => {
     await assert.rejects(NetworkNamespace.open('/nonexistent/net'), { code: 'ENOENT' });
     await assert.rejects(NetworkNamespace.open(2 ** 30), { code: 'ENOENT' });
     await assert.rejects(NetworkNamespace.open(1.5), { code: 'ERR_INVALID_ARG_VALUE' });
+    for (const other of ['/etc/passwd', '/tmp', '/dev/null', '/proc/self/ns/uts']) {
+      await assert.rejects(NetworkNamespace.open(other), { code: 'ERR_INVALID_ARG_VALUE' });
+    }
     await assert.rejects(NetworkNamespace.open({} as string), { code: 'ERR_INVALID_ARG_TYPE' });
   });
 

@@ -76,6 +76,39 @@ describe('UdpBatchSocket: errors, drops and backpressure', function () {
       assert.equal(reported, 1);
     }));
 
+  it('goes on where the kernel had no memory to tell more of an error than its number', () =>
+    onLoopback(async (namespace) => {
+      await using at = openUdp({ namespace, address: '127.0.0.1', receiveBuffer: 4096 });
+      await using other = openUdp({ namespace, address: '127.0.0.1' });
+      const nobody = new Endpoint('127.0.0.1', 9);
+      const errors: IcmpError[] = [];
+      at.on('icmpError', (error) => errors.push(error));
+      const fill = (): void => {
+        for (let i = 0; i < 200; i++) other.send(Buffer.alloc(200), at.local);
+      };
+      fill();
+      // Its error, for which the receive buffer has no room, is told in place of sending what follows.
+      at.send(Buffer.from('x'), nobody);
+      assert.equal(at.writeBatch(numbered([100, 100, 50]), other.local), 3);
+      at.send(Buffer.from('x'), nobody);
+      assert.equal(at.send(Buffer.from('y'), other.local), true);
+      assert.deepEqual(at.counters.refused, {});
+      assert.equal((await receive(other, 4)).length, 4);
+      // And in place of what there is to read, where it comes between epoll_wait(2) and that.
+      const reading = (async () => {
+        for await (const _ of at.batches()) if (at.counters.packetsRead > 1) break;
+      })();
+      const answering = (async () => {
+        for await (const _ of other.batches()) {
+          at.send(Buffer.from('x'), nobody);
+          break;
+        }
+      })();
+      other.send(Buffer.from('now'), other.local);
+      await Promise.all([reading, answering]);
+      assert.ok(at.fd >= 0);
+    }));
+
   it('does not spin while errors come that nobody listens for', () =>
     onLoopback(async (namespace) => {
       await using socket = openUdp({ namespace });

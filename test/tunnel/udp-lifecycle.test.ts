@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { code, needs, openFds } from '../support.ts';
@@ -93,6 +93,16 @@ describe('UdpBatchSocket: lifecycle', function () {
     await assert.rejects(reading, { name: 'AbortError', code: 'ABORT_ERR' });
     assert.equal(socket.fd, -1);
     assert.throws(() => openUdp({ signal: controller.signal }), /enough/);
+  });
+
+  it('lets go of its signal where it can not be opened', () => {
+    const { signal } = new AbortController();
+    const before = openFds();
+    // The broadcast address: SO_BROADCAST is not set.
+    const remote = new Endpoint('255.255.255.255', 9);
+    assert.throws(() => openUdp({ remote, signal }), { code: /^(EACCES|ENETUNREACH)$/, syscall: 'connect' });
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
+    assert.equal(openFds(), before);
   });
 
   it('lets the process end when it is unreferenced', () => {

@@ -152,6 +152,30 @@ describe('UdpBatchSocket: traffic', function () {
       }
     }));
 
+  it('has room for as many of the largest super-packets as it asks for at once', () =>
+    onLoopback(async (namespace) => {
+      await using from = openUdp({ namespace, sendBuffer: 16 << 20 });
+      await using at = openUdp({ namespace, headroom: 16, receiveBuffer: 16 << 20 });
+      const to = new Endpoint('127.0.0.1', at.local.port);
+      const run = new PacketBatch();
+      run.push(Buffer.alloc(40_000, 1));
+      run.push(Buffer.alloc(20_000, 2));
+      // The second read expects pieces of 40,000 bytes, of which two are more than the largest super-packet.
+      for (const runs of [1, 60]) {
+        for (let i = 0; i < runs; i++) await sendAll(from, run, to);
+        let next = 0;
+        for await (const batch of at.batches()) {
+          const { byteLength } = batch.memory;
+          for (let i = 0; i < batch.length; i++, next++) {
+            assert.ok(batch.at(i).byteOffset + run.at(next % 2).length <= byteLength);
+            assert.ok(batch.at(i).equals(run.at(next % 2)), `datagram ${next}`);
+          }
+          if (next === 2 * runs) break;
+        }
+      }
+      assert.ok(at.counters.coalescedReads > 0);
+    }));
+
   it('takes the largest datagram, and tells of a longer one', () =>
     onLoopback(async (namespace) => {
       await using from = openUdp({ namespace });
