@@ -1,8 +1,8 @@
 // Sends or receives datagrams in batches, as udp-end.ts does by this package.
 //
-// udp-batch send ADDRESS PORT SIZE DATAGRAMS MICROSECONDS BATCH: for each line on stdin sends DATAGRAMS. 46 of
-//   them, each from a buffer of its own, are one UDP_SEGMENT send (udp(7)), a BATCH is one sendmmsg(2), and
-//   after each 1,472 comes a pause of MICROSECONDS.
+// udp-batch send ADDRESS PORT SIZE DATAGRAMS MICROSECONDS BATCH: for each line on stdin sends DATAGRAMS. 46
+//   of them, each from a buffer of its own, are one UDP_SEGMENT send (udp(7)), a BATCH is one sendmmsg(2),
+//   and after each 1,472 comes a pause of MICROSECONDS.
 // udp-batch receive ADDRESS PORT DATAGRAMS MICROSECONDS: recvmmsg(2) with UDP_GRO, poll(2) when there is
 //   nothing, and when the queue was emptied a pause of MICROSECONDS, in which a program would do other work.
 //   A turn is DATAGRAMS, or fewer where then nothing came for half a second. Ends when it is ended.

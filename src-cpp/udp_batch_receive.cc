@@ -47,8 +47,8 @@ class UdpPort::Appender {
                     (batch_.size() - slot_) / std::max(copied, laid_out));
   }
 
-  // Packets of `segment` bytes, the last one may be shorter, whose bytes lie in the batch already: the first at
-  // `offset`, each next one `stride` further; `length` bytes in all.
+  // Packets of `segment` bytes, the last one may be shorter, whose bytes lie in the batch already: the first
+  // at `offset`, each next one `stride` further; `length` bytes in all.
   void AddInPlace(size_t offset, size_t stride, size_t segment, size_t length, const DatagramSlot& info) {
     // A copy each, since the compiler must assume that what is written here changes the others.
     DatagramSlot* const table = table_;
