@@ -3,6 +3,7 @@ import { openTun, PacketBatch } from 'tuntap-native';
 import { ipv4Packet, udpDatagram } from 'tuntap-native/packet';
 import { DatagramTable, Endpoint, openUdp, type UdpOptions } from 'tuntap-native/tunnel';
 import { shell, UdpPeer } from '../device/traffic.ts';
+import { seededRandom } from '../packet/random.ts';
 import { needs } from '../support.ts';
 import { numbered, onLoopback, onVeth, receive, sendAll } from './sockets.ts';
 
@@ -174,6 +175,43 @@ describe('UdpBatchSocket: traffic', function () {
         }
       }
       assert.ok(at.counters.coalescedReads > 0);
+    }));
+
+  it('delivers runs of random sizes into random rooms, and touches nothing around them', () =>
+    onLoopback(async (namespace) => {
+      const random = seededRandom(8285);
+      for (let round = 0; round < 60; round++) {
+        const [headroom, tailroom] = [random(4) * random(300), random(3) * random(40)];
+        await using from = openUdp({ namespace, sendBuffer: 64 << 20 });
+        await using at = openUdp({ namespace, headroom, tailroom, receiveBuffer: 64 << 20 });
+        const to = new Endpoint('127.0.0.1', at.local.port);
+        const around = [new Uint8Array(1 << 18).fill(0xaa)];
+        const reader = at.batches();
+        around.push(new Uint8Array(1 << 18).fill(0xaa));
+        for (let turn = 0; turn < 3; turn++) {
+          const sent: Buffer[] = [];
+          for (let runs = random(40); runs >= 0; runs--) {
+            const segment = 1 + random([100, 1500, 9000, 33_000, 60_000][random(5)]);
+            const count = 1 + random(Math.min(64, Math.ceil(65_000 / segment)));
+            const lengths = Array.from({ length: count }, (_, i) =>
+              i < count - 1 ? segment : 1 + random(segment),
+            );
+            const run = numbered(lengths);
+            await sendAll(from, run, to);
+            sent.push(...run);
+          }
+          let next = 0;
+          while (next < sent.length) {
+            const batch: PacketBatch = (await reader.next()).value;
+            for (let i = 0; i < batch.length; i++, next++) {
+              batch.resize(i, headroom, tailroom);
+              batch.resize(i, -headroom, -tailroom);
+              assert.ok(batch.at(i).equals(sent[next]), `round ${round}, datagram ${next}`);
+            }
+          }
+        }
+        assert.ok(around.every((memory) => memory.every((byte) => byte === 0xaa)));
+      }
     }));
 
   it('takes the largest datagram, and tells of a longer one', () =>
