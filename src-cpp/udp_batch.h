@@ -69,6 +69,7 @@ class UdpPort final : public PacketPort {
   // Takes what is in the error queue, so that it no longer fails calls or polls. Returns whether a call may
   // have failed for that.
   bool DrainErrors(int fd);
+  bool MayBeEarlier(int fd, int failed);
   bool TakePendingError(int fd);
   void Record(const SocketErrorRecord& record);
   void RecordAlone(int error);  // of which nothing more is known

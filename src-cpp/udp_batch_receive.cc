@@ -230,9 +230,10 @@ void UdpPort::Read(int fd, const Batch& batch, Room room) {
         if (!IsIcmpError(error)) break;
         RecordAlone(error);  // the kernel had no memory for more
       }
-      error = retries++ == kMaxRetries ? -EAGAIN : 0;
-      if (error != 0) break;
-      continue;
+      error = 0;
+      if (retries++ < kMaxRetries) continue;
+      error = -EAGAIN;  // poll(2) tells of the rest
+      break;
     }
     TakeReceived(batch, static_cast<size_t>(received), &out);
     if (static_cast<size_t>(received) < asked) {

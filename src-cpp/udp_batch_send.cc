@@ -109,6 +109,9 @@ size_t UdpPort::PlanSend(const Batch& batch, size_t next, size_t end, const Remo
   return count;
 }
 
+// Whether an error may be that of a datagram sent earlier, told in place of sending this one.
+bool UdpPort::MayBeEarlier(int fd, int failed) { return DrainErrors(fd) || IsIcmpError(failed); }
+
 void UdpPort::WriteTo(int fd, const Batch& batch, size_t start, size_t end, const Remotes& remotes) {
   uint32_t packets = 0;
   uint32_t bytes = 0;
@@ -138,8 +141,7 @@ void UdpPort::WriteTo(int fd, const Batch& batch, size_t start, size_t end, cons
         planned_to = run.first;
         break;
       }
-      // The error may be that of a datagram sent earlier, told in place of sending this one.
-      const bool earlier = DrainErrors(fd) || IsIcmpError(failed);
+      const bool earlier = MayBeEarlier(fd, failed);
       if (earlier && tried_again != run.first) {
         tried_again = run.first;
         continue;
@@ -179,8 +181,7 @@ int UdpPort::SendTo(int fd, const uint8_t* data, size_t length, const DatagramSl
     const int failed = -errno;
     if (failed == -EINTR) continue;
     if (failed == -EAGAIN) return failed;
-    const bool earlier = DrainErrors(fd) || IsIcmpError(failed);
-    if (!earlier || again) return failed;
+    if (!MayBeEarlier(fd, failed) || again) return failed;
     again = true;
   }
 }

@@ -29,8 +29,7 @@ bool TakeAddress(const Napi::CallbackInfo& info, size_t index, uint8_t** address
   return bytes.ByteLength() >= sizeof(DatagramSlot::remote);
 }
 
-// The slots in a typed array; none where it is another thing, or detached.
-// Returns false where there should be slots and are none, as in a detached ArrayBuffer.
+// The slots in a typed array; none for null. Returns false for another thing, or one that was detached.
 bool TakeSlots(napi_env env, napi_value value, Remotes* remotes) {
   napi_valuetype kind;
   if (napi_typeof(env, value, &kind) == napi_ok && kind == napi_null) return true;

@@ -1,6 +1,6 @@
-import { type Cidr, parseMac } from '../address.js';
+import type { Cidr } from '../address.js';
 import { invalidArgType, invalidArgValue, requireBoolean, requireInteger } from '../errors.js';
-import { checkCidr, checkMtu, requireObject } from '../net/checks.js';
+import { checkCidr, checkMac, checkMtu, requireObject } from '../net/checks.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { type CheckedOffload, checkOffload, type OffloadOption } from './offload.js';
 
@@ -82,15 +82,6 @@ export interface CheckedOptions extends Omit<TapOptions, 'addresses' | 'mac' | '
   readonly configures: boolean;
 }
 
-function checkMac(mac: unknown): Buffer {
-  if (typeof mac !== 'string') throw invalidArgType('options.mac', 'of type string', mac);
-  try {
-    return parseMac(mac);
-  } catch {
-    throw invalidArgValue('options.mac', mac, "must be a MAC address such as '02:00:00:00:00:01'");
-  }
-}
-
 /** Checks all options before anything is opened, so that bad ones leave nothing behind. */
 export function checkOptions(options: TapOptions): CheckedOptions {
   requireObject('options', options);
@@ -110,7 +101,7 @@ export function checkOptions(options: TapOptions): CheckedOptions {
     fd,
   } = options;
   if (!Array.isArray(addresses)) throw invalidArgType('options.addresses', 'an array of strings', addresses);
-  const macBytes = mac === undefined ? undefined : checkMac(mac);
+  const macBytes = mac === undefined ? undefined : checkMac('options.mac', mac);
   if (macBytes && (macBytes[0] & 1 || macBytes.every((byte) => byte === 0))) {
     throw invalidArgValue('options.mac', mac, 'must be a unicast address');
   }

@@ -178,7 +178,7 @@ export abstract class PacketDevice extends Duplex {
     return this.#watched.fd;
   }
 
-  /** The link's name; another one than it was opened by if somebody renamed it. */
+  /** The link's name; another one than it was opened by if somebody renamed it. Once closed, the last one seen. */
   get name(): string {
     const attached = this.fd < 0 ? -1 : native().getInterface(this.fd);
     if (typeof attached !== 'number' && attached.name !== '') this.#lastName = attached.name;

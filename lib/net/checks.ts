@@ -1,6 +1,6 @@
 /** Checks of what a user gives, before anything is sent. */
 
-import { type Cidr, parseCidr, parseIp } from '../address.js';
+import { type Cidr, parseCidr, parseIp, parseMac } from '../address.js';
 import { invalidArgType, invalidArgValue, requireInteger } from '../errors.js';
 
 const MAX_NAME_BYTES = 15; // IFNAMSIZ less its NUL
@@ -42,26 +42,27 @@ export function requireObject(name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null) throw invalidArgType(name, 'an object', value);
 }
 
-/** A network prefix, and whether it is an IPv4 or an IPv6 one. */
-export function checkCidr(name: string, text: unknown): Cidr {
+/** What `parse` makes of a text, or an error that names where it came from. */
+function checkText<T>(name: string, text: unknown, parse: (text: string) => T, expected: string): T {
   if (typeof text !== 'string') throw invalidArgType(name, 'of type string', text);
   try {
-    return parseCidr(text);
+    return parse(text);
   } catch {
-    throw invalidArgValue(
-      name,
-      text,
-      "must be an address with a prefix length, such as '10.0.0.1/24' or '2001:db8::1/64'",
-    );
+    throw invalidArgValue(name, text, `must be ${expected}`);
   }
+}
+
+/** A network prefix, and whether it is an IPv4 or an IPv6 one. */
+export function checkCidr(name: string, text: unknown): Cidr {
+  const expected = "an address with a prefix length, such as '10.0.0.1/24' or '2001:db8::1/64'";
+  return checkText(name, text, parseCidr, expected);
 }
 
 /** An address without a prefix length. */
 export function checkIp(name: string, text: unknown): Buffer {
-  if (typeof text !== 'string') throw invalidArgType(name, 'of type string', text);
-  try {
-    return parseIp(text);
-  } catch {
-    throw invalidArgValue(name, text, "must be an address such as '192.0.2.1' or '2001:db8::1'");
-  }
+  return checkText(name, text, parseIp, "an address such as '192.0.2.1' or '2001:db8::1'");
+}
+
+export function checkMac(name: string, text: unknown): Buffer {
+  return checkText(name, text, parseMac, "a MAC address such as '02:00:00:00:00:01'");
 }

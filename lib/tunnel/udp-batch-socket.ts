@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { closingOnError } from '../device/attach.js';
 import { BatchIterator } from '../device/batch-iterator.js';
 import { PacketBatch } from '../device/packet-batch.js';
 import { alreadyReading, WatchedDescriptor } from '../device/watched-descriptor.js';
@@ -112,20 +113,17 @@ function open(family: 4 | 6, options: UdpOptions): UdpBatchSocket {
   const descriptor = withNamespace(options.namespace, (namespace) =>
     check<Descriptor>(native().openUdpSocket(namespace, af), 'socket'),
   );
-  try {
+  const socket = closingOnError(descriptor, () => {
     const fd = descriptor.fd();
     const offloads = applyUdpOptions(fd, family, options);
     check(native().bindSocket(fd, af, local.slot), 'bind', `${local}`);
-    const socket = new UdpBatchSocket({ descriptor, family, af, options, ...offloads });
-    try {
-      if (remote !== undefined) socket.connect(remote);
-    } catch (error) {
-      void socket.close();
-      throw error;
-    }
+    return new UdpBatchSocket({ descriptor, family, af, options, ...offloads });
+  });
+  try {
+    if (remote !== undefined) socket.connect(remote);
     return socket;
   } catch (error) {
-    descriptor.close();
+    void socket.close();
     throw error;
   }
 }

@@ -5,6 +5,7 @@ import {
   openMacvtap,
   openTap,
   openTun,
+  PacketBatch,
   type TapOptions,
 } from 'tuntap-native';
 import { code, inNamespace, ipLink, needs, openFds, run } from '../support.ts';
@@ -35,6 +36,27 @@ describe('options that are wrong', () => {
     });
   }
 
+  it('refuses null for options, and a pattern for a link that exists', () => {
+    const none = null as unknown as TapOptions;
+    for (const act of [
+      () => openTun('tun0', none),
+      () => openTap('tap0', none),
+      () => openMacvtap('macvtap0', none as MacvtapOptions),
+      () => new PacketBatch(none),
+    ]) {
+      assert.equal(code(act), 'ERR_INVALID_ARG_TYPE');
+    }
+    assert.throws(() => openMacvtap('macvtap%d'), {
+      code: 'ERR_INVALID_ARG_VALUE',
+      message: /must not hold '%'/,
+    });
+  });
+
+  it('names the option that is wrong', () => {
+    assert.throws(() => openTun('tun0', { addresses: ['192.0.2.1/24', 'bad'] }), /"options.addresses"/);
+    assert.throws(() => openTap('tap0', { mac: 'bad' }), /"options.mac"/);
+  });
+
   const options: [TapOptions | Record<string, unknown>, string][] = [
     [{ mtu: 67 }, 'ERR_OUT_OF_RANGE'],
     [{ mtu: 65536 }, 'ERR_OUT_OF_RANGE'],
@@ -48,6 +70,7 @@ describe('options that are wrong', () => {
     [{ mac: '01:00:00:00:00:01' }, 'ERR_INVALID_ARG_VALUE'],
     [{ mac: '00:00:00:00:00:00' }, 'ERR_INVALID_ARG_VALUE'],
     [{ mac: 'zz' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ mac: 7 }, 'ERR_INVALID_ARG_TYPE'],
     [{ headroom: -1 }, 'ERR_OUT_OF_RANGE'],
     [{ tailroom: 4097 }, 'ERR_OUT_OF_RANGE'],
     [{ sendBuffer: 0 }, 'ERR_OUT_OF_RANGE'],
@@ -57,6 +80,7 @@ describe('options that are wrong', () => {
     [{ namespace: {} }, 'ERR_INVALID_ARG_TYPE'],
     [{ namespace: 0 }, 'ERR_INVALID_ARG_VALUE'],
     [{ namespace: 'no-such-namespace' }, 'ENOENT'],
+    [{ namespace: '/etc/passwd' }, 'ERR_INVALID_ARG_VALUE'],
   ];
   for (const [wrong, expected] of options) {
     it(`refuses ${JSON.stringify(wrong)} and leaves nothing behind`, () => {
