@@ -11,7 +11,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openTap, type TapDevice } from 'tuntap-native';
-import { createLab, type Lab, NetworkNamespace } from 'tuntap-native/net';
+import { createLab, type Lab } from 'tuntap-native/lab';
+import { NetworkNamespace } from 'tuntap-native/net';
 import { replyToArp, replyToEcho } from 'tuntap-native/packet';
 
 const CONTAINERS = ['net1', 'net2', 'net3', 'net4', 'net5'] as const;

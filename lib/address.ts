@@ -1,7 +1,7 @@
 /** Addresses as text and as bytes in network order. */
 
 import { isIPv4, isIPv6 } from 'node:net';
-import { invalidArgType, invalidArgValue, outOfRange } from './errors.js';
+import { invalidArgType, invalidArgValue, outOfRange } from './arguments.js';
 
 /** An address with the length of its network prefix, as `ip address` writes it: `10.0.0.1/24`. */
 export interface Cidr {
@@ -201,4 +201,29 @@ function requireBytes(bytes: Uint8Array, offset: number, length: number): void {
   if (!Number.isInteger(offset) || offset < 0 || offset + length > bytes.length) {
     throw outOfRange('offset', `such that ${length} of the ${bytes.length} bytes given follow it`, offset);
   }
+}
+
+/** What `parse` makes of a text, or an error that names where it came from. */
+function checkText<T>(name: string, text: unknown, parse: (text: string) => T, expected: string): T {
+  if (typeof text !== 'string') throw invalidArgType(name, 'of type string', text);
+  try {
+    return parse(text);
+  } catch {
+    throw invalidArgValue(name, text, `must be ${expected}`);
+  }
+}
+
+/** A network prefix, and whether it is an IPv4 or an IPv6 one. */
+export function checkCidr(name: string, text: unknown): Cidr {
+  const expected = "an address with a prefix length, such as '10.0.0.1/24' or '2001:db8::1/64'";
+  return checkText(name, text, parseCidr, expected);
+}
+
+/** An address without a prefix length. */
+export function checkIp(name: string, text: unknown): Buffer {
+  return checkText(name, text, parseIp, "an address such as '192.0.2.1' or '2001:db8::1'");
+}
+
+export function checkMac(name: string, text: unknown): Buffer {
+  return checkText(name, text, parseMac, "a MAC address such as '02:00:00:00:00:01'");
 }

@@ -1,10 +1,10 @@
 export { Capture, type CaptureOptions } from './device/capture.js';
-export type { LinkEvent } from './device/link-watch.js';
+export type { LinkEvent } from './device/device-link.js';
 export type { OffloadedProtocols, OffloadOption, Offloads } from './device/offload.js';
-export { openMacvtap, openTap, openTun } from './device/open.js';
+export { openMacvtap, openTap, openTun } from './device/open-tun-tap.js';
 export type { DeviceOptions, MacvtapOptions, TapOptions, TunOptions } from './device/options.js';
-export { PacketBatch, type PacketBatchOptions } from './device/packet-batch.js';
 export { type DeviceCounters, PacketDevice } from './device/packet-device.js';
 export { MacvtapDevice, TapDevice, TunDevice, TunTapDevice } from './device/tun-tap-device.js';
+export { PacketBatch, type PacketBatchOptions } from './io/packet-batch.js';
 export { type NamespaceReference, NetworkNamespace } from './net/network-namespace.js';
 export type { SystemError } from './system-error.js';

@@ -1,7 +1,8 @@
 /** Two switches joined by a trunk, each with hosts of VLAN 10 ("red") and VLAN 20 ("blue"). */
 
 import { fileURLToPath } from 'node:url';
-import { createLab, type NetworkNamespace } from 'tuntap-native/net';
+import { createLab } from 'tuntap-native/lab';
+import { type NetworkNamespace } from 'tuntap-native/net';
 import { ControlledProcess } from '../controlled-process.ts';
 
 const DAEMON = fileURLToPath(new URL('./daemon.js', import.meta.url));

@@ -1,8 +1,8 @@
 /** /dev/net/tun and TUNSETIFF. */
 
 import { constants } from 'node:fs';
-import { invalidArgValue } from '../errors.js';
-import { type Descriptor, type Interface, native } from '../native.js';
+import { invalidArgValue } from '../arguments.js';
+import { type Descriptor, type Interface, native } from '../native/addon.js';
 import { check, systemError } from '../system-error.js';
 import { type CheckedOffload, IFF_VNET_HDR, type Offloads, useOffloads } from './offload.js';
 

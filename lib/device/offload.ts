@@ -3,8 +3,8 @@
  * before each (linux/virtio_net.h, linux/if_tun.h).
  */
 
-import { invalidArgType, invalidArgValue, requireBoolean } from '../errors.js';
-import { type Descriptor, native } from '../native.js';
+import { invalidArgType, invalidArgValue, requireBoolean } from '../arguments.js';
+import { type Descriptor, native } from '../native/addon.js';
 import { check, systemError } from '../system-error.js';
 
 export const IFF_VNET_HDR = 0x4000;

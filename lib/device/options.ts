@@ -1,6 +1,13 @@
 import type { Cidr } from '../address.js';
-import { invalidArgType, invalidArgValue, requireBoolean, requireInteger } from '../errors.js';
-import { checkCidr, checkMac, checkMtu, requireObject } from '../net/checks.js';
+import { checkCidr, checkMac } from '../address.js';
+import {
+  checkMtu,
+  invalidArgType,
+  invalidArgValue,
+  requireBoolean,
+  requireInteger,
+  requireObject,
+} from '../arguments.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { type CheckedOffload, checkOffload, type OffloadOption } from './offload.js';
 

@@ -1,6 +1,6 @@
 import { parseMac } from '../address.js';
-import { invalidArgType, invalidArgValue, outOfRange, requireBoolean } from '../errors.js';
-import { native } from '../native.js';
+import { invalidArgType, invalidArgValue, outOfRange, requireBoolean } from '../arguments.js';
+import { native } from '../native/addon.js';
 import { systemError } from '../system-error.js';
 import { openQueue } from './attach.js';
 import { type CheckedOffload, type Offloads, VIRTIO_HEADER_SIZE } from './offload.js';

@@ -1,16 +1,15 @@
-import { invalidArgType, invalidArgValue } from '../errors.js';
-import type { AddressInfo, Scope } from './address-message.js';
-import { SCOPES } from './address-message.js';
-import { listAddressesRequest } from './address-requests.js';
-import { checkIndex, checkName, requireObject } from './checks.js';
-import type { Conversation } from './conversation.js';
-import { type Family, fromFamily } from './families.js';
+import { checkIndex, checkName, invalidArgType, invalidArgValue, requireObject } from '../arguments.js';
 import { Link } from './link.js';
-import type { LinkInfo } from './link-info.js';
-import { getLink, namesOf, withNames } from './link-names.js';
-import { addLinkRequest, listLinksRequest } from './link-requests.js';
+import type { Conversation } from './netlink/request-queue.js';
 import type { NetworkNamespace } from './network-namespace.js';
-import { type LinkReference, type NewLink, newLinkValues, referencesOf } from './new-link.js';
+import type { AddressInfo, Scope } from './rtnetlink/address.js';
+import { SCOPES } from './rtnetlink/address.js';
+import { listAddressesRequest } from './rtnetlink/address-requests.js';
+import { type Family, fromFamily } from './rtnetlink/family.js';
+import type { LinkInfo } from './rtnetlink/link-info.js';
+import { getLink, namesOf, withNames } from './rtnetlink/link-names.js';
+import { addLinkRequest, listLinksRequest } from './rtnetlink/link-requests.js';
+import { type LinkReference, type NewLink, newLinkValues, referencesOf } from './rtnetlink/new-link.js';
 
 /** Which links to list; what is not told does not matter. */
 export interface LinkFilter {

@@ -1,17 +1,21 @@
 import { constants } from 'node:os';
-import { invalidArgValue } from '../errors.js';
+import { checkName, invalidArgValue, requireObject } from '../arguments.js';
 import { systemError } from '../system-error.js';
-import type { AddressInfo } from './address-message.js';
-import { type AddressOptions, addressRequest } from './address-requests.js';
-import { type BridgeVlan, listVlansRequest, type NewBridgeVlan, vlanRequest } from './bridge-vlan.js';
-import { checkName, requireObject } from './checks.js';
-import { changeValues, checkChange, type LinkChange } from './link-change.js';
-import type { LinkInfo } from './link-info.js';
-import { getLink, namesOf } from './link-names.js';
-import { deleteLinkRequest, setLinkRequest } from './link-requests.js';
-import type { FdbEntry } from './neighbor-message.js';
-import { fdbRequest, listFdbRequest, type NewFdbEntry } from './neighbor-requests.js';
 import type { NetworkNamespace } from './network-namespace.js';
+import type { AddressInfo } from './rtnetlink/address.js';
+import { type AddressOptions, addressRequest } from './rtnetlink/address-requests.js';
+import {
+  type BridgeVlan,
+  listVlansRequest,
+  type NewBridgeVlan,
+  vlanRequest,
+} from './rtnetlink/bridge-vlan.js';
+import { changeValues, checkChange, type LinkChange } from './rtnetlink/link-change.js';
+import type { LinkInfo } from './rtnetlink/link-info.js';
+import { getLink, namesOf } from './rtnetlink/link-names.js';
+import { deleteLinkRequest, setLinkRequest } from './rtnetlink/link-requests.js';
+import type { FdbEntry } from './rtnetlink/neighbor.js';
+import { fdbRequest, listFdbRequest, type NewFdbEntry } from './rtnetlink/neighbor-requests.js';
 
 /**
  * A link of a namespace: a handle that finds it by its index, so that it survives a rename. It holds nothing

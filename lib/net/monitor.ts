@@ -1,14 +1,19 @@
-import { invalidArgType, invalidArgValue, requireBoolean, requireInteger } from '../errors.js';
-import { type AddressInfo, decodeAddress, RTM_DELADDR, RTM_NEWADDR } from './address-message.js';
-import { requireObject } from './checks.js';
-import { decodeLink, type LinkInfo } from './link-info.js';
-import { RTM_DELLINK, RTM_NEWLINK } from './link-message.js';
-import { withNames } from './link-names.js';
-import { decodeNeighbor, type NeighborInfo, RTM_DELNEIGH, RTM_NEWNEIGH } from './neighbor-message.js';
-import type { NetlinkMessage } from './netlink-message.js';
+import {
+  invalidArgType,
+  invalidArgValue,
+  requireBoolean,
+  requireInteger,
+  requireObject,
+} from '../arguments.js';
+import type { NetlinkMessage } from './netlink/message.js';
+import { NotificationSocket } from './netlink/notification-socket.js';
 import type { NetworkNamespace } from './network-namespace.js';
-import { NotificationSocket } from './notification-socket.js';
-import { decodeRoute, nameRoute, type RouteInfo, RTM_DELROUTE, RTM_NEWROUTE } from './route-message.js';
+import { type AddressInfo, decodeAddress, RTM_DELADDR, RTM_NEWADDR } from './rtnetlink/address.js';
+import { decodeLink, type LinkInfo } from './rtnetlink/link-info.js';
+import { RTM_DELLINK, RTM_NEWLINK } from './rtnetlink/link-message.js';
+import { withNames } from './rtnetlink/link-names.js';
+import { decodeNeighbor, type NeighborInfo, RTM_DELNEIGH, RTM_NEWNEIGH } from './rtnetlink/neighbor.js';
+import { decodeRoute, nameRoute, type RouteInfo, RTM_DELROUTE, RTM_NEWROUTE } from './rtnetlink/route.js';
 
 /** What a monitor can tell of. */
 export type MonitoredType = 'link' | 'address' | 'route' | 'neighbor';

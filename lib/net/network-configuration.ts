@@ -1,9 +1,9 @@
-import { requireObject } from './checks.js';
-import { type Family, fromFamily } from './families.js';
+import { requireObject } from '../arguments.js';
 import { LinkConfiguration } from './link-configuration.js';
-import { namesOf } from './link-names.js';
-import type { NeighborInfo } from './neighbor-message.js';
-import { listNeighborsRequest, type NewNeighbor, neighborRequest } from './neighbor-requests.js';
+import { type Family, fromFamily } from './rtnetlink/family.js';
+import { namesOf } from './rtnetlink/link-names.js';
+import type { NeighborInfo } from './rtnetlink/neighbor.js';
+import { listNeighborsRequest, type NewNeighbor, neighborRequest } from './rtnetlink/neighbor-requests.js';
 import {
   checkQdisc,
   deleteQdiscRequest,
@@ -11,7 +11,7 @@ import {
   type NewQdisc,
   type QdiscInfo,
   qdiscRequest,
-} from './qdisc-message.js';
+} from './rtnetlink/qdisc.js';
 import {
   type BareRoute,
   nameRoute,
@@ -20,15 +20,15 @@ import {
   type RouteProtocol,
   type RouteTable,
   TABLES,
-} from './route-message.js';
+} from './rtnetlink/route.js';
 import {
   checkRoute,
   listRoutesRequest,
   type NewRoute,
   type RouteAction,
   routeRequest,
-} from './route-requests.js';
-import { listRulesRequest, type NewRule, type RuleInfo, ruleRequest } from './rule-message.js';
+} from './rtnetlink/route-requests.js';
+import { listRulesRequest, type NewRule, type RuleInfo, ruleRequest } from './rtnetlink/rule.js';
 
 /** Which routes to list. */
 export interface RouteFilter {

@@ -1,15 +1,14 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { closeSync, constants, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs';
-import { invalidArgType, invalidArgValue } from '../errors.js';
-import { type Descriptor, namespaceExecPath, native } from '../native.js';
+import { invalidArgType, invalidArgValue, requireObject } from '../arguments.js';
+import { type Descriptor, namespaceExecPath, native } from '../native/addon.js';
 import { check } from '../system-error.js';
-import { requireObject } from './checks.js';
-import { Conversation, closedError } from './conversation.js';
 import { type MonitorOptions, NetworkMonitor } from './monitor.js';
-import { getNsidRequest, namespacePaths } from './namespace-id.js';
-import { NAMED_DIRECTORY, namedPath, openReference } from './namespace-reference.js';
+import { NAMED_DIRECTORY, namedPath, openReference } from './namespace/reference.js';
+import { readSysctl, writeSysctl } from './namespace/sysctl.js';
+import { Conversation, closedError } from './netlink/request-queue.js';
 import { NetworkConfiguration } from './network-configuration.js';
-import { readSysctl, writeSysctl } from './sysctl.js';
+import { getNsidRequest, namespacePaths } from './rtnetlink/namespace-id.js';
 
 /** What names a network namespace: an open one, a name under /run/netns, a path of an nsfs file, or a pid. */
 export type NamespaceReference = NetworkNamespace | string | number;

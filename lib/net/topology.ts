@@ -1,9 +1,9 @@
-import { invalidArgType } from '../errors.js';
-import type { BridgeOptions } from './bridge-attributes.js';
-import { checkCidr, requireObject } from './checks.js';
+import { checkCidr } from '../address.js';
+import { invalidArgType, requireObject } from '../arguments.js';
 import { Link } from './link.js';
 import { NetworkNamespace } from './network-namespace.js';
-import type { LinkReference, NewLinkBase, NewLinkInNamespace } from './new-link.js';
+import type { BridgeOptions } from './rtnetlink/bridge.js';
+import type { LinkReference, NewLinkBase, NewLinkInNamespace } from './rtnetlink/new-link.js';
 
 /** One end of a veth pair to make. */
 export interface VethEnd extends NewLinkInNamespace {

@@ -1,7 +1,7 @@
 /** Builders of what a TAP device carries: Ethernet frames and ARP packets. */
 
 import { parseIpv4, parseMac } from '../address.js';
-import { invalidArgValue, requireBoolean, requireInteger } from '../errors.js';
+import { invalidArgValue, requireBoolean, requireInteger } from '../arguments.js';
 import type { VlanTag } from './ethernet.js';
 import { requireBytes, uint16, write16 } from './fields.js';
 import { EtherType } from './numbers.js';

@@ -1,7 +1,7 @@
 /** Builders of ICMP messages. */
 
 import { parseIpv6, parseMac } from '../address.js';
-import { invalidArgValue, requireBoolean } from '../errors.js';
+import { invalidArgValue, requireBoolean } from '../arguments.js';
 import { NO_BYTES, requireBytes, uint8, uint16, uint32, write16, write32 } from './fields.js';
 import { ICMP_HEADER_LENGTH } from './icmp.js';
 import { Icmpv4Packet } from './icmpv4.js';

@@ -1,7 +1,7 @@
 /** Builders of IP packets. */
 
 import { parseIpv4, parseIpv6 } from '../address.js';
-import { invalidArgValue, outOfRange, requireBoolean, requireInteger } from '../errors.js';
+import { invalidArgValue, outOfRange, requireBoolean, requireInteger } from '../arguments.js';
 import { NO_BYTES, requireBytes, uint8, uint16, write16, write32 } from './fields.js';
 import { Ipv4Packet } from './ipv4.js';
 import { Ipv6Packet } from './ipv6.js';

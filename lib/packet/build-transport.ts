@@ -1,7 +1,7 @@
 /** Builders of UDP datagrams and TCP segments. */
 
 import { parseIp } from '../address.js';
-import { invalidArgValue, requireBoolean } from '../errors.js';
+import { invalidArgValue, requireBoolean } from '../arguments.js';
 import type { IpAddressBytes } from './checksum.js';
 import { NO_BYTES, requireBytes, uint16, uint32, write16, write32 } from './fields.js';
 import { TCP_FLAG, TcpSegment } from './tcp.js';

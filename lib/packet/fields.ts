@@ -1,6 +1,6 @@
 /** Header fields in network order: reading, writing, and the ranges that builders and setters accept. */
 
-import { invalidArgType, outOfRange, requireInteger } from '../errors.js';
+import { invalidArgType, outOfRange, requireInteger } from '../arguments.js';
 
 /** An absent payload or absent options. */
 export const NO_BYTES = new Uint8Array(0);

@@ -1,6 +1,6 @@
 /** ICMP errors of IPv4, and when none may be sent. */
 
-import { invalidArgValue } from '../errors.js';
+import { invalidArgValue } from '../arguments.js';
 import { icmpv4Packet } from './build-icmp.js';
 import { ipv4Packet } from './build-ip.js';
 import { Ipv4Packet } from './ipv4.js';

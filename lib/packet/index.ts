@@ -1,6 +1,17 @@
 /** Packets: views, builders, checksums, descriptions and captures. The public names, nothing else. */
 
-export * from '../address.js';
+export {
+  type Cidr,
+  formatIp,
+  formatIpv4,
+  formatIpv6,
+  formatMac,
+  parseCidr,
+  parseIp,
+  parseIpv4,
+  parseIpv6,
+  parseMac,
+} from '../address.js';
 export { ArpPacket } from './arp.js';
 export {
   type ArpPacketFields,

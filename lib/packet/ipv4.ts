@@ -1,7 +1,7 @@
 /** IPv4 packets. */
 
 import { formatIpv4, parseIpv4 } from '../address.js';
-import { requireBoolean, requireInteger } from '../errors.js';
+import { requireBoolean, requireInteger } from '../arguments.js';
 import { internetChecksum } from './checksum.js';
 import { read16, uint8, uint16, write16 } from './fields.js';
 import { PacketView, tooShort } from './view.js';

@@ -1,7 +1,7 @@
 /** IPv6 packets. */
 
 import { formatIpv6, parseIpv6 } from '../address.js';
-import { requireInteger } from '../errors.js';
+import { requireInteger } from '../arguments.js';
 import { read16, read32, uint8, write32 } from './fields.js';
 import {
   fragmentOffsetAt,

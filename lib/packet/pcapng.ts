@@ -1,6 +1,6 @@
 /** Captures in pcapng, the format of Wireshark and tcpdump: the blocks, and a writer that puts them in order. */
 
-import { invalidArgType, invalidArgValue, outOfRange } from '../errors.js';
+import { invalidArgType, invalidArgValue, outOfRange } from '../arguments.js';
 import { NO_BYTES, requireBytes, uint32 } from './fields.js';
 
 const BLOCK_TYPE = {

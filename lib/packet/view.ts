@@ -1,6 +1,6 @@
 /** What all packet views share: bytes that were checked once. */
 
-import { invalidArgType } from '../errors.js';
+import { invalidArgType } from '../arguments.js';
 
 /**
  * Bytes seen as a packet. A view copies nothing: it shares the bytes it was given, every getter reads them, every

@@ -1,6 +1,6 @@
-import { PacketBatch } from '../device/packet-batch.js';
-import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../errors.js';
-import { type AeadHandle, native } from '../native.js';
+import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../arguments.js';
+import { PacketBatch } from '../io/packet-batch.js';
+import { type AeadHandle, native } from '../native/addon.js';
 import { systemError } from '../system-error.js';
 
 const CIPHERS = {

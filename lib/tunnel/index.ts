@@ -1,15 +1,15 @@
 /** Tunnels: UDP sockets, authenticated encryption and replay protection by batches. The public names, nothing else. */
 
-export { Aead, type AeadCipher, type AeadOptions } from './aead.js';
-export { DatagramTable } from './datagram-table.js';
-export { Endpoint } from './endpoint.js';
-export type { IcmpError } from './icmp-error.js';
-export { ReplayWindow } from './replay-window.js';
+export { DatagramTable } from '../socket/datagram-table.js';
+export { Endpoint } from '../socket/endpoint.js';
+export type { IcmpError } from '../socket/socket-errors.js';
 export {
   openUdp,
   UdpBatchSocket,
   type UdpCounters,
   type UdpEvents,
   type UdpOffloads,
-} from './udp-batch-socket.js';
-export type { UdpOptions } from './udp-options.js';
+} from '../socket/udp-batch-socket.js';
+export type { UdpOptions } from '../socket/udp-options.js';
+export { Aead, type AeadCipher, type AeadOptions } from './aead.js';
+export { ReplayWindow } from './replay-window.js';

@@ -1,5 +1,5 @@
-import { PacketBatch } from '../device/packet-batch.js';
-import { invalidArgType, requireInteger } from '../errors.js';
+import { invalidArgType, requireInteger } from '../arguments.js';
+import { PacketBatch } from '../io/packet-batch.js';
 
 const WORD_BITS = 32;
 const EALREADY = -114;

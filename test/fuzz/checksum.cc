@@ -1,6 +1,6 @@
 // The vectorised sums against RFC 1071 read literally, at the alignment that the first byte says.
 
-#include "../../src-cpp/checksum.h"
+#include "../../src-cpp/offload/checksum.h"
 
 #include "../native/check.h"
 #include "../native/packets.h"

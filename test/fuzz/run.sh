@@ -16,9 +16,9 @@ work=${FUZZ_DIR:-$(mktemp -d)}
 mkdir -p "$work"
 for target; do
   "$compiler" -std=c++17 -g -O1 -Wall -Wextra -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-    -o "$work/$target" "$root/test/fuzz/$target.cc" \
-    "$root/src-cpp/checksum.cc" "$root/src-cpp/segmentation.cc" \
-    "$root/src-cpp/coalescing.cc" "$root/src-cpp/coalescing_rules.cc"
+    -I"$root/src-cpp" -o "$work/$target" "$root/test/fuzz/$target.cc" \
+    "$root/src-cpp/offload/checksum.cc" "$root/src-cpp/offload/segmentation.cc" \
+    "$root/src-cpp/offload/coalescing.cc" "$root/src-cpp/offload/coalescing_rules.cc"
   mkdir -p "$work/corpus-$target"
   echo "== $target, $seconds s"
   "$work/$target" -max_total_time="$seconds" -max_len=70000 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \

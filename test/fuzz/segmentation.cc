@@ -1,6 +1,6 @@
 // Hostile super-packets. Input: a byte of options, the 10 bytes of the virtio_net_hdr, the packet.
 
-#include "../../src-cpp/segmentation.h"
+#include "../../src-cpp/offload/segmentation.h"
 
 #include <cerrno>
 

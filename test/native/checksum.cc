@@ -1,6 +1,6 @@
 // The vectorised sums against RFC 1071 read literally: every length, every alignment, every version.
 
-#include "../../src-cpp/checksum.h"
+#include "../../src-cpp/offload/checksum.h"
 
 #include "check.h"
 #include "packets.h"

@@ -1,7 +1,7 @@
 // Batches in tables with the writes that must come of them. Every plan is also checked as a whole
 // (round_trip.h).
 
-#include "../../src-cpp/coalescing.h"
+#include "../../src-cpp/offload/coalescing.h"
 
 #include <functional>
 

@@ -31,7 +31,16 @@ function start(command: string, args: readonly string[]): Promise<string> {
 describe('offloads in C++', function () {
   this.timeout(180_000);
   const built = mkdtempSync(join(tmpdir(), 'tuntap-offload-'));
-  let flags = ['-std=c++17', '-O1', '-g1', '-Wall', '-Wextra', '-Werror', ...SANITIZERS];
+  let flags = [
+    '-std=c++17',
+    '-O1',
+    '-g1',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    `-I${join(ROOT, 'src-cpp')}`,
+    ...SANITIZERS,
+  ];
   const objects = UNITS.map((unit) => join(built, `${unit}.o`));
 
   const link = (name: string, ...sources: string[]) =>
@@ -56,7 +65,13 @@ describe('offloads in C++', function () {
     if (await sanitizersAreMissing()) flags = flags.filter((flag) => !SANITIZERS.includes(flag));
     await Promise.all(
       UNITS.map((unit, index) =>
-        start(COMPILER, [...flags, '-c', '-o', objects[index], join(ROOT, 'src-cpp', `${unit}.cc`)]),
+        start(COMPILER, [
+          ...flags,
+          '-c',
+          '-o',
+          objects[index],
+          join(ROOT, 'src-cpp', 'offload', `${unit}.cc`),
+        ]),
       ),
     );
   });

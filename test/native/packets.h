@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../../src-cpp/virtio_net_header.h"
+#include "../../src-cpp/offload/virtio_net_header.h"
 
 // Packets and their checksums, built the slow and obvious way: what the offloads are compared with.
 

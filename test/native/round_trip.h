@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "../../src-cpp/coalescing.h"
-#include "../../src-cpp/segmentation.h"
+#include "../../src-cpp/offload/coalescing.h"
+#include "../../src-cpp/offload/segmentation.h"
 #include "check.h"
 #include "packets.h"
 

@@ -1,6 +1,6 @@
 // Super-packets in tables against packets that were built one by one, and headers that lie.
 
-#include "../../src-cpp/segmentation.h"
+#include "../../src-cpp/offload/segmentation.h"
 
 #include <cerrno>
 

@@ -2,17 +2,17 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { AttributeTable, attribute } from '#dist/net/netlink/attributes.js';
+import * as codecs from '#dist/net/netlink/codecs.js';
+import { decodeMessages, encodeMessage, NetlinkMessage } from '#dist/net/netlink/message.js';
+import { Exchange, nothing } from '#dist/net/netlink/request.js';
 // The codec is internal: tested by its compiled modules, beside the package's entry points.
-import { decodeAddress } from '#dist/net/address-message.js';
-import { AttributeTable, attribute } from '#dist/net/attributes.js';
-import * as codecs from '#dist/net/codecs.js';
-import { Exchange, nothing } from '#dist/net/exchange.js';
-import { decodeLink } from '#dist/net/link-info.js';
-import { decodeFdbEntry, decodeNeighbor } from '#dist/net/neighbor-message.js';
-import { decodeMessages, encodeMessage, NetlinkMessage } from '#dist/net/netlink-message.js';
-import { listQdiscsRequest } from '#dist/net/qdisc-message.js';
-import { decodeRoute } from '#dist/net/route-message.js';
-import { listRulesRequest } from '#dist/net/rule-message.js';
+import { decodeAddress } from '#dist/net/rtnetlink/address.js';
+import { decodeLink } from '#dist/net/rtnetlink/link-info.js';
+import { decodeFdbEntry, decodeNeighbor } from '#dist/net/rtnetlink/neighbor.js';
+import { listQdiscsRequest } from '#dist/net/rtnetlink/qdisc.js';
+import { decodeRoute } from '#dist/net/rtnetlink/route.js';
+import { listRulesRequest } from '#dist/net/rtnetlink/rule.js';
 
 const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 

@@ -1,0 +1,82 @@
+/** Errors of misuse, as Node's own: a TypeError or RangeError whose `code` says what was wrong. */
+
+import { inspect } from 'node:util';
+
+function withCode<E extends Error>(error: E, code: string): E & { code: string } {
+  return Object.assign(error, { code });
+}
+
+export function invalidArgType(name: string, expected: string, actual: unknown): TypeError {
+  return withCode(
+    new TypeError(`The "${name}" argument must be ${expected}. Received ${inspect(actual, { depth: 0 })}`),
+    'ERR_INVALID_ARG_TYPE',
+  );
+}
+
+export function invalidArgValue(name: string, value: unknown, reason: string): TypeError {
+  return withCode(
+    new TypeError(`The "${name}" argument ${reason}. Received ${inspect(value, { depth: 0 })}`),
+    'ERR_INVALID_ARG_VALUE',
+  );
+}
+
+export function outOfRange(name: string, range: string, value: unknown): RangeError {
+  return withCode(
+    new RangeError(`The value of "${name}" is out of range. It must be ${range}. Received ${inspect(value)}`),
+    'ERR_OUT_OF_RANGE',
+  );
+}
+
+/** Throws unless `value` is an integer from `minimum` to `maximum`. */
+export function requireInteger(name: string, value: unknown, minimum: number, maximum: number): number {
+  if (typeof value !== 'number') throw invalidArgType(name, 'of type number', value);
+  if (!Number.isInteger(value) || value < minimum || value > maximum) {
+    throw outOfRange(name, `an integer from ${minimum} to ${maximum}`, value);
+  }
+  return value;
+}
+
+/** Throws unless `value` is a boolean. */
+export function requireBoolean(name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw invalidArgType(name, 'of type boolean', value);
+  return value;
+}
+
+const MAX_NAME_BYTES = 15; // IFNAMSIZ less its NUL
+
+/** Checks a link's name, or with `pattern` one such as `tun%d`, that the kernel is to complete. */
+export function checkName(name: unknown, pattern: boolean): string {
+  if (typeof name !== 'string') throw invalidArgType('name', 'of type string', name);
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    throw invalidArgValue('name', name, `must be at most ${MAX_NAME_BYTES} bytes long`);
+  }
+  // dev_valid_name() in net/core/dev.c.
+  if (name === '' || name === '.' || name === '..' || /[/:\s\0]/.test(name)) {
+    throw invalidArgValue('name', name, "must not be empty, '.' or '..', or hold '/', ':' or white space");
+  }
+  if (name.includes('%') && !(pattern && /^[^%]*%d[^%]*$/.test(name))) {
+    const allowed = pattern
+      ? "may hold '%' in one '%d' only, which the kernel replaces by a number"
+      : "must not hold '%'";
+    throw invalidArgValue('name', name, allowed);
+  }
+  return name;
+}
+
+export function checkMtu(mtu: unknown): number {
+  return requireInteger('mtu', mtu, 68, 65535);
+}
+
+/** Of any kind of link: the loopback device's is above 65,535. The kernel knows each kind's limits. */
+export function checkLinkMtu(mtu: unknown): number {
+  return requireInteger('mtu', mtu, 68, 0x7fffffff);
+}
+
+/** Checks a link's index. */
+export function checkIndex(name: string, index: unknown): number {
+  return requireInteger(name, index, 1, 0x7fffffff);
+}
+
+export function requireObject(name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) throw invalidArgType(name, 'an object', value);
+}

@@ -1,0 +1,241 @@
+import { invalidArgType, outOfRange, requireInteger, requireObject } from '../arguments.js';
+import { type Descriptor, native } from '../native/addon.js';
+
+// The layout of a batch's memory, in 32-bit words, as src-cpp/packet_io.h has it: a header, an entry per packet,
+// and the slab.
+const CAPACITY = 0;
+const COUNT = 1;
+const END = 2;
+const PACKETS = 3;
+const ERROR = 5;
+const HEADER_WORDS = 8;
+const OFFSET = 0;
+const LENGTH = 1;
+const STATUS = 2;
+const SLOT = 3;
+const ENTRY_WORDS = 4;
+const SLOT_ALIGNMENT = 8;
+const EAGAIN = -11;
+
+/** Options of a {@link PacketBatch}. */
+export interface PacketBatchOptions {
+  /** Packets that fit, 1 to 4,096. **Default:** `256` */
+  readonly capacity?: number;
+  /** Bytes for packets with their room, beside a reserve for one of the largest size. **Default:** `524288` */
+  readonly size?: number;
+  /** Bytes kept free before each packet, up to 4,096. **Default:** `0` */
+  readonly headroom?: number;
+  /** Bytes kept free after each packet, up to 4,096. **Default:** `0` */
+  readonly tailroom?: number;
+}
+
+/**
+ * Packets that lie one after the other in one slab of memory, each between its headroom and tailroom.
+ *
+ * What `at` and iteration give shares the slab's memory: it is valid until the batch is read into again or
+ * cleared, which for a batch from `device.batches()` is the next turn of the loop.
+ */
+export class PacketBatch implements Iterable<Buffer> {
+  /** How many packets fit. */
+  readonly capacity: number;
+  /** Bytes kept free before each packet. */
+  readonly headroom: number;
+  /** Bytes kept free after each packet. */
+  readonly tailroom: number;
+  /** What src-cpp/packet_io.h calls a batch; `#bytes.buffer` would be a slow call. @internal */
+  readonly memory: ArrayBufferLike;
+  readonly #bytes: Buffer;
+  readonly #view: DataView;
+  readonly #words: Int32Array;
+  readonly #slab: number;
+
+  constructor(options: PacketBatchOptions = {}) {
+    requireObject('options', options);
+    const { capacity = 256, size = 512 * 1024, headroom = 0, tailroom = 0 } = options;
+    this.capacity = requireInteger('options.capacity', capacity, 1, 4096);
+    this.headroom = requireInteger('options.headroom', headroom, 0, 4096);
+    this.tailroom = requireInteger('options.tailroom', tailroom, 0, 4096);
+    requireInteger('options.size', size, 1, 2 ** 30);
+    this.#slab = 4 * (HEADER_WORDS + ENTRY_WORDS * capacity);
+    // Untouched memory costs nothing, so it is not zeroed; only what was written into it is ever shown.
+    this.#bytes = Buffer.allocUnsafeSlow(this.#slab + size + headroom + native().maxTransferSize + tailroom);
+    this.memory = this.#bytes.buffer;
+    this.#view = new DataView(this.memory);
+    this.#words = new Int32Array(this.memory, 0, this.#slab / 4);
+    this.#words.fill(0, 0, HEADER_WORDS);
+    this.#words[CAPACITY] = capacity;
+    this.clear();
+  }
+
+  /** How many packets the batch holds. */
+  get length(): number {
+    return this.#words[COUNT] ?? 0; // the memory may have been transferred away
+  }
+
+  /** Packet `index`: its bytes in place, not a copy. */
+  at(index: number): Buffer {
+    const entry = this.#entry(index);
+    const offset = this.#words[entry + OFFSET];
+    return this.#bytes.subarray(offset, offset + this.#words[entry + LENGTH]);
+  }
+
+  /** The packets in order, as {@link at} gives them. */
+  *[Symbol.iterator](): Generator<Buffer, void, undefined> {
+    for (let i = 0; i < this.length; i++) yield this.at(i);
+  }
+
+  /**
+   * What the last operation made of packet `index`: 0 if it went well, else the negative errno. After a write,
+   * `-EAGAIN` (-11): the kernel's queue was full before this packet was offered.
+   */
+  status(index: number): number {
+    // Positive: taken, though the write ended before its place.
+    return Math.min(0, this.#words[this.#entry(index) + STATUS]);
+  }
+
+  /** The first packet that the last write did not offer to the kernel since its queue was full; `length` if none. */
+  get firstUnsent(): number {
+    if (this.#words[ERROR] !== EAGAIN) return this.length;
+    for (let i = 0; i < this.length; i++) if (this.status(i) === EAGAIN) return i;
+    return this.length;
+  }
+
+  /**
+   * Grows packet `index` by `before` bytes into its headroom and `after` bytes into its tailroom; negative
+   * numbers shrink it. The bytes gained keep whatever was there: write them. A dropped packet stays dropped.
+   * @throws RangeError `ERR_OUT_OF_RANGE` beyond the room there is, or where nothing would be left
+   */
+  resize(index: number, before: number, after: number): void {
+    const entry = this.#entry(index);
+    if (this.#words[entry + LENGTH] === 0) return;
+    const slot = this.#words[entry + SLOT];
+    const slotEnd = index + 1 < this.length ? this.#words[entry + ENTRY_WORDS + SLOT] : this.#words[END];
+    const start = this.#words[entry + OFFSET] - requireInteger('before', before, -0xffff, 0xffff);
+    const end =
+      this.#words[entry + OFFSET] +
+      this.#words[entry + LENGTH] +
+      requireInteger('after', after, -0xffff, 0xffff);
+    if (start < slot) throw outOfRange('before', 'within the headroom', before);
+    if (end > slotEnd) throw outOfRange('after', 'within the tailroom', after);
+    if (end <= start) throw outOfRange('after', 'such that a byte is left', after);
+    this.#words[entry + OFFSET] = start;
+    this.#words[entry + LENGTH] = end - start;
+  }
+
+  /**
+   * The byte at `offset` of packet `index`, without making a Buffer. Negative offsets are in its headroom, where
+   * what {@link resize} cut off still is; those from its length on, in its tailroom.
+   * @throws RangeError `ERR_OUT_OF_RANGE` beyond the room there is
+   */
+  readUInt8(index: number, offset: number): number {
+    return this.#bytes[this.#position(index, offset, 1)];
+  }
+
+  /** Four bytes in network order, as {@link readUInt8}. */
+  readUInt32BE(index: number, offset: number): number {
+    return this.#view.getUint32(this.#position(index, offset, 4));
+  }
+
+  /** Four bytes, the least significant first, as {@link readUInt8}. */
+  readUInt32LE(index: number, offset: number): number {
+    return this.#view.getUint32(this.#position(index, offset, 4), true);
+  }
+
+  /** How long packet `index` is: 0 once dropped. */
+  lengthOf(index: number): number {
+    return this.#words[this.#entry(index) + LENGTH];
+  }
+
+  /** Takes packet `index` out of what a write sends; its place stays. */
+  drop(index: number): void {
+    this.#words[this.#entry(index) + LENGTH] = 0;
+  }
+
+  /** Drops a packet for a reason that {@link status} tells. @internal */
+  reject(index: number, errno: number): void {
+    const entry = this.#entry(index);
+    this.#words[entry + LENGTH] = 0;
+    this.#words[entry + STATUS] = errno;
+  }
+
+  /**
+   * Appends a copy of a packet.
+   * @returns false where the batch is full
+   * @throws RangeError `ERR_OUT_OF_RANGE` if the packet is empty or larger than a device takes
+   */
+  push(packet: Uint8Array): boolean {
+    if (!(packet instanceof Uint8Array)) throw invalidArgType('packet', 'a Uint8Array', packet);
+    const { maxTransferSize } = native();
+    if (packet.length < 1 || packet.length > maxTransferSize) {
+      throw outOfRange('packet.length', `1 to ${maxTransferSize}`, packet.length);
+    }
+    const slot = this.#words[END];
+    const offset = slot + this.headroom;
+    const end = offset + packet.length + this.tailroom;
+    if (this.length === this.capacity || end > this.#bytes.length) return false;
+    this.#bytes.set(packet, offset);
+    const entry = HEADER_WORDS + ENTRY_WORDS * this.#words[COUNT]++;
+    this.#words[entry + OFFSET] = offset;
+    this.#words[entry + LENGTH] = packet.length;
+    this.#words[entry + STATUS] = 0;
+    this.#words[entry + SLOT] = slot;
+    this.#words[END] = (end + SLOT_ALIGNMENT - 1) & -SLOT_ALIGNMENT;
+    return true;
+  }
+
+  /** Takes the last packet out. @internal */
+  pop(): void {
+    this.#words[END] = this.#words[this.#entry(this.length - 1) + SLOT];
+    this.#words[COUNT]--;
+  }
+
+  /** Empties the batch. */
+  clear(): void {
+    this.#words[COUNT] = 0;
+    this.#words[END] = this.#slab;
+  }
+
+  /** Lets packets be read into this batch, behind those that it holds. @internal */
+  readFrom(descriptor: Descriptor): void {
+    descriptor.readInto(this.memory, this.headroom, this.tailroom);
+  }
+
+  /** Whether a packet of any size can still be read into it. @internal */
+  get hasRoom(): boolean {
+    const needed = this.headroom + native().maxTransferSize + this.tailroom;
+    return this.length < this.capacity && this.#words[END] + needed <= this.#bytes.length;
+  }
+
+  /** Writes packets `start` to the end; how many were taken, or a negative errno if nothing was tried. @internal */
+  writeTo(descriptor: Descriptor, start: number): number {
+    return native().writePackets(descriptor, this.memory, start);
+  }
+
+  /** How many packets the last read or write moved. @internal */
+  get moved(): number {
+    return this.#words[PACKETS];
+  }
+
+  /** What ended the last read or write: 0 or a negative errno. @internal */
+  get error(): number {
+    return this.#words[ERROR];
+  }
+
+  #position(index: number, offset: number, length: number): number {
+    const words = this.#words;
+    const entry = this.#entry(index);
+    const position = words[entry + OFFSET] + offset;
+    const end = index + 1 < words[COUNT] ? words[entry + ENTRY_WORDS + SLOT] : words[END];
+    if (!Number.isInteger(offset) || position < words[entry + SLOT] || position + length > end) {
+      throw outOfRange('offset', 'an integer within the packet and its room', offset);
+    }
+    return position;
+  }
+
+  #entry(index: number): number {
+    if (!Number.isInteger(index) || index < 0 || index >= this.length) {
+      throw outOfRange('index', `an integer below ${this.length}`, index);
+    }
+    return HEADER_WORDS + ENTRY_WORDS * index;
+  }
+}

@@ -1,0 +1,4 @@
+/** Labs: hosts, links, bridges and routes inside namespaces, from one description. The public names, nothing else. */
+
+export { createLab, Lab } from './lab.js';
+export type { LabBridge, LabDescription, LabEnd, LabHost } from './plan.js';

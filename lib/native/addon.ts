@@ -1,0 +1,182 @@
+/** Loads the addon; the only file that names it. */
+
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import bindings from 'bindings';
+
+/** An open fd that can't leak. Functions that can fail return `-errno`. */
+export interface Descriptor {
+  /** The number, or -1 once closed. */
+  fd(): number;
+  /** Closes at once; with a callback on another thread, since the kernel takes 25 ms to remove a device. */
+  close(closed?: () => void): void;
+  /**
+   * Prepares `arm`; the callback gets the events that hold. Keeps the object alive until `close`. While the callback
+   * and the microtasks that it queued run, `control[1]` is 1, and what stands in `control[0]` is armed at their end.
+   * `counters` adds up packets and bytes read, packets and bytes written, and malformed packets.
+   */
+  watch(callback: (events: number) => void, control: Int32Array, counters: Float64Array): number;
+  /**
+   * Names the batch, a PacketBatch's memory, that packets are appended to before the callback hears of `READABLE`.
+   * The callback gets a negative errno instead of events if that memory was detached.
+   */
+  readInto(memory: ArrayBufferLike, headroom: number, tailroom: number): void;
+  /** Appends packets that the fd gave and no batch had room for; see `arm`. */
+  readPending(): number;
+  /**
+   * Asks for one callback when any of the events holds; one with `FAILED` tells with it what was asked for. Returns 1:
+   * call `readPending`, since no event will tell of these.
+   */
+  arm(events: number): number;
+  disarm(): void;
+  setReferenced(referenced: boolean): void;
+}
+
+/** The arrays that {@link Descriptor.watch} takes. */
+export function watchArrays(): [control: Int32Array, counters: Float64Array] {
+  return [new Int32Array(2), new Float64Array(5)];
+}
+
+/** Readiness events, as src-cpp/readiness.h has them. */
+export const READABLE = 1;
+export const WRITABLE = 2;
+export const FAILED = 4;
+
+export interface Interface {
+  readonly name: string;
+  readonly flags: number;
+}
+
+export interface Native {
+  readonly path: string;
+  readonly maxPacketSize: number;
+  readonly maxTransferSize: number;
+  readonly Descriptor: new (fd: number) => Descriptor;
+  openIn(namespace: number, path: string, flags: number): Descriptor | number;
+  isNetworkNamespace(fd: number): boolean;
+  openSysfsIn(namespace: number): Descriptor | number;
+  newNetworkNamespace(): Promise<Descriptor | number>;
+  openNetlink(
+    namespace: number,
+    protocol: number,
+    groups: Uint32Array,
+    receiveBuffer: number,
+  ): Descriptor | number;
+  sendNetlink(fd: number, bytes: Uint8Array): number;
+  receiveNetlink(fd: number, timeoutMs: number): Buffer[] | number;
+  /** Sends `bytes`, unless they are empty, and receives, on libuv's pool. */
+  exchangeNetlink(fd: number, bytes: Uint8Array, timeoutMs: number): Promise<Buffer[] | number>;
+  shareMounts(directory: string): number;
+  bindNamespace(namespace: number, path: string): number;
+  unbindNamespace(path: string): Promise<number>;
+  setInterface(fd: number, name: string, flags: number): Interface | number;
+  getInterface(fd: number): Interface | number;
+  setPersist(fd: number, persist: number): number;
+  setOwner(fd: number, uid: number): number;
+  setGroup(fd: number, gid: number): number;
+  setSendBuffer(fd: number, bytes: number): number;
+  setCarrier(fd: number, on: number): number;
+  setOffload(fd: number, features: number): number;
+  setVirtioHeaderSize(fd: number, bytes: number): number;
+  useOffloads(descriptor: Descriptor, ethernet: boolean, tcp: boolean, udp: boolean): void;
+  adopt(fd: number): Descriptor | number;
+  attachFilter(fd: number, program: Uint8Array): number;
+  detachFilter(fd: number): number;
+  setTxFilter(fd: number, addresses: Uint8Array, allMulticast: boolean): number;
+  deviceNamespace(fd: number): Descriptor | number;
+  writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number): number;
+  writePacket(descriptor: Descriptor, packet: Uint8Array): number;
+  readonly socketConstants: Readonly<Record<string, number>>;
+  openUdpSocket(namespace: number, family: number): Descriptor | number;
+  setSocketOption(fd: number, level: number, name: number, value: number | string): number;
+  getSocketOption(fd: number, level: number, name: number): number;
+  bindSocket(fd: number, family: number, address: Uint8Array): number;
+  connectSocket(fd: number, family: number, address: Uint8Array): number;
+  socketAddress(fd: number, address: Uint8Array): number;
+  attachUdp(descriptor: Descriptor, family: number, memory: ArrayBuffer, maxSize: number): number;
+  writeDatagrams(
+    descriptor: Descriptor,
+    memory: ArrayBufferLike,
+    start: number,
+    slots: Uint8Array | null,
+  ): number;
+  sendDatagram(descriptor: Descriptor, datagram: Uint8Array, slot: Uint8Array | null): number;
+  newAead(cipher: number, key: Uint8Array, layout: Uint32Array): AeadHandle | number;
+  disposeAead(aead: AeadHandle): void;
+  sealPackets(
+    aead: AeadHandle,
+    memory: ArrayBufferLike,
+    start: number,
+    end: number,
+    header: Uint8Array,
+    counter: number,
+  ): number;
+  openPackets(aead: AeadHandle, memory: ArrayBufferLike, start: number, end: number): number;
+}
+
+declare const handle: unique symbol;
+/** A native Aead. */
+export interface AeadHandle {
+  readonly [handle]: 'aead';
+}
+
+let loaded: Native | undefined;
+
+/**
+ * The addon: a prebuilt binary that fits this platform, architecture and libc, else one that was built here.
+ * Throws an Error with code `ERR_TUNTAP_UNSUPPORTED_PLATFORM` anywhere but on Linux, and with
+ * `ERR_TUNTAP_NO_BINARY`, telling how to build one, where none fits.
+ */
+export function native(): Native {
+  loaded ??= load();
+  return loaded;
+}
+
+/** The program that {@link NetworkNamespace.spawn} starts; it stands beside the addon. */
+export function namespaceExecPath(): string {
+  return join(dirname(native().path), 'namespace_exec');
+}
+
+function load(): Native {
+  if (process.platform !== 'linux') {
+    throw Object.assign(new Error(`tuntap-native works on Linux only; this is ${process.platform}`), {
+      code: 'ERR_TUNTAP_UNSUPPORTED_PLATFORM',
+    });
+  }
+  const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+  const target = `${process.platform}-${process.arch}`;
+  const prebuilt = `tuntap-native.${libc()}.node`;
+  try {
+    return bindings({
+      bindings: 'tuntap_native',
+      module_root: root,
+      // `bindings` joins each list of parts; those that are its own option names stand for their values.
+      try: [
+        ['module_root', 'prebuilds', target, prebuilt],
+        ['module_root', 'build', 'Release', 'bindings'],
+      ],
+    }) as Native;
+  } catch (cause) {
+    const found = [
+      join('prebuilds', target, prebuilt),
+      join('build', 'Release', 'tuntap_native.node'),
+    ].filter((file) => existsSync(join(root, file)));
+    const reason =
+      found.length > 0
+        ? `${found.join(' and ')} can't be loaded`
+        : `it has no prebuilt binary for ${target} (${libc()})`;
+    throw Object.assign(
+      new Error(
+        `tuntap-native: ${reason}. Build one with python3, make and a C++ compiler: npx node-gyp rebuild --directory=${root}`,
+        { cause },
+      ),
+      { code: 'ERR_TUNTAP_NO_BINARY' },
+    );
+  }
+}
+
+function libc(): 'glibc' | 'musl' {
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  return report?.header?.glibcVersionRuntime ? 'glibc' : 'musl';
+}

@@ -1,0 +1,119 @@
+import { type Descriptor, native } from '../../native/addon.js';
+import { systemError } from '../../system-error.js';
+import { decodeMessages } from './message.js';
+import { DUMP_ATTEMPTS, dumpInterrupted, Exchange, isDump, type Request } from './request.js';
+import { openNetlinkRoute, TIMEOUT_MS } from './socket.js';
+
+// What one send takes of requests that wait: their answers, a link of 2 KiB each at most, fit the receive buffer.
+const MAX_BATCH = 16;
+const MAX_BATCH_BYTES = 16_384;
+const NO_BYTES = new Uint8Array();
+
+interface Pending {
+  readonly exchange: Exchange<unknown>;
+  readonly settle: () => void;
+  readonly fail: (error: unknown) => void;
+}
+
+export function closedError(): Error {
+  return Object.assign(new Error('The network namespace is closed'), { code: 'ERR_TUNTAP_CLOSED' });
+}
+
+/**
+ * The rtnetlink conversation of one namespace. Any number of callers may ask at the same time: requests leave
+ * in the order asked, off the JavaScript thread, as the kernel carries each out before its send returns, which
+ * may wait for the kernel's lock. Those that wait together leave together, but for dumps, which go alone.
+ * A request that changes something is never sent twice.
+ */
+export class Conversation {
+  readonly #open: () => Descriptor;
+  readonly #queue: Pending[] = [];
+  #descriptor: Descriptor | undefined;
+  #sequence = 0;
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  /** @param namespace gives an nsfs fd, or -1 for the process's own namespace; asked once, at the first request */
+  constructor(namespace: () => number) {
+    this.#open = () => openNetlinkRoute(namespace());
+  }
+
+  /** The answers of the kernel. An interrupted dump is asked for again. */
+  async request<T>(request: Request<T>): Promise<T[]> {
+    for (let attempt = 1; attempt <= DUMP_ATTEMPTS; attempt++) {
+      const exchange = await this.#submit(request);
+      if (!exchange.interrupted) return exchange.results();
+    }
+    throw dumpInterrupted(request);
+  }
+
+  /** Requests that have not left are refused; resolves when the socket is closed. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const { fail } of this.#queue.splice(0)) fail(closedError());
+    await this.#running;
+    this.#descriptor?.close();
+    this.#descriptor = undefined;
+  }
+
+  #submit<T>(request: Request<T>): Promise<Exchange<T>> {
+    if (this.#closed) return Promise.reject(closedError());
+    return new Promise((resolve, reject) => {
+      this.#descriptor ??= this.#open();
+      const exchange = new Exchange(request, ++this.#sequence);
+      this.#queue.push({
+        exchange: exchange as Exchange<unknown>,
+        settle: () => resolve(exchange),
+        fail: reject,
+      });
+      this.#running ??= this.#run(this.#descriptor.fd());
+    });
+  }
+
+  async #run(fd: number): Promise<void> {
+    // Requests made in the same turn leave together.
+    await Promise.resolve();
+    while (this.#queue.length > 0) await converse(fd, this.#nextBatch());
+    this.#running = undefined;
+  }
+
+  #nextBatch(): Pending[] {
+    const queue = this.#queue;
+    let count = 1;
+    if (!isDump(queue[0].exchange.request)) {
+      let size = queue[0].exchange.bytes.length;
+      while (count < Math.min(queue.length, MAX_BATCH) && !isDump(queue[count].exchange.request)) {
+        size += queue[count].exchange.bytes.length;
+        if (size > MAX_BATCH_BYTES) break;
+        count++;
+      }
+    }
+    return queue.splice(0, count);
+  }
+}
+
+/** Settles every request of the batch. */
+async function converse(fd: number, batch: readonly Pending[]): Promise<void> {
+  const waiting = new Map(batch.map((pending) => [pending.exchange.sequence, pending]));
+  try {
+    await exchange(fd, batch, waiting);
+  } catch (error) {
+    for (const { fail } of waiting.values()) fail(error);
+  }
+}
+
+async function exchange(fd: number, batch: readonly Pending[], waiting: Map<number, Pending>): Promise<void> {
+  let toSend: Uint8Array = Buffer.concat(batch.map((pending) => pending.exchange.bytes));
+  while (waiting.size > 0) {
+    const answer = await native().exchangeNetlink(fd, toSend, TIMEOUT_MS);
+    if (typeof answer === 'number') throw systemError(answer, 'rtnetlink');
+    toSend = NO_BYTES;
+    for (const datagram of answer) {
+      for (const message of decodeMessages(datagram)) {
+        const pending = waiting.get(message.sequence);
+        pending?.exchange.take(message);
+        if (pending?.exchange.done && waiting.delete(message.sequence)) pending.settle();
+      }
+    }
+  }
+}

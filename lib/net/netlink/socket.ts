@@ -1,0 +1,70 @@
+import { type Descriptor, native } from '../../native/addon.js';
+import { check } from '../../system-error.js';
+import { decodeMessages } from './message.js';
+import { DUMP_ATTEMPTS, dumpInterrupted, Exchange, type Request } from './request.js';
+
+export const NETLINK_ROUTE = 0;
+// The answer is there at once, whatever the load; this only ends a wait that a bug would make endless.
+export const TIMEOUT_MS = 10_000;
+
+/**
+ * @param namespace an nsfs fd, or -1 for the process's own namespace
+ * @param groups multicast groups to join
+ * @param receiveBuffer bytes of the kernel's queue; 0: the default
+ */
+export function openNetlinkRoute(
+  namespace: number,
+  groups: readonly number[] = [],
+  receiveBuffer = 0,
+): Descriptor {
+  return check(
+    native().openNetlink(namespace, NETLINK_ROUTE, Uint32Array.from(groups), receiveBuffer),
+    'socket AF_NETLINK',
+  );
+}
+
+/** One synchronous rtnetlink conversation in one network namespace, for calls that open a device. */
+export class NetlinkSocket {
+  readonly #descriptor: Descriptor;
+  #sequence = 0;
+
+  /** @param namespace an nsfs fd, or -1 for the process's own namespace */
+  constructor(namespace: number) {
+    this.#descriptor = openNetlinkRoute(namespace);
+  }
+
+  /** Sends a request, waits for its acknowledgement and returns the answers that came before that. */
+  request<T>(request: Request<T>): T[] {
+    for (let attempt = 1; attempt <= DUMP_ATTEMPTS; attempt++) {
+      const exchange = new Exchange(request, ++this.#sequence);
+      const fd = this.#descriptor.fd();
+      check(native().sendNetlink(fd, exchange.bytes), 'sendto AF_NETLINK', request.subject);
+      while (!exchange.done) {
+        const datagrams = check<Buffer[]>(
+          native().receiveNetlink(fd, TIMEOUT_MS),
+          'recvfrom AF_NETLINK',
+          request.subject,
+        );
+        for (const datagram of datagrams) {
+          for (const message of decodeMessages(datagram)) exchange.take(message);
+        }
+      }
+      if (!exchange.interrupted) return exchange.results();
+    }
+    throw dumpInterrupted(request);
+  }
+
+  close(): void {
+    this.#descriptor.close();
+  }
+}
+
+/** Runs `use` with a socket in `namespace` (an nsfs fd, or -1) and closes it. */
+export function withNetlink<T>(namespace: number, use: (socket: NetlinkSocket) => T): T {
+  const socket = new NetlinkSocket(namespace);
+  try {
+    return use(socket);
+  } finally {
+    socket.close();
+  }
+}

@@ -1,0 +1,140 @@
+/** VLANs of bridges and their ports (IFLA_AF_SPEC of AF_BRIDGE, linux/if_bridge.h). */
+
+import { requireBoolean, requireInteger, requireObject } from '../../arguments.js';
+import {
+  AttributeTable,
+  attribute,
+  type Codec,
+  eachAttribute,
+  encodeAttribute,
+} from '../netlink/attributes.js';
+import * as bytes from '../netlink/bytes.js';
+import { text, u32 } from '../netlink/codecs.js';
+import { NLM_F_DUMP } from '../netlink/message.js';
+import { bits } from '../netlink/names.js';
+import { nothing, type Request } from '../netlink/request.js';
+import { AF_BRIDGE } from './family.js';
+import { IFINFOMSG_SIZE, ifinfomsg, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from './link-message.js';
+
+const RTM_SETLINK = 19;
+const RTEXT_FILTER_BRVLAN = 2;
+const IFLA_BRIDGE_FLAGS = 0;
+const IFLA_BRIDGE_VLAN_INFO = 2;
+const BRIDGE_FLAGS_MASTER = 1;
+const BRIDGE_FLAGS_SELF = 2;
+const FLAGS = bits({ pvid: 2, untagged: 4 });
+
+/** A VLAN of a port, as `bridge vlan` shows it. */
+export interface BridgeVlan {
+  /** Its number, 1 to 4094. */
+  readonly vlan: number;
+  /** Untagged frames that come in belong to it. */
+  readonly pvid: boolean;
+  /** Its frames leave without a tag. */
+  readonly untagged: boolean;
+}
+
+/** A VLAN to add to a port. */
+export interface NewBridgeVlan {
+  /** Its number, 1 to 4094. */
+  readonly vlan: number;
+  /** The last of a range that begins with `vlan`. */
+  readonly end?: number;
+  /** Untagged frames that come in belong to it. **Default:** `false` */
+  readonly pvid?: boolean;
+  /** Its frames leave without a tag. **Default:** `false` */
+  readonly untagged?: boolean;
+}
+
+interface VlanSpec {
+  readonly flags?: number;
+  readonly vlans: readonly BridgeVlan[];
+  readonly range?: readonly [number, number];
+}
+
+const vlanSpec: Codec<VlanSpec> = {
+  nested: true,
+  fits: () => true,
+  read(from, start, end) {
+    const vlans: BridgeVlan[] = [];
+    for (const { type, valueStart, valueEnd } of eachAttribute(from, start, end)) {
+      if (type !== IFLA_BRIDGE_VLAN_INFO || valueEnd - valueStart < 4) continue;
+      const flags = FLAGS.list(bytes.readU16(from, valueStart));
+      vlans.push({
+        vlan: bytes.readU16(from, valueStart + 2),
+        pvid: flags.includes('pvid'),
+        untagged: flags.includes('untagged'),
+      });
+    }
+    return { vlans };
+  },
+  write({ flags = 0, vlans, range }) {
+    const info = ({ vlan, pvid, untagged }: BridgeVlan, place: number): Buffer =>
+      encodeAttribute(
+        IFLA_BRIDGE_VLAN_INFO,
+        Buffer.concat([bytes.u16((pvid ? 2 : 0) | (untagged ? 4 : 0) | place), bytes.u16(vlan)]),
+      );
+    const [first] = vlans;
+    const infos = range
+      ? [info({ ...first, vlan: range[0] }, 8), info({ ...first, vlan: range[1] }, 16)]
+      : vlans.map((vlan) => info(vlan, 0));
+    return Buffer.concat([encodeAttribute(IFLA_BRIDGE_FLAGS, bytes.u16(flags)), ...infos]);
+  },
+};
+
+export const bridgeVlanTable = new AttributeTable({
+  name: attribute(3, 'IFLA_IFNAME', text),
+  spec: attribute(26, 'IFLA_AF_SPEC', vlanSpec),
+  filter: attribute(29, 'IFLA_EXT_MASK', u32),
+});
+const family = { headerSize: IFINFOMSG_SIZE, table: bridgeVlanTable } as const;
+
+/** The VLANs of every port and bridge of the namespace. */
+export function listVlansRequest(): Request<{
+  readonly index: number;
+  readonly vlans: readonly BridgeVlan[];
+}> {
+  return {
+    ...family,
+    operation: 'list VLANs',
+    type: RTM_GETLINK,
+    flags: NLM_F_DUMP,
+    body: Buffer.concat([
+      ifinfomsg(0, 0, 0, AF_BRIDGE),
+      bridgeVlanTable.encode({ filter: RTEXT_FILTER_BRVLAN }),
+    ]),
+    decode({ type, payload }) {
+      if (type !== RTM_NEWLINK || payload.length < IFINFOMSG_SIZE || payload[0] !== AF_BRIDGE)
+        return undefined;
+      const { spec } = bridgeVlanTable.decode(payload, IFINFOMSG_SIZE);
+      return { index: bytes.readI32(payload, 4), vlans: spec?.vlans ?? [] };
+    },
+  };
+}
+
+export function vlanRequest(
+  action: 'add' | 'delete',
+  vlan: NewBridgeVlan,
+  { index, name, isPort }: { readonly index: number; readonly name: string; readonly isPort: boolean },
+): Request<undefined> {
+  requireObject('vlan', vlan);
+  const { pvid = false, untagged = false } = vlan;
+  requireInteger('vlan.vlan', vlan.vlan, 1, 4094);
+  requireBoolean('vlan.pvid', pvid);
+  requireBoolean('vlan.untagged', untagged);
+  const range =
+    vlan.end === undefined
+      ? undefined
+      : ([vlan.vlan, requireInteger('vlan.end', vlan.end, vlan.vlan, 4094)] as const);
+  const flags = isPort ? BRIDGE_FLAGS_MASTER : BRIDGE_FLAGS_SELF;
+  const spec = { flags, vlans: [{ vlan: vlan.vlan, pvid, untagged }], range };
+  return {
+    ...family,
+    operation: `${action} VLAN`,
+    subject: name,
+    type: action === 'add' ? RTM_SETLINK : RTM_DELLINK,
+    flags: 0,
+    body: Buffer.concat([ifinfomsg(index, 0, 0, AF_BRIDGE), bridgeVlanTable.encode({ spec })]),
+    decode: nothing,
+  };
+}

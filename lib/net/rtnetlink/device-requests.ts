@@ -1,0 +1,60 @@
+/** What opening a device needs of rtnetlink, synchronous as open(2) is. */
+
+import { type Cidr, formatIp, formatMac } from '../../address.js';
+import { invalidArgValue } from '../../arguments.js';
+import type { NetlinkSocket } from '../netlink/socket.js';
+import { addressRequest } from './address-requests.js';
+import type { LinkInfo } from './link-info.js';
+import type { MACVLAN_MODES } from './link-kinds.js';
+import { addLinkRequest, deleteLinkRequest, getLinkRequest, setLinkRequest } from './link-requests.js';
+
+interface LinkName {
+  readonly index: number;
+  readonly name: string;
+}
+
+/** @param which a link's name or index */
+export function getLink(socket: NetlinkSocket, which: string | number): LinkInfo {
+  const [link] = socket.request(getLinkRequest(which));
+  if (link === undefined) throw invalidArgValue('name', which, 'got no answer from the kernel');
+  return link;
+}
+
+export function setLink(
+  socket: NetlinkSocket,
+  link: LinkName,
+  change: {
+    readonly up?: boolean;
+    readonly mtu?: number;
+    readonly mac?: Uint8Array;
+    readonly txQueueLength?: number;
+  },
+): void {
+  const { up, mtu, mac, txQueueLength } = change;
+  const values = { mtu, mac: mac && formatMac(mac), txQueueLength };
+  socket.request(setLinkRequest(link, values, up));
+}
+
+/**
+ * Adds an address to a link, without duplicate address detection: it is usable on return. An IPv4 network of
+ * three or more hosts gets its broadcast address.
+ */
+export function addAddress(socket: NetlinkSocket, link: LinkName, cidr: Cidr): void {
+  const text = `${formatIp(cidr.address)}/${cidr.prefixLength}`;
+  const broadcast = cidr.family === 4 && cidr.prefixLength < 31 ? true : undefined;
+  socket.request(addressRequest('add', link, text, { noDad: cidr.family === 6, broadcast }));
+}
+
+export function addMacvtap(
+  socket: NetlinkSocket,
+  name: string,
+  parent: number,
+  mode: keyof typeof MACVLAN_MODES,
+): void {
+  const info = { kind: 'macvtap', data: { mode } };
+  socket.request(addLinkRequest({ name, linkIndex: parent, info }, {}));
+}
+
+export function deleteLink(socket: NetlinkSocket, index: number, name: string): void {
+  socket.request(deleteLinkRequest({ index, name }));
+}

@@ -1,0 +1,176 @@
+import { formatIp, parseIp } from '../address.js';
+import { invalidArgType, outOfRange, requireInteger } from '../arguments.js';
+import {
+  addressOffset,
+  Endpoint,
+  familyAt,
+  LITTLE_ENDIAN,
+  portAt,
+  SLOT_SIZE,
+  sameAddress,
+} from './endpoint.js';
+
+// The fields of a slot behind the remote's sockaddr, as src-cpp/datagram.h has them.
+const INTERFACE = 28;
+const LOCAL = 32;
+const LOCAL_FAMILY = 48;
+const TOS = 50;
+const FLAGS = 51;
+const HAS_TOS = 1;
+const TRUNCATED = 2;
+
+/** What native code takes for a table. @internal */
+export let slotsOf: (table: DatagramTable) => Uint8Array;
+
+/**
+ * What accompanies the datagrams of a batch: entry `i` belongs to packet `i`. Reading or writing an entry allocates
+ * nothing, unless it gives text or an {@link Endpoint}.
+ *
+ * A socket's `received` has an entry for each packet of the batch that it read last; a table of your own says
+ * where `writeBatch` sends each packet.
+ * @example
+ * ```ts
+ * const remotes = new DatagramTable(batch.capacity);
+ * for (let i = 0; i < batch.length; i++) remotes.setRemote(i, peerOf(batch.readUInt32BE(i, 16)).endpoint);
+ * socket.writeBatch(batch, remotes);
+ * ```
+ */
+export class DatagramTable {
+  static {
+    slotsOf = (table) => table.#slots;
+  }
+
+  /** How many entries it has. */
+  readonly capacity: number;
+  // A socket's are written to by native code, so nobody else may get at the memory and detach it.
+  readonly #slots: Uint8Array;
+  readonly #view: DataView;
+
+  /** @param capacity entries, 1 to 4,096. **Default:** `256` */
+  constructor(capacity?: number);
+  /** @internal */
+  constructor(capacity: number, memory: ArrayBuffer, offset: number);
+  constructor(capacity = 256, memory?: ArrayBuffer, offset = 0) {
+    this.capacity = requireInteger('capacity', capacity, 1, 4096);
+    const size = capacity * SLOT_SIZE;
+    this.#slots = memory ? new Uint8Array(memory, offset, size) : new Uint8Array(size);
+    this.#view = new DataView(this.#slots.buffer, this.#slots.byteOffset, size);
+  }
+
+  /** The remote's address family: 4, 6, or 0 where the entry has no remote. */
+  family(index: number): 0 | 4 | 6 {
+    return familyAt(this.#slots, this.#slot(index));
+  }
+
+  /** The remote's port. */
+  port(index: number): number {
+    return portAt(this.#slots, this.#slot(index));
+  }
+
+  /**
+   * Word `word` of the remote's address as a number: 0 alone for IPv4, 0 to 3 for IPv6, the most significant first.
+   * With {@link port}, what a table of peers is indexed by without making text.
+   */
+  addressWord(index: number, word = 0): number {
+    const slot = this.#slot(index);
+    const family = familyAt(this.#slots, slot);
+    requireInteger('word', word, 0, family === 6 ? 3 : 0);
+    return this.#view.getUint32(addressOffset(family === 6 ? 6 : 4, slot) + 4 * word);
+  }
+
+  /** The remote, or undefined where the entry has none: a copy, that stays as it is. */
+  remote(index: number): Endpoint | undefined {
+    return Endpoint.at(this.#slots, this.#slot(index));
+  }
+
+  /** Sets the remote, and clears the rest of the entry. */
+  setRemote(index: number, remote: Endpoint): void {
+    if (!(remote instanceof Endpoint)) throw invalidArgType('remote', 'an Endpoint', remote);
+    this.#slots.set(remote.slot, this.#slot(index));
+  }
+
+  /** Copies all of entry `from` of another table, such as a socket's `received`. */
+  copy(index: number, table: DatagramTable, from: number): void {
+    if (!(table instanceof DatagramTable)) throw invalidArgType('table', 'a DatagramTable', table);
+    const slot = table.#slot(from);
+    this.#slots.set(table.#slots.subarray(slot, slot + SLOT_SIZE), this.#slot(index));
+  }
+
+  /** Whether the remote is `endpoint`. */
+  isRemote(index: number, endpoint: Endpoint): boolean {
+    if (!(endpoint instanceof Endpoint)) throw invalidArgType('endpoint', 'an Endpoint', endpoint);
+    return sameAddress(this.#slots, this.#slot(index), endpoint.slot, 0);
+  }
+
+  /** Whether two entries have the same remote. */
+  sameRemote(index: number, other: number): boolean {
+    return sameAddress(this.#slots, this.#slot(index), this.#slots, this.#slot(other));
+  }
+
+  /**
+   * The address on this host that the datagram came to (option `packetInfo`), or undefined where it is not known.
+   * @see IP_PKTINFO in ip(7)
+   */
+  localAddress(index: number): string | undefined {
+    const slot = this.#slot(index);
+    const family = familyAt(this.#slots, slot + LOCAL_FAMILY);
+    if (family === 0) return undefined;
+    return formatIp(this.#slots.subarray(slot + LOCAL, slot + LOCAL + (family === 4 ? 4 : 16)));
+  }
+
+  /**
+   * Sets the address on this host that the packet is sent from; undefined: the kernel's choice. The kernel refuses,
+   * in that packet's status, an address that this host has not.
+   */
+  setLocalAddress(index: number, address: string | undefined): void {
+    const slot = this.#slot(index);
+    const bytes = address === undefined ? undefined : parseIp(address);
+    this.#slots.fill(0, slot + LOCAL, slot + LOCAL_FAMILY + 2);
+    if (bytes === undefined) return;
+    this.#slots.set(bytes, slot + LOCAL);
+    const endpoint = new Endpoint(bytes.length === 4 ? '0.0.0.0' : '::', 0);
+    this.#slots.set(endpoint.slot.subarray(0, 2), slot + LOCAL_FAMILY);
+  }
+
+  /** The index of the link that the datagram came by (option `packetInfo`), or 0. */
+  interfaceIndex(index: number): number {
+    return this.#view.getUint32(this.#slot(index) + INTERFACE, LITTLE_ENDIAN);
+  }
+
+  /** Sets the index of the link that the packet leaves by; 0: as the routes say. */
+  setInterfaceIndex(index: number, link: number): void {
+    const slot = this.#slot(index);
+    this.#view.setUint32(slot + INTERFACE, requireInteger('link', link, 0, 0x7fffffff), LITTLE_ENDIAN);
+  }
+
+  /**
+   * The IPv4 TOS or IPv6 traffic class that the datagram came with (option `receiveTos`), 0 to 255, or -1 where it
+   * is not known. Its low two bits are ECN.
+   * @see RFC 3168
+   */
+  tos(index: number): number {
+    const slot = this.#slot(index);
+    return this.#slots[slot + FLAGS] & HAS_TOS ? this.#slots[slot + TOS] : -1;
+  }
+
+  /** Sets the TOS or traffic class that the packet is sent with, 0 to 255; -1: the socket's own. */
+  setTos(index: number, tos: number): void {
+    const slot = this.#slot(index);
+    requireInteger('tos', tos, -1, 255);
+    this.#slots[slot + TOS] = tos & 0xff;
+    this.#slots[slot + FLAGS] =
+      tos < 0 ? this.#slots[slot + FLAGS] & ~HAS_TOS : this.#slots[slot + FLAGS] | HAS_TOS;
+  }
+
+  /** Whether the datagram was longer than the socket's `maxDatagramSize`, so that its end is missing. */
+  truncated(index: number): boolean {
+    return (this.#slots[this.#slot(index) + FLAGS] & TRUNCATED) !== 0;
+  }
+
+  #slot(index: number): number {
+    if (!Number.isInteger(index) || index < 0 || index >= this.capacity) {
+      throw outOfRange('index', `an integer below ${this.capacity}`, index);
+    }
+    return index * SLOT_SIZE;
+  }
+}

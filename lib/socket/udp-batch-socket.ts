@@ -1,0 +1,461 @@
+import { EventEmitter } from 'node:events';
+import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../arguments.js';
+import { closingOnError } from '../device/attach.js';
+import { BatchIterator } from '../io/batch-port.js';
+import { PacketBatch } from '../io/packet-batch.js';
+import { alreadyReading, WatchedDescriptor } from '../io/packet-channel.js';
+import { type Descriptor, FAILED, native, READABLE, WRITABLE } from '../native/addon.js';
+import { withNamespace } from '../net/network-namespace.js';
+import { check, errnoName, systemError } from '../system-error.js';
+import { DatagramTable, slotsOf } from './datagram-table.js';
+import { Endpoint, SLOT_SIZE } from './endpoint.js';
+import { ERROR_RECORD_SIZE, type IcmpError, parseErrorRecord } from './socket-errors.js';
+import { applyUdpOptions, checkUdpOptions, socketFamily, type UdpOptions } from './udp-options.js';
+
+// UdpState of src-cpp/udp_batch.h, in 32-bit words, and behind it the table of what was received.
+const GSO = 0;
+const GRO = 1;
+const DROPS = 2;
+const SEGMENTED_SENDS = 3;
+const COALESCED_READS = 4;
+const ERROR_COUNT = 5;
+const ERRORS_LOST = 6;
+const STATE_WORDS = 8;
+const ERROR_RECORDS = 32;
+const STATE_SIZE = 4 * STATE_WORDS + ERROR_RECORDS * ERROR_RECORD_SIZE;
+// What one read may bring: datagrams until there are 256, and then 16 super-packets of 128 segments.
+const ENOUGH_PACKETS = 256;
+const MESSAGES = 16;
+const MAX_SEGMENTS = 128;
+const CAPACITY = ENOUGH_PACKETS + MESSAGES * MAX_SEGMENTS;
+const USUAL_DATAGRAM = 2048;
+const MAX_DATAGRAM = 65535;
+const SLOT_PADDING = 8;
+
+const EAGAIN = -11;
+const EADDRNOTAVAIL = -99;
+const EAFNOSUPPORT = -97;
+
+/** Which offloads of a socket are on. */
+export interface UdpOffloads {
+  /** Whether runs of packets of one size leave as one send (UDP_SEGMENT). */
+  readonly gso: boolean;
+  /** Whether the kernel may hand over several datagrams of one size as one (UDP_GRO). */
+  readonly gro: boolean;
+}
+
+/** What a socket moved since it was opened. */
+export interface UdpCounters {
+  /** Datagrams received. */
+  readonly packetsRead: number;
+  /** Their bytes, without headers. */
+  readonly bytesRead: number;
+  /** Datagrams that the kernel took. */
+  readonly packetsWritten: number;
+  /** Their bytes, without headers. */
+  readonly bytesWritten: number;
+  /** Datagrams that the kernel refused, by error code: `EMSGSIZE`, `ENETUNREACH`, `EPERM`, … */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Datagrams that the kernel dropped since the receive buffer was full, as of the last one received. */
+  readonly dropped: number;
+  /** Sends of several datagrams as one (UDP_SEGMENT). */
+  readonly segmentedSends: number;
+  /** Receipts of several datagrams as one (UDP_GRO). */
+  readonly coalescedReads: number;
+  /** ICMP errors that were not reported since more than 32 came at once. */
+  readonly icmpErrorsLost: number;
+}
+
+/** The events of a {@link UdpBatchSocket}. */
+export interface UdpEvents {
+  /** The kernel's queue has room again after a write that it cut short. */
+  drain: [];
+  /** An error came back for a datagram that was sent. The socket goes on. */
+  icmpError: [error: IcmpError];
+  /** The socket failed and is closed; not emitted where a reader's loop rejects with it. */
+  error: [error: Error];
+  /** The socket is closed. */
+  close: [];
+}
+
+/**
+ * Opens a UDP socket that reads and writes batches of datagrams.
+ *
+ * @throws a system error with `syscall` `bind`, `connect`, `setsockopt SO_MARK`, …: EADDRINUSE, EADDRNOTAVAIL, EACCES
+ * for a privileged port, EPERM for a mark without CAP_NET_ADMIN, ENODEV for a device that there is not; TypeError or
+ * RangeError with an `ERR_…` code for bad options, before anything is opened
+ * @example
+ * ```ts
+ * const socket = openUdp({ port: 8285, headroom: 16 });
+ * for await (const batch of socket.batches()) socket.writeBatch(batch, socket.received);   // echo
+ * ```
+ * @see udp(7), ip(7), ipv6(7)
+ */
+export function openUdp(options: UdpOptions = {}): UdpBatchSocket {
+  const checked = checkUdpOptions(options);
+  checked.signal?.throwIfAborted();
+  try {
+    return open(socketFamily(checked), checked);
+  } catch (error) {
+    const { errno } = error as NodeJS.ErrnoException;
+    const lacksIpv6 = errno === EAFNOSUPPORT || errno === EADDRNOTAVAIL;
+    const { address, remote, ipv6Only } = checked;
+    if (!lacksIpv6 || address !== undefined || remote !== undefined || ipv6Only) throw error;
+    return open(4, checked);
+  }
+}
+
+function open(family: 4 | 6, options: UdpOptions): UdpBatchSocket {
+  const { address = family === 4 ? '0.0.0.0' : '::', port = 0, remote } = options;
+  const { AF_INET, AF_INET6 } = native().socketConstants;
+  const af = family === 4 ? AF_INET : AF_INET6;
+  const local = new Endpoint(address, port);
+  const descriptor = withNamespace(options.namespace, (namespace) =>
+    check<Descriptor>(native().openUdpSocket(namespace, af), 'socket'),
+  );
+  const socket = closingOnError(descriptor, () => {
+    const fd = descriptor.fd();
+    const offloads = applyUdpOptions(fd, family, options);
+    check(native().bindSocket(fd, af, local.slot), 'bind', `${local}`);
+    return new UdpBatchSocket({ descriptor, family, af, options, ...offloads });
+  });
+  try {
+    if (remote !== undefined) socket.connect(remote);
+    return socket;
+  } catch (error) {
+    void socket.close();
+    throw error;
+  }
+}
+
+interface SocketParts {
+  readonly descriptor: Descriptor;
+  readonly family: 4 | 6;
+  readonly af: number;
+  readonly options: UdpOptions;
+  readonly gso: boolean;
+  readonly gro: boolean;
+}
+
+/**
+ * A UDP socket whose datagrams come and go in the batches that devices have, so that a batch read from a TUN device is
+ * sent without a copy and one received is written to the device unchanged. Made by {@link openUdp}.
+ */
+export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisposable {
+  /** 4, or 6 for an IPv6 socket, which may take IPv4 as well. */
+  readonly family: 4 | 6;
+  /** Bytes kept free before each packet of {@link batches}. */
+  readonly headroom: number;
+  /** Bytes kept free after each packet of {@link batches}. */
+  readonly tailroom: number;
+  /** Where the packets of the batch that {@link batches} gave last came from; good as long as that batch is. */
+  readonly received: DatagramTable;
+  readonly #watched: WatchedDescriptor;
+  readonly #af: number;
+  readonly #ipv6Only: boolean;
+  readonly #state: Uint32Array;
+  readonly #refused: Record<string, number> = {};
+  readonly #unlisten: () => void;
+  #remote: Endpoint | undefined;
+  #reading: BatchIterator | undefined;
+  #blocked = false;
+
+  /** @internal */
+  constructor({ descriptor, family, af, options, gso, gro }: SocketParts) {
+    super();
+    const { headroom = 0, tailroom = 0, maxDatagramSize = MAX_DATAGRAM, signal } = options;
+    this.family = family;
+    this.headroom = headroom;
+    this.tailroom = tailroom;
+    this.#af = af;
+    this.#ipv6Only = options.ipv6Only ?? false;
+    const memory = new ArrayBuffer(STATE_SIZE + CAPACITY * SLOT_SIZE);
+    this.#state = new Uint32Array(memory, 0, STATE_SIZE / 4);
+    this.#state[GSO] = Number(gso);
+    this.#state[GRO] = Number(gro);
+    this.received = new DatagramTable(CAPACITY, memory, STATE_SIZE);
+    check(native().attachUdp(descriptor, af, memory, maxDatagramSize), 'attach');
+    const local = new Endpoint('0.0.0.0', 0);
+    check(native().socketAddress(descriptor.fd(), local.slot), 'getsockname');
+    this.#watched = new WatchedDescriptor(descriptor, `${local}`, (events) => this.#onReady(events));
+    const onAbort = () => this.#destroy(abortError(signal));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#unlisten = () => signal?.removeEventListener('abort', onAbort);
+  }
+
+  /** The file descriptor, -1 once closed. It stays the socket's. */
+  get fd(): number {
+    return this.#watched.fd;
+  }
+
+  /** What the socket is bound to, as the kernel has it now. */
+  get local(): Endpoint {
+    const local = new Endpoint('0.0.0.0', 0);
+    check(native().socketAddress(this.#watched.requireFd(), local.slot), 'getsockname');
+    return local;
+  }
+
+  /** Whom the socket is connected to, or undefined. */
+  get remote(): Endpoint | undefined {
+    return this.#remote;
+  }
+
+  /** Which offloads are on: `gso` goes off by itself where the way out can't do it. */
+  get offloads(): UdpOffloads {
+    return { gso: this.#state[GSO] !== 0, gro: this.#state[GRO] !== 0 };
+  }
+
+  /**
+   * The path MTU to the remote that the socket is connected to, in bytes with the IP header, as the kernel knows it now.
+   * @throws ENOTCONN if it is not connected
+   */
+  get pathMtu(): number {
+    const { SOL_IP, IP_MTU, SOL_IPV6, IPV6_MTU } = native().socketConstants;
+    return this.family === 4
+      ? this.#option(SOL_IP, IP_MTU, 'IP_MTU')
+      : this.#option(SOL_IPV6, IPV6_MTU, 'IPV6_MTU');
+  }
+
+  /** The receive buffer as the kernel counts it: twice what was asked for, its bookkeeping included. @see socket(7) */
+  get receiveBuffer(): number {
+    const { SOL_SOCKET, SO_RCVBUF } = native().socketConstants;
+    return this.#option(SOL_SOCKET, SO_RCVBUF, 'SO_RCVBUF');
+  }
+
+  /** The send buffer, counted as {@link receiveBuffer}. */
+  get sendBuffer(): number {
+    const { SOL_SOCKET, SO_SNDBUF } = native().socketConstants;
+    return this.#option(SOL_SOCKET, SO_SNDBUF, 'SO_SNDBUF');
+  }
+
+  /** What the socket moved since it was opened, and what was lost. */
+  get counters(): UdpCounters {
+    const { malformed: _, ...moved } = this.#watched.moved;
+    return {
+      ...moved,
+      refused: { ...this.#refused },
+      dropped: this.#state[DROPS],
+      segmentedSends: this.#state[SEGMENTED_SENDS],
+      coalescedReads: this.#state[COALESCED_READS],
+      icmpErrorsLost: this.#state[ERRORS_LOST],
+    };
+  }
+
+  /** Connects, or connects to another one: see {@link UdpOptions.remote}. */
+  connect(remote: Endpoint): void {
+    const fd = this.#watched.requireFd();
+    this.#checkRemote(remote);
+    check(native().connectSocket(fd, this.#af, remote.slot), 'connect', `${remote}`);
+    this.#remote = remote;
+  }
+
+  /**
+   * Datagrams in batches: one call into JavaScript each, and no allocation per datagram. A batch has some 256 at most,
+   * more where the kernel coalesced them. {@link received} tells where each came from.
+   *
+   * Every turn gives the same PacketBatch, filled anew. Only one reader at a time. Leaving the loop stops reading and
+   * keeps the socket open; closing the socket ends it.
+   * @throws Error `ERR_TUNTAP_READING` if the socket is being read already; `ERR_TUNTAP_CLOSED`
+   */
+  batches(): AsyncIterableIterator<PacketBatch> {
+    this.#watched.requireFd();
+    if (this.#reading !== undefined) throw alreadyReading(this.#watched.name, 'in batches');
+    const { headroom, tailroom } = this;
+    const room = headroom + tailroom + SLOT_PADDING;
+    const size = ENOUGH_PACKETS * (USUAL_DATAGRAM + room) + MESSAGES * (MAX_DATAGRAM + MAX_SEGMENTS * room);
+    const batch = new PacketBatch({ capacity: CAPACITY, size, headroom, tailroom });
+    this.#reading = new BatchIterator(batch, this.#watched, {
+      armed: this.#armed,
+      release: () => {
+        this.#reading = undefined;
+        this.#watched.disarm();
+        if (this.#blocked && this.fd >= 0) this.#arm(WRITABLE);
+      },
+    });
+    return this.#reading;
+  }
+
+  /**
+   * Sends packets `start` to the end of a batch, at once: to one endpoint, or packet `i` to entry `i` of a table, with
+   * the local address and TOS that the entry has; without either, to whom the socket is connected. Runs of packets of
+   * one size to one remote leave as one send.
+   * @returns how many datagrams the kernel took. One that it refused is counted, has its error in `batch.status(i)`,
+   * and does not hinder the others: EMSGSIZE (longer than 65,507 bytes, or with `dontFragment` than the path MTU),
+   * ENETUNREACH, EPERM (a filter), ENOBUFS, EDESTADDRREQ (no remote). Where the kernel's queue is full,
+   * `batch.firstUnsent` says from which packet on to call again after `'drain'`.
+   * @throws TypeError or RangeError with an `ERR_…` code for bad arguments, before anything is sent; Error
+   * `ERR_TUNTAP_CLOSED`
+   */
+  writeBatch(batch: PacketBatch, remote?: Endpoint | DatagramTable, start = 0): number {
+    this.#watched.requireFd();
+    if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
+    requireInteger('start', start, 0, batch.length);
+    let slots: Uint8Array | null = null;
+    if (remote instanceof DatagramTable) {
+      if (remote.capacity < batch.length) {
+        throw outOfRange('remote.capacity', `at least ${batch.length}`, remote.capacity);
+      }
+      slots = slotsOf(remote);
+    } else {
+      this.#checkRemote(remote);
+      if (remote !== undefined) slots = remote.slot;
+    }
+    const taken = native().writeDatagrams(this.#watched.descriptor, batch.memory, start, slots);
+    if (taken < 0) throw systemError(taken, 'sendmmsg', this.#watched.name);
+    if (this.#state[ERROR_COUNT] > 0) this.#reportErrorsLater();
+    if (taken === batch.length - start) return taken;
+    for (let i = start; i < batch.length; i++) {
+      const status = batch.status(i);
+      if (status !== 0 && status !== EAGAIN && batch.lengthOf(i) > 0) this.#refuse(status);
+    }
+    if (batch.error === EAGAIN) this.#block();
+    return taken;
+  }
+
+  /**
+   * Sends one datagram; it may be empty.
+   * @param remote whom to; without it, whom the socket is connected to
+   * @returns false where the kernel's queue is full: then send it again after `'drain'`
+   * @throws the system error that the kernel refused it with, see {@link writeBatch}; TypeError with an `ERR_…` code
+   */
+  send(datagram: Uint8Array, remote?: Endpoint): boolean {
+    this.#watched.requireFd();
+    if (!(datagram instanceof Uint8Array)) throw invalidArgType('datagram', 'a Uint8Array', datagram);
+    this.#checkRemote(remote);
+    const result = native().sendDatagram(this.#watched.descriptor, datagram, remote?.slot ?? null);
+    if (this.#state[ERROR_COUNT] > 0) this.#reportErrorsLater();
+    if (result === EAGAIN) {
+      this.#block();
+      return false;
+    }
+    if (result < 0) {
+      this.#refuse(result);
+      throw systemError(result, 'sendmsg', `${remote ?? this.#remote}`);
+    }
+    return true;
+  }
+
+  /** Lets the event loop end though this socket waits for datagrams. */
+  unref(): this {
+    this.#watched.descriptor.setReferenced(false);
+    return this;
+  }
+
+  /** Undoes {@link unref}. */
+  ref(): this {
+    this.#watched.descriptor.setReferenced(true);
+    return this;
+  }
+
+  /** Closes the socket; `'close'` follows. Closing twice is harmless. */
+  async close(): Promise<void> {
+    this.#destroy(null);
+  }
+
+  /** Closes, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #onReady(events: number): void {
+    if (events < 0) {
+      this.#destroy(systemError(events, 'recvmmsg', this.#watched.name));
+      return;
+    }
+    this.#reportErrors();
+    if (this.fd < 0) return;
+    if (events & READABLE) this.#onRead();
+    if (events & WRITABLE && this.#blocked && this.fd >= 0) {
+      // An error that was reported wakes as well; a write tells whether there is room.
+      if (events & FAILED) this.#arm(WRITABLE);
+      else this.#drain();
+    }
+  }
+
+  #onRead(): void {
+    const reading = this.#reading;
+    if (reading === undefined) return;
+    const { error } = reading.batch;
+    if (!reading.deliver() && (error === EAGAIN || error === 0)) this.#arm(READABLE);
+    if (error !== 0 && error !== EAGAIN) this.#destroy(systemError(error, 'recvmmsg', this.#watched.name));
+  }
+
+  #drain(): void {
+    this.#blocked = false;
+    this.emit('drain');
+  }
+
+  #block(): void {
+    this.#blocked = true;
+    this.#arm(WRITABLE);
+  }
+
+  #reportErrors(): void {
+    const count = this.#state[ERROR_COUNT];
+    if (count === 0) return;
+    const records = new Uint8Array(this.#state.buffer, 4 * STATE_WORDS);
+    const errors = Array.from({ length: count }, (_, i) => parseErrorRecord(records, i * ERROR_RECORD_SIZE));
+    this.#state[ERROR_COUNT] = 0;
+    for (const error of errors) this.emit('icmpError', error);
+  }
+
+  /** A listener never runs within the call that it learns of. */
+  #reportErrorsLater(): void {
+    process.nextTick(() => this.#reportErrors());
+  }
+
+  #refuse(errno: number): void {
+    const code = errnoName(errno);
+    this.#refused[code] = (this.#refused[code] ?? 0) + 1;
+  }
+
+  #checkRemote(remote: Endpoint | undefined): void {
+    if (remote === undefined && this.#remote !== undefined) return;
+    if (!(remote instanceof Endpoint)) {
+      const expected = this.#remote ? 'an Endpoint' : 'an Endpoint, since the socket is not connected';
+      throw invalidArgType('remote', expected, remote);
+    }
+    if (remote.port === 0) throw outOfRange('remote.port', '1 to 65535', 0);
+    if (remote.family === 4 ? this.#ipv6Only && this.family === 6 : this.family === 4) {
+      throw invalidArgValue(
+        'remote',
+        `${remote}`,
+        `must be of the socket's address family, IPv${this.family}`,
+      );
+    }
+  }
+
+  #option(level: number, name: number, text: string): number {
+    const value = native().getSocketOption(this.#watched.requireFd(), level, name);
+    return check<number>(value, `getsockopt ${text}`, this.#watched.name);
+  }
+
+  #arm(events: number): void {
+    this.#armed(this.#watched.arm(events));
+  }
+
+  readonly #armed = (result: number): void => {
+    if (result < 0) this.#destroy(systemError(result, 'epoll_ctl', this.#watched.name));
+  };
+
+  #destroy(error: Error | null): void {
+    if (this.fd < 0) return;
+    this.#unlisten();
+    this.#watched.close();
+    const reading = this.#reading;
+    reading?.finish(error);
+    process.nextTick(() => {
+      if (error && !reading && !isAbort(error)) this.emit('error', error);
+      this.emit('close');
+    });
+  }
+}
+
+function abortError(signal: AbortSignal | undefined): Error {
+  const error = new Error('The operation was aborted', { cause: signal?.reason });
+  return Object.assign(error, { name: 'AbortError', code: 'ABORT_ERR' });
+}
+
+function isAbort(error: Error): boolean {
+  return error.name === 'AbortError';
+}

@@ -1,0 +1,158 @@
+import { isIP } from 'node:net';
+import { checkName, invalidArgType, requireBoolean, requireInteger } from '../arguments.js';
+import { native } from '../native/addon.js';
+import type { NamespaceReference } from '../net/network-namespace.js';
+import { check } from '../system-error.js';
+import { Endpoint } from './endpoint.js';
+
+/** Options of {@link openUdp}. */
+export interface UdpOptions {
+  /**
+   * The local address. `'::'` takes IPv6 and IPv4, unless `ipv6Only`.
+   * **Default:** `'::'`, or with `remote` any address of its family; `'0.0.0.0'` where the kernel has no IPv6
+   */
+  readonly address?: string;
+  /** The local port, 0 to 65,535; 0: the kernel's choice. **Default:** `0` */
+  readonly port?: number;
+  /** Whom to connect to: only its datagrams are received, and what is sent without a remote goes to it. */
+  readonly remote?: Endpoint;
+  /** The network namespace that the socket lives in. **Default:** the process's own */
+  readonly namespace?: NamespaceReference;
+  /** Whether a socket on `'::'` leaves IPv4 alone. **Default:** `false` */
+  readonly ipv6Only?: boolean;
+  /** SO_REUSEADDR. **Default:** `false` */
+  readonly reuseAddress?: boolean;
+  /** SO_REUSEPORT: several sockets share the port, and flows are spread over them. **Default:** `false` */
+  readonly reusePort?: boolean;
+  /** The link, by name, that all datagrams go through (SO_BINDTODEVICE). **Default:** any */
+  readonly device?: string;
+  /** The mark of what is sent, for routing rules and filters (SO_MARK), 0 to 2^32-1. Needs CAP_NET_ADMIN. */
+  readonly mark?: number;
+  /** Receive buffer in bytes; with CAP_NET_ADMIN beyond net.core.rmem_max. **Default:** the kernel's */
+  readonly receiveBuffer?: number;
+  /** Send buffer in bytes; with CAP_NET_ADMIN beyond net.core.wmem_max. **Default:** the kernel's */
+  readonly sendBuffer?: number;
+  /** IPv4 TOS and IPv6 traffic class of what is sent, 0 to 255; the low two bits are ECN. **Default:** `0` */
+  readonly tos?: number;
+  /** Whether to tell each datagram's TOS, by {@link DatagramTable.tos}. **Default:** `false` */
+  readonly receiveTos?: boolean;
+  /**
+   * Whether to tell which of this host's addresses, and which link, each datagram came to, by
+   * {@link DatagramTable.localAddress} and {@link DatagramTable.interfaceIndex}. **Default:** `false`
+   */
+  readonly packetInfo?: boolean;
+  /**
+   * `true`: never fragment, and refuse with EMSGSIZE what exceeds the path MTU. `'probe'`: never fragment, and send
+   * what fits the link though the path MTU be smaller. `false`: fragment. **Default:** the kernel's, path MTU
+   * discovery with fragmentation on this host
+   * @see IP_MTU_DISCOVER in ip(7)
+   */
+  readonly dontFragment?: boolean | 'probe';
+  /** Whether runs of packets of one size leave as one send (UDP_SEGMENT). **Default:** `true` */
+  readonly gso?: boolean;
+  /** Whether the kernel may hand over several datagrams of one size as one (UDP_GRO). **Default:** `true` */
+  readonly gro?: boolean;
+  /** Datagrams longer than this, in bytes, are cut to it and flagged, 1 to 65,535. **Default:** `65535` */
+  readonly maxDatagramSize?: number;
+  /** Bytes kept free before each packet of a batch, up to 4,096. **Default:** `0` */
+  readonly headroom?: number;
+  /** Bytes kept free after each packet of a batch, up to 4,096. **Default:** `0` */
+  readonly tailroom?: number;
+  /** Closes the socket when it aborts. */
+  readonly signal?: AbortSignal;
+}
+
+/** Checks all options before anything is opened. */
+export function checkUdpOptions(options: UdpOptions): UdpOptions {
+  if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options);
+  const { remote, device, dontFragment, signal } = options;
+  // Throws for what is no address or no port.
+  new Endpoint(options.address ?? '::', options.port ?? 0);
+  if (remote !== undefined && !(remote instanceof Endpoint)) {
+    throw invalidArgType('options.remote', 'an Endpoint', remote);
+  }
+  if (device !== undefined) checkName(device, false);
+  for (const name of [
+    'ipv6Only',
+    'reuseAddress',
+    'reusePort',
+    'receiveTos',
+    'packetInfo',
+    'gso',
+    'gro',
+  ] as const) {
+    if (options[name] !== undefined) requireBoolean(`options.${name}`, options[name]);
+  }
+  if (dontFragment !== undefined && dontFragment !== 'probe') {
+    requireBoolean('options.dontFragment', dontFragment);
+  }
+  for (const [name, minimum, maximum] of [
+    ['mark', 0, 0xffffffff],
+    ['receiveBuffer', 1, 0x3fffffff],
+    ['sendBuffer', 1, 0x3fffffff],
+    ['tos', 0, 255],
+    ['maxDatagramSize', 1, 65535],
+    ['headroom', 0, 4096],
+    ['tailroom', 0, 4096],
+  ] as const) {
+    if (options[name] !== undefined) requireInteger(`options.${name}`, options[name], minimum, maximum);
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalidArgType('options.signal', 'an AbortSignal', signal);
+  }
+  return options;
+}
+
+/** The family of the socket that the options ask for. */
+export function socketFamily({ address, remote }: UdpOptions): 4 | 6 {
+  return address === undefined ? (remote?.family ?? 6) : isIP(address) === 4 ? 4 : 6;
+}
+
+/** Sets options on a socket that is not bound yet. Returns whether GSO and GRO are on. */
+export function applyUdpOptions(
+  fd: number,
+  family: 4 | 6,
+  options: UdpOptions,
+): { gso: boolean; gro: boolean } {
+  const constants = native().socketConstants;
+  const tryTo = (level: string, name: string, value: number | string): number =>
+    native().setSocketOption(fd, constants[level], constants[name], value);
+  const set = (level: string, name: string, value: number | string): void => {
+    check(tryTo(level, name, value), `setsockopt ${name}`);
+  };
+  // IPv4 through an IPv6 socket heeds the options of the IP level.
+  const setIp = (name: string, name6: string, value: number): void => {
+    set('SOL_IP', name, value);
+    if (family === 6) set('SOL_IPV6', name6, value);
+  };
+  // What exceeds the sysctl's limit needs a privilege.
+  const setBuffer = (name: string, bytes: number): void => {
+    if (tryTo('SOL_SOCKET', `${name}FORCE`, bytes) < 0) set('SOL_SOCKET', name, bytes);
+  };
+
+  if (family === 6) set('SOL_IPV6', 'IPV6_V6ONLY', Number(options.ipv6Only ?? false));
+  if (options.reuseAddress) set('SOL_SOCKET', 'SO_REUSEADDR', 1);
+  if (options.reusePort) set('SOL_SOCKET', 'SO_REUSEPORT', 1);
+  if (options.mark !== undefined) set('SOL_SOCKET', 'SO_MARK', options.mark | 0);
+  if (options.device !== undefined) set('SOL_SOCKET', 'SO_BINDTODEVICE', options.device);
+  if (options.receiveBuffer !== undefined) setBuffer('SO_RCVBUF', options.receiveBuffer);
+  if (options.sendBuffer !== undefined) setBuffer('SO_SNDBUF', options.sendBuffer);
+  set('SOL_SOCKET', 'SO_RXQ_OVFL', 1);
+  setIp('IP_RECVERR', 'IPV6_RECVERR', 1);
+  if (options.tos !== undefined) setIp('IP_TOS', 'IPV6_TCLASS', options.tos);
+  if (options.receiveTos) setIp('IP_RECVTOS', 'IPV6_RECVTCLASS', 1);
+  if (options.packetInfo) {
+    if (family === 4) set('SOL_IP', 'IP_PKTINFO', 1);
+    else set('SOL_IPV6', 'IPV6_RECVPKTINFO', 1);
+  }
+  if (options.dontFragment !== undefined) {
+    const how = { true: 'DO', false: 'DONT', probe: 'PROBE' }[`${options.dontFragment}`];
+    setIp('IP_MTU_DISCOVER', 'IPV6_MTU_DISCOVER', constants[`IP_PMTUDISC_${how}`]);
+  }
+  // Before Linux 4.18 and 5.0 these are not known; a control message would be passed over in silence.
+  const segments = native().getSocketOption(fd, constants.SOL_UDP, constants.UDP_SEGMENT) >= 0;
+  return {
+    gso: (options.gso ?? true) && segments,
+    gro: (options.gro ?? true) && tryTo('SOL_UDP', 'UDP_GRO', 1) === 0,
+  };
+}

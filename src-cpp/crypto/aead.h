@@ -1,0 +1,69 @@
+#ifndef TUNTAP_AEAD_BATCH_H_
+#define TUNTAP_AEAD_BATCH_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "chacha20_poly1305.h"
+#include "port/packet_io.h"
+
+namespace tuntap {
+
+enum class AeadCipher { kChaCha20Poly1305, kAes128Gcm, kAes256Gcm };
+
+// How a sealed packet looks: a header of `header_length` bytes with the counter in it, the ciphertext, the
+// tag.
+struct AeadLayout {
+  uint32_t header_length;
+  uint32_t counter_offset;  // in the header: 64 bits, little-endian
+  uint32_t associated_offset;
+  uint32_t associated_length;  // within the header
+  uint8_t nonce_prefix[4];     // before the counter
+};
+
+// Seals and opens the packets of a batch in place, by the OpenSSL that the process has: its EVP functions are
+// looked up when the first Aead is made, so that an addon without them loads all the same.
+class Aead {
+ public:
+  static constexpr size_t kTagSize = 16;
+  static constexpr size_t kNonceSize = 12;
+  static constexpr size_t kMaxHeader = 4096;
+
+  // Returns 0 and sets `*out`, or -errno: -ENOSYS where the process has no OpenSSL, -EINVAL for a key of
+  // another length than the cipher's, or a layout that does not add up.
+  [[nodiscard]] static int Create(AeadCipher cipher, const uint8_t* key, size_t key_length,
+                                  const AeadLayout& layout, std::unique_ptr<Aead>* out);
+  ~Aead();
+
+  // Seals entries `start` to `end`, the first under `counter` and each further one under the next; `header`
+  // has the layout's length, and its counter is replaced. An entry without room for header and tag is
+  // emptied, status -ENOBUFS, so that its plaintext is never written; it takes no counter. header()->packets
+  // counts the sealed.
+  void Seal(const Batch& batch, size_t start, size_t end, const uint8_t* header, uint64_t counter);
+
+  // Opens entries `start` to `end`. One that is not authentic is wiped and emptied, status -EBADMSG.
+  void Open(const Batch& batch, size_t start, size_t end);
+
+  Aead(const Aead&) = delete;
+  Aead& operator=(const Aead&) = delete;
+
+ private:
+  explicit Aead(const AeadLayout& layout) : layout_(layout) {}
+
+  [[nodiscard]] bool SealPacket(uint8_t* packet, size_t length, uint64_t counter);
+  [[nodiscard]] bool OpenPacket(uint8_t* packet, size_t length);
+  [[nodiscard]] bool SealByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
+  [[nodiscard]] bool OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
+  void TakePrimitives(const uint8_t* key);
+  void MakeNonce(const uint8_t* counter, uint8_t* nonce) const;
+
+  AeadLayout layout_;
+  void* seal_ = nullptr;  // EVP_CIPHER_CTX, which wipes its key when it is freed
+  void* open_ = nullptr;
+  std::unique_ptr<ChaCha20Poly1305> primitives_;  // in EVP's place, where there are any
+};
+
+}  // namespace tuntap
+
+#endif  // TUNTAP_AEAD_BATCH_H_

@@ -1,0 +1,91 @@
+#include "namespace.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "file_descriptor.h"
+
+// glibc 2.34 moved these into libc.so under a new version. The old one is there too, and lets a binary that
+// was built on a new system run on the oldest that Node supports (glibc 2.28).
+#if defined(__GLIBC__) && defined(__x86_64__)
+__asm__(".symver pthread_create, pthread_create@GLIBC_2.2.5");
+__asm__(".symver pthread_join, pthread_join@GLIBC_2.2.5");
+__asm__(".symver pthread_sigmask, pthread_sigmask@GLIBC_2.2.5");
+#endif
+
+namespace tuntap {
+namespace {
+
+int OrErrno(long result) { return result < 0 ? -errno : static_cast<int>(result); }
+
+template <typename Operation>
+int OnThread(Operation operation) {
+  struct Task {
+    Operation* operation;
+    int result;
+  } task{&operation, 0};
+  // A signal handler of the process must not run in a thread that stands in another namespace.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread;
+  const int error = pthread_create(
+      &thread, nullptr,
+      [](void* argument) -> void* {
+        auto* t = static_cast<Task*>(argument);
+        t->result = (*t->operation)();
+        return nullptr;
+      },
+      &task);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) return -error;
+  pthread_join(thread, nullptr);
+  return task.result;
+}
+
+template <typename Operation>
+int InNamespace(int namespace_fd, Operation operation) {
+  if (namespace_fd < 0) return operation();
+  return OnThread([&]() -> int {
+    if (setns(namespace_fd, CLONE_NEWNET) != 0) return -errno;
+    return operation();
+  });
+}
+
+}  // namespace
+
+int OpenIn(int namespace_fd, const std::string& path, int flags) {
+  return InNamespace(namespace_fd, [&] { return OrErrno(open(path.c_str(), flags | O_CLOEXEC)); });
+}
+
+int SocketIn(int namespace_fd, int family, int type, int protocol) {
+  return InNamespace(namespace_fd, [&] { return OrErrno(socket(family, type | SOCK_CLOEXEC, protocol)); });
+}
+
+int OpenSysfsIn(int namespace_fd) {
+  // The mount calls of Linux 5.2 have no wrappers before glibc 2.36.
+  return InNamespace(namespace_fd, []() -> int {
+    FileDescriptor context(OrErrno(syscall(SYS_fsopen, "sysfs", FSOPEN_CLOEXEC)));
+    if (!context.valid()) return -errno;
+    if (syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return -errno;
+    return OrErrno(syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, 0));
+  });
+}
+
+int NewNetworkNamespace() {
+  return OnThread([]() -> int {
+    if (unshare(CLONE_NEWNET) != 0) return -errno;
+    // /proc/self would be the main thread's.
+    return OrErrno(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  });
+}
+
+}  // namespace tuntap

@@ -1,0 +1,101 @@
+#include "tun_ioctl.h"
+
+#include <linux/filter.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+// linux/if_tun.h has it from Linux 5.2 on.
+#ifndef TUNGETDEVNETNS
+#define TUNGETDEVNETNS _IO('T', 227)
+#endif
+#ifndef TUNSETCARRIER
+#define TUNSETCARRIER _IOW('T', 226, int)
+#endif
+
+namespace tuntap {
+namespace {
+
+template <typename Argument>
+int Ioctl(int fd, unsigned long request, Argument argument) {
+  int result;
+  do {
+    result = ioctl(fd, request, argument);
+  } while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : result;
+}
+
+void TakeInterface(const ifreq& request, TunInterface* interface) {
+  interface->name.assign(request.ifr_name, strnlen(request.ifr_name, IFNAMSIZ));
+  interface->flags = static_cast<uint16_t>(request.ifr_flags);
+}
+
+}  // namespace
+
+int SetInterface(int fd, TunInterface* interface) {
+  ifreq request{};
+  if (interface->name.size() >= IFNAMSIZ) return -ENAMETOOLONG;
+  memcpy(request.ifr_name, interface->name.data(), interface->name.size());
+  request.ifr_flags = static_cast<short>(interface->flags);
+  const int result = Ioctl(fd, TUNSETIFF, &request);
+  if (result < 0) return result;
+  TakeInterface(request, interface);
+  return 0;
+}
+
+int GetInterface(int fd, TunInterface* interface) {
+  ifreq request{};
+  const int result = Ioctl(fd, TUNGETIFF, &request);
+  if (result < 0) return result;
+  TakeInterface(request, interface);
+  return 0;
+}
+
+int SetPersist(int fd, bool persist) { return Ioctl(fd, TUNSETPERSIST, persist ? 1UL : 0UL); }
+int SetOwner(int fd, uint32_t uid) { return Ioctl(fd, TUNSETOWNER, static_cast<unsigned long>(uid)); }
+int SetGroup(int fd, uint32_t gid) { return Ioctl(fd, TUNSETGROUP, static_cast<unsigned long>(gid)); }
+int SetSendBuffer(int fd, int bytes) { return Ioctl(fd, TUNSETSNDBUF, &bytes); }
+
+int SetCarrier(int fd, bool on) {
+  int carrier = on ? 1 : 0;
+  return Ioctl(fd, TUNSETCARRIER, &carrier);
+}
+
+int SetOffload(int fd, uint32_t features) {
+  return Ioctl(fd, TUNSETOFFLOAD, static_cast<unsigned long>(features));
+}
+
+int SetVirtioHeaderSize(int fd, int bytes) { return Ioctl(fd, TUNSETVNETHDRSZ, &bytes); }
+
+int AttachFilter(int fd, const void* instructions, size_t count) {
+  if (count == 0 || count > BPF_MAXINSNS) return -EINVAL;
+  std::vector<sock_filter> program(count);
+  memcpy(program.data(), instructions, count * sizeof(sock_filter));
+  sock_fprog request{};
+  request.len = static_cast<unsigned short>(count);
+  request.filter = program.data();
+  return Ioctl(fd, TUNATTACHFILTER, &request);
+}
+
+int DetachFilter(int fd) { return Ioctl(fd, TUNDETACHFILTER, 0UL); }
+
+int SetTxFilter(int fd, const uint8_t* addresses, size_t count, bool all_multicast) {
+  if (count > UINT16_MAX) return -EINVAL;
+  tun_filter header{};
+  header.flags = all_multicast ? TUN_FLT_ALLMULTI : 0;
+  header.count = static_cast<uint16_t>(count);
+  std::vector<uint8_t> request(sizeof(header) + count * 6);
+  memcpy(request.data(), &header, sizeof(header));
+  if (count > 0) memcpy(request.data() + sizeof(header), addresses, count * 6);
+  // The kernel returns how many addresses it filters exactly.
+  const int result = Ioctl(fd, TUNSETTXFILTER, request.data());
+  return result < 0 ? result : 0;
+}
+
+int DeviceNamespace(int fd) { return Ioctl(fd, TUNGETDEVNETNS, 0UL); }
+
+}  // namespace tuntap
