@@ -60,6 +60,6 @@ export function chart(rows: readonly Row[]): string {
   const height = 50 + rows.length * 34;
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="640" height="${height}" font-family="sans-serif" font-size="14">` +
-    `<rect width="640" height="${height}" fill="white"/><text x="20" y="24">TCP between two TUN devices, Gbit/s</text>${bars.join('')}</svg>\n`
+    `<title>TCP between two TUN devices</title><rect width="640" height="${height}" fill="white"/><text x="20" y="24">TCP between two TUN devices, Gbit/s</text>${bars.join('')}</svg>\n`
   );
 }

@@ -37,7 +37,7 @@ export function lineChart(title: string, places: readonly string[], lines: reado
   });
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" font-family="sans-serif" font-size="12">` +
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/><text x="20" y="22" font-size="14">${title}</text>` +
+    `<title>${title}</title><rect width="${WIDTH}" height="${HEIGHT}" fill="white"/><text x="20" y="22" font-size="14">${title}</text>` +
     `${[...grid, ...names, ...drawn].join('')}</svg>\n`
   );
 }

@@ -1,7 +1,7 @@
 /** Three hosts on one network, each with two containers behind veth pairs and the bridge `cni0`, as Flannel has them. */
 
 import { createLab, type Lab, type LabDescription, type LabEnd } from 'tuntap-native/lab';
-import { type NetworkNamespace } from 'tuntap-native/net';
+import type { NetworkNamespace } from 'tuntap-native/net';
 
 export const OVERLAY = '10.244.0.0/16';
 // What Ethernet's 1,500 bytes leave once IPv4 and UDP are around a packet.

@@ -2,7 +2,7 @@
 
 import { fileURLToPath } from 'node:url';
 import { createLab } from 'tuntap-native/lab';
-import { type NetworkNamespace } from 'tuntap-native/net';
+import type { NetworkNamespace } from 'tuntap-native/net';
 import { ControlledProcess } from '../controlled-process.ts';
 
 const DAEMON = fileURLToPath(new URL('./daemon.js', import.meta.url));

@@ -125,7 +125,10 @@ class LinkWatch {
     if (message.type === RTM_NEWLINK) this.#changed(link);
     if (message.type !== RTM_DELLINK) return;
     const { newNetnsid } = linkTable.decode(message.payload, IFINFOMSG_SIZE);
-    if (newNetnsid === undefined) return this.remove();
+    if (newNetnsid === undefined) {
+      this.remove();
+      return;
+    }
     this.#emit('moved');
     try {
       this.#reopen();

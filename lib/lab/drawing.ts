@@ -66,6 +66,7 @@ export function drawSvg(plan: LabPlan): string {
   ];
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">`,
+    '<title>A network lab</title>',
     `<style>${style.join('\n')}</style>`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     ...[...boxes.values()].flatMap(drawBox),

@@ -692,7 +692,7 @@ describe('iproute2 and this package agree', () => {
     });
   }
 
-  after(function () {
+  after(() => {
     if (comparisons.count > 0) console.log(`      ${comparisons.count} comparisons with iproute2`);
   });
 });

@@ -24,7 +24,7 @@ function sendWithRefusedRuns(errno: 'EIO' | 'EINVAL' | 'EMSGSIZE' | 'ENOBUFS'): 
   return JSON.parse(output);
 }
 
-describe('UdpBatchSocket: errors, drops and backpressure', function () {
+describe('UdpBatchSocket: errors, drops and backpressure', () => {
   before(function () {
     needs(this, 'ip', 'cc');
   });

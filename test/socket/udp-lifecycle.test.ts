@@ -8,7 +8,7 @@ import { numbered, onLoopback, receive } from './sockets.ts';
 
 const TUNNEL = import.meta.resolve('tuntap-native/tunnel');
 
-describe('UdpBatchSocket: lifecycle', function () {
+describe('UdpBatchSocket: lifecycle', () => {
   before(function () {
     needs(this, 'ip');
   });

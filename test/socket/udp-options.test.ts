@@ -6,7 +6,7 @@ import { shell } from '../device/traffic.ts';
 import { code, needs, openFds } from '../support.ts';
 import { numbered, onLoopback, onVeth, receive } from './sockets.ts';
 
-describe('UdpBatchSocket: options', function () {
+describe('UdpBatchSocket: options', () => {
   before(function () {
     needs(this, 'ip', 'ss', 'tcpdump');
   });

@@ -28,7 +28,7 @@ const OFFLOADS: readonly UdpOptions[] = [
   { gso: false, gro: false },
 ];
 
-describe('UdpBatchSocket: traffic', function () {
+describe('UdpBatchSocket: traffic', () => {
   before(function () {
     needs(this, 'ip');
   });

@@ -53,11 +53,17 @@ export class NotificationSocket {
 
   #poll(): void {
     if (this.#take === undefined) return;
-    if (this.#descriptor.fd() < 0) return this.#settle(undefined);
+    if (this.#descriptor.fd() < 0) {
+      this.#settle(undefined);
+      return;
+    }
     try {
       const result = this.#receiveNow();
       if (result === 'overflow') this.drain();
-      if (result !== undefined) return this.#settle(result);
+      if (result !== undefined) {
+        this.#settle(result);
+        return;
+      }
       this.#watch();
       check(this.#descriptor.arm(READABLE), 'poll AF_NETLINK');
     } catch (error) {
