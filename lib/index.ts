@@ -1,7 +1,8 @@
 export { Capture, type CaptureOptions } from './device/capture.js';
 export type { LinkEvent } from './device/device-link.js';
 export type { OffloadedProtocols, OffloadOption, Offloads } from './device/offload.js';
-export { openMacvtap, openTap, openTun } from './device/open-tun-tap.js';
+export { openMacvtap } from './device/open-macvtap.js';
+export { openTap, openTun } from './device/open-tun-tap.js';
 export type { DeviceOptions, MacvtapOptions, TapOptions, TunOptions } from './device/options.js';
 export { type DeviceCounters, PacketDevice } from './device/packet-device.js';
 export { MacvtapDevice, TapDevice, TunDevice, TunTapDevice } from './device/tun-tap-device.js';

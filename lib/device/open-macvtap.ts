@@ -1,0 +1,113 @@
+import { constants, readdirSync, readFileSync, statSync } from 'node:fs';
+import { checkName, invalidArgValue, requireObject } from '../arguments.js';
+import { type Descriptor, type Interface, native } from '../native/addon.js';
+import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
+import { withNamespace } from '../net/network-namespace.js';
+import { addMacvtap, deleteLink, getLink } from '../net/rtnetlink/device-requests.js';
+import { MACVLAN_MODES } from '../net/rtnetlink/link-kinds.js';
+import { check } from '../system-error.js';
+import { closingOnError } from './attach.js';
+import { configure } from './open-tun-tap.js';
+import { checkOptions, type MacvtapOptions } from './options.js';
+import { MacvtapDevice } from './tun-tap-device.js';
+
+const IFF_TAP = 0x0002;
+const IFF_NO_PI = 0x1000;
+
+/**
+ * Opens the character device of a macvtap link: Ethernet frames of a link that shares another link's wire.
+ *
+ * @param name the link's; with `parent` it is made, and removed when the device is closed
+ * @throws ENODEV if the link does not exist; EBUSY if its parent is taken; EPERM without CAP_NET_ADMIN
+ * @example
+ * ```ts
+ * const frames = openMacvtap('macvtap0', { parent: 'eth0', mode: 'bridge', up: true });
+ * ```
+ * @see ip-link(8), drivers/net/tap.c of Linux
+ */
+export function openMacvtap(name: string, options: MacvtapOptions = {}): MacvtapDevice {
+  checkName(name, false);
+  requireObject('options', options);
+  const { parent, mode = 'bridge' } = options;
+  if (parent !== undefined) checkName(parent, false);
+  if (!Object.hasOwn(MACVLAN_MODES, mode)) {
+    throw invalidArgValue('options.mode', mode, `must be one of ${Object.keys(MACVLAN_MODES).join(', ')}`);
+  }
+  const checked = checkOptions(options);
+  const { sendBuffer, headroom, tailroom, signal } = checked;
+  signal?.throwIfAborted();
+  return withNamespace(checked.namespace, (namespace) =>
+    withNetlink(namespace, (socket) => {
+      if (parent !== undefined) addMacvtap(socket, name, getLink(socket, parent).index, mode);
+      const { index } = getLink(socket, name);
+      // Held from here on, since a namespace named by a pid may be gone at close.
+      const home = check<Descriptor>(
+        native().openIn(namespace, '/proc/thread-self/ns/net', constants.O_RDONLY),
+        'open',
+        name,
+      );
+      const remove = () => {
+        try {
+          if (parent !== undefined) withNetlink(home.fd(), (last) => removeLink(last, index, name));
+        } finally {
+          home.close();
+        }
+      };
+      try {
+        configure(socket, name, checked);
+        const descriptor = openTapNode(namespace, name);
+        return closingOnError(descriptor, () => {
+          const fd = descriptor.fd();
+          // Without this a macvtap puts a virtio_net_hdr before each frame.
+          check<Interface>(native().setInterface(fd, name, IFF_TAP | IFF_NO_PI), 'ioctl TUNSETIFF', name);
+          if (sendBuffer !== undefined)
+            check(native().setSendBuffer(fd, sendBuffer), 'ioctl TUNSETSNDBUF', name);
+          return new MacvtapDevice({
+            descriptor,
+            name,
+            index,
+            headroom,
+            tailroom,
+            signal,
+            home,
+            onClose: remove,
+          });
+        });
+      } catch (error) {
+        remove();
+        throw error;
+      }
+    }),
+  );
+}
+
+function removeLink(socket: NetlinkSocket, index: number, name: string): void {
+  try {
+    deleteLink(socket, index, name);
+  } catch (error) {
+    // Somebody else removed it, or its parent.
+    if ((error as NodeJS.ErrnoException).code !== 'ENODEV') throw error;
+  }
+}
+
+/** Opens the /dev/tapN of a macvtap link; /sys/class/net/NAME/tapN/dev has its numbers. */
+function openTapNode(namespace: number, name: string): Descriptor {
+  const sysfs = check<Descriptor>(native().openSysfsIn(namespace), 'fsopen sysfs', name);
+  let node: string;
+  let numbers: string;
+  try {
+    const directory = `/proc/self/fd/${sysfs.fd()}/class/net/${name}`;
+    const entry = readdirSync(directory).find((file) => /^tap\d+$/.test(file));
+    if (entry === undefined) throw invalidArgValue('name', name, 'must be that of a macvtap link');
+    node = `/dev/${entry}`;
+    numbers = readFileSync(`${directory}/${entry}/dev`, 'utf8').trim();
+  } finally {
+    sysfs.close();
+  }
+  // Two namespaces may have a tapN each, but devtmpfs has one node of that name.
+  const { rdev } = statSync(node);
+  const found = `${(rdev >> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >> 12) & 0xfff00)}`;
+  if (found !== numbers)
+    throw invalidArgValue('name', name, `has the node ${node} of another namespace's link`);
+  return check(native().openIn(-1, node, constants.O_RDWR), 'open', node);
+}
