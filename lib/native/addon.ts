@@ -1,6 +1,6 @@
 /** Loads the addon; the only file that names it. */
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import bindings from 'bindings';
@@ -176,7 +176,12 @@ function load(): Native {
   }
 }
 
+/** The C library of this process, as its memory map tells. A diagnostic report tells too, but may wait for name servers. */
 function libc(): 'glibc' | 'musl' {
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
-  return report?.header?.glibcVersionRuntime ? 'glibc' : 'musl';
+  try {
+    const glibc = /\/libc(\.so\.6|-2\.\d+\.so)$/m;
+    return glibc.test(readFileSync('/proc/self/maps', 'latin1')) ? 'glibc' : 'musl';
+  } catch {
+    return 'glibc'; // Node's permission model denies the file.
+  }
 }
