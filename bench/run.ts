@@ -3,12 +3,13 @@
  *
  * Every round runs each forwarder once, in turn, so that a slow minute of the machine meets all of them. Reported are
  * medians of the rounds and of each round's ratio to the C forwarder. Options: --rounds=N (5), --seconds=N (3),
- * --only=NAME,NAME, --write (puts the table and the chart into docs/).
+ * --only=NAME,NAME, --write (puts the table and the chart into docs/), --beside=FOLDER (measures the forwarders of another
+ * checkout, which has been built, in the same rounds, and prints the ratio of this one's figures to that one's).
  */
 
 import { writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type Figures, line, measure, median, option, Programs, ROOT, TRAFFIC } from './measure.ts';
 import { chart, introduction, type Row, table } from './report.ts';
 
@@ -16,33 +17,49 @@ const ROUNDS = Number(option('rounds', '5'));
 const SECONDS = option('seconds', '3');
 const UDP_RATE = option('udp-rate', '60000');
 const ONLY = option('only', '');
+const BESIDE = option('beside', '');
 
 const programs = new Programs('forwarder', ...TRAFFIC);
 
-const JS = join(ROOT, 'out', 'bench', 'forwarder.js');
-const FORWARDERS: Record<string, (ends: string[]) => string[]> = {
+type Command = (ends: string[]) => string[];
+
+/** The forwarders of this package in a checkout. */
+const ours = (root: string): Record<string, Command> =>
+  Object.fromEntries(
+    [
+      ...['batch', 'stream', 'data'].map((how) => [how, how, 'off']),
+      ...['batch', 'stream', 'data'].map((how) => [`${how} split`, how, 'split']),
+      ...['batch', 'stream'].map((how) => [`${how} raw`, how, 'raw']),
+    ].map(([name, how, offload]) => [
+      name,
+      (ends) => [process.execPath, join(root, 'out', 'bench', 'forwarder.js'), ...ends, how, offload],
+    ]),
+  );
+
+const FORWARDERS: Record<string, Command> = {
   c: (ends) => [programs.path('forwarder'), ...ends],
   'c vnet': (ends) => [programs.path('forwarder'), ...ends, 'vnet'],
-  batch: (ends) => [process.execPath, JS, ...ends, 'batch', 'off'],
-  stream: (ends) => [process.execPath, JS, ...ends, 'stream', 'off'],
-  data: (ends) => [process.execPath, JS, ...ends, 'data', 'off'],
-  'batch split': (ends) => [process.execPath, JS, ...ends, 'batch', 'split'],
-  'stream split': (ends) => [process.execPath, JS, ...ends, 'stream', 'split'],
-  'data split': (ends) => [process.execPath, JS, ...ends, 'data', 'split'],
-  'batch raw': (ends) => [process.execPath, JS, ...ends, 'batch', 'raw'],
-  'stream raw': (ends) => [process.execPath, JS, ...ends, 'stream', 'raw'],
+  ...ours(ROOT),
 };
+const OTHERS: Record<string, Command> = BESIDE === '' ? {} : ours(resolve(BESIDE));
 
 const names = Object.keys(FORWARDERS).filter((name) => ONLY === '' || ONLY.split(',').includes(name));
+const beside = names.filter((name) => name in OTHERS);
 const rounds: Record<string, Figures>[] = [];
+const otherRounds: Record<string, Figures>[] = [];
 try {
   for (let round = 1; round <= ROUNDS; round++) {
     const figures: Record<string, Figures> = {};
+    const others: Record<string, Figures> = {};
     for (const name of names) {
       figures[name] = await measure(FORWARDERS[name], programs, SECONDS, UDP_RATE);
       console.error(`round ${round}/${ROUNDS} ${line(name, figures[name])}`);
+      if (!(name in OTHERS)) continue;
+      others[name] = await measure(OTHERS[name], programs, SECONDS, UDP_RATE);
+      console.error(`round ${round}/${ROUNDS} ${line(`${name}, beside`, others[name])}`);
     }
     rounds.push(figures);
+    otherRounds.push(others);
   }
 } finally {
   programs.remove();
@@ -71,6 +88,15 @@ const rows: Row[] = names.map((name) => {
 const machine = `${cpus().length} cores, Linux ${release()}, Node ${process.version}; medians of ${ROUNDS} rounds`;
 console.log(table(rows));
 console.log(machine);
+if (beside.length > 0) {
+  console.log(`\nRatios to ${BESIDE}: TCP, CPU/GB, CPU/packet, ping, ping at once`);
+  for (const name of beside) {
+    const ratios = (['gbps', 'cpuPerGB', 'cpuPerPacketUs', 'rttMs', 'busyRttMs'] as const).map((key) =>
+      median(rounds.map((figures, i) => figures[name][key] / otherRounds[i][name][key])).toFixed(2),
+    );
+    console.log(`${name.padEnd(16)} ${ratios.join('  ')}`);
+  }
+}
 if (process.argv.includes('--write')) {
   writeFileSync(
     join(ROOT, 'docs', 'forwarding.md'),

@@ -5,12 +5,13 @@
  * receiver has a C sender. They take turns of a quarter of a second, since the machine's speed changes within seconds.
  * Reported are medians of the CPU time a datagram, and of each round's ratio to the C program; the first ten rounds, in
  * which JavaScript is compiled, are left out. Options: --rounds=N (60), --bursts=N (100 a turn, of 1,472 datagrams; a
- * twentieth of it for node:dgram), --batch=N (184 datagrams a write; 46, 92, 184, 368, 736 or 1472).
+ * twentieth of it for node:dgram), --batch=N (184 datagrams a write; 46, 92, 184, 368, 736 or 1472), --beside=FOLDER
+ * (measures UdpBatchSocket of another checkout, which has been built, in the same turns).
  */
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { NetworkNamespace } from 'tuntap-native';
 import { median, option, Programs, ROOT, run } from './measure.ts';
@@ -28,13 +29,16 @@ const INTERVAL_US = { batch: '2000', dgram: '30000' };
 // Of the receiver that has other work to do, so that a backlog waits for it.
 const RECEIVER_PAUSE_US = '3000';
 const ADDRESS = '192.0.2.2';
-const WAYS = ['c', 'batch', 'dgram'] as const;
+const BESIDE = option('beside', '');
+const WAYS = ['c', 'batch', ...(BESIDE === '' ? [] : (['beside'] as const)), 'dgram'] as const;
 type Way = (typeof WAYS)[number];
 
 const programs = new Programs('udp-batch');
-const END = join(ROOT, 'out', 'bench', 'udp-end.js');
-const command = (way: Way): string[] =>
-  way === 'c' ? [programs.path('udp-batch')] : [process.execPath, END, way];
+const command = (way: Way): string[] => {
+  if (way === 'c') return [programs.path('udp-batch')];
+  const root = way === 'beside' ? resolve(BESIDE) : ROOT;
+  return [process.execPath, join(root, 'out', 'bench', 'udp-end.js'), way === 'beside' ? 'batch' : way];
+};
 
 /** A sender or receiver, which prints a line a turn. */
 class End {
