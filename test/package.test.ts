@@ -1,14 +1,31 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { execFile, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  access,
+  chmod,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { needs } from './support.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const NOT_COPIED = new Set(['.git', 'build', 'node_modules', 'out', 'prebuilds']);
+// What a fresh clone does not have.
+const NOT_COPIED = new Set(['.git', 'build', 'dist', 'node_modules', 'out', 'prebuilds']);
 
 interface Outcome {
   readonly status: number | null;
@@ -22,15 +39,40 @@ const env = Object.fromEntries(
 );
 
 function outcome(cwd: string, command: string, ...args: string[]): Outcome {
-  // Compiles on every core: node-gyp reads JOBS.
-  return spawnSync(command, args, { cwd, encoding: 'utf8', env: { ...env, JOBS: 'max' } });
+  return spawnSync(command, args, { cwd, encoding: 'utf8', env });
 }
 
-/** What a command prints; throws where it fails. */
+/** What a command prints. Throws if it fails, or if npm warns of anything. */
 function output(cwd: string, command: string, ...args: string[]): string {
   const { status, stdout, stderr } = outcome(cwd, command, ...args);
   assert.equal(status, 0, `${command} ${args.join(' ')}\n${stdout}\n${stderr}`);
+  assert.doesNotMatch(stderr, /npm warn/i);
   return stdout;
+}
+
+/** Runs `npm publish` against a registry of this process. @returns the tarball that it got */
+async function publish(cwd: string): Promise<Buffer> {
+  let document = '';
+  const registry = createServer((request, response) => {
+    if (request.method === 'PUT') {
+      request.on('data', (data) => {
+        document += data;
+      });
+    }
+    request.on('end', () => response.writeHead(request.method === 'PUT' ? 201 : 404).end('{}'));
+    request.resume();
+  });
+  await once(registry.listen(0, '127.0.0.1'), 'listening');
+  const host = `127.0.0.1:${(registry.address() as AddressInfo).port}`;
+  try {
+    const options = [`--registry=http://${host}`, `--//${host}/:_authToken=none`];
+    const { stderr } = await promisify(execFile)('npm', ['publish', ...options], { cwd, env });
+    assert.doesNotMatch(stderr, /npm warn/i);
+  } finally {
+    registry.close();
+  }
+  const [attachment] = Object.values<{ data: string }>(JSON.parse(document)._attachments);
+  return Buffer.from(attachment.data, 'base64');
 }
 
 const OPEN = `(async () => {
@@ -65,24 +107,28 @@ openTun('tun1', { mtu: '1500' });
 describe('the package, packed and installed', function () {
   this.timeout(180_000);
   let folder: string;
+  let tree: string;
   let user: string;
+  let unbuilt: Outcome;
+  let build: string;
   let tarball: string;
 
+  // The way of a publisher, from a clean clone on; only node_modules is borrowed.
   before(async function () {
     needs(this, 'npm', 'npx', 'tar', 'python3', 'make', 'g++');
     folder = await mkdtemp(join(tmpdir(), 'tuntap-package-'));
+    tree = join(folder, 'tree');
     user = join(folder, 'user');
-    const tree = join(folder, 'tree');
-    // A copy, since prebuildify empties build/.
     await cp(ROOT, tree, { recursive: true, filter: (path) => !NOT_COPIED.has(relative(ROOT, path)) });
     await symlink(join(ROOT, 'node_modules'), join(tree, 'node_modules'));
-    output(tree, 'npm', 'run', '--silent', 'prebuild');
+    unbuilt = outcome(tree, 'npm', 'pack');
+    build = output(tree, 'npm', 'run', 'build');
+    // The file's name comes after what npm tells of the scripts.
+    const packed = output(tree, 'npm', 'pack', '--pack-destination', folder);
+    tarball = join(folder, packed.trim().split('\n').at(-1) as string);
     await mkdir(user);
-    const packed = output(tree, 'npm', 'pack', '--silent', '--ignore-scripts', '--pack-destination', folder);
-    tarball = join(folder, packed.trim());
     await writeFile(join(user, 'package.json'), '{ "private": true, "type": "module" }');
-    const quiet = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', '--silent'];
-    output(user, 'npm', 'install', ...quiet, tarball);
+    output(user, 'npm', 'install', '--ignore-scripts', '--prefer-offline', tarball);
     await writeFile(join(user, 'module.mjs'), `${IMPORT}\nawait ${OPEN};`);
     await writeFile(join(user, 'script.cjs'), `${REQUIRE}\n${OPEN};`);
   });
@@ -91,17 +137,120 @@ describe('the package, packed and installed', function () {
     if (folder) await rm(folder, { recursive: true });
   });
 
-  it('holds the binary and an executable namespace_exec, and needs no install script', () => {
+  it('compiles once', () => {
+    assert.equal(build.match(/CXX.*\/addon\.o$/gm)?.length, 1, build);
+  });
+
+  it('holds the binary and an executable namespace_exec', () => {
     const listing = output(folder, 'tar', '-tvf', tarball);
     const prebuilds = `package/prebuilds/linux-${process.arch}`;
     assert.match(listing, new RegExp(`^-rwxr-xr-x .* ${prebuilds}/namespace_exec$`, 'm'));
     assert.match(listing, new RegExp(` ${prebuilds}/tuntap-native\\.(glibc|musl)\\.node$`, 'm'));
-    assert.doesNotMatch(listing, / package\/(test|out|bench|build|node_modules)\//);
-    const manifest = JSON.parse(readFileSync(join(user, 'node_modules/tuntap-native/package.json'), 'utf8'));
-    for (const script of ['preinstall', 'install', 'postinstall'])
-      assert.equal(manifest.scripts[script], undefined);
+    assert.doesNotMatch(listing, / package\/(test|out|bench|build|scripts|node_modules)\//);
+  });
+
+  it('is published as it is packed', async () => {
+    assert.ok((await publish(tree)).equals(await readFile(tarball)));
+  });
+
+  it('has no script for npm to run when it is installed, and needs none to be allowed', async () => {
+    const { scripts, gypfile } = JSON.parse(
+      await readFile(join(user, 'node_modules/tuntap-native/package.json'), 'utf8'),
+    );
+    const lifecycle = [
+      'preinstall',
+      'install',
+      'postinstall',
+      'prepublish',
+      'preprepare',
+      'prepare',
+      'postprepare',
+    ];
+    assert.deepEqual(
+      lifecycle.filter((script) => script in scripts),
+      [],
+    );
     // npm would build where it finds a binding.gyp.
-    assert.equal(manifest.gypfile, false);
+    assert.equal(gypfile, false);
+    const other = join(folder, 'other');
+    await mkdir(other);
+    await writeFile(join(other, 'package.json'), '{ "private": true }');
+    output(other, 'npm', 'install', '--prefer-offline', tarball);
+  });
+
+  describe('is not packed', () => {
+    const packed = (): Outcome => outcome(tree, 'npm', 'pack', '--pack-destination', folder);
+
+    /** Packs while one file of the tree is changed. */
+    async function packedWith(file: string, change: (path: string) => Promise<void>): Promise<Outcome> {
+      const path = join(tree, file);
+      const [bytes, { mode, mtime }] = [await readFile(path), await stat(path)];
+      try {
+        await change(path);
+        return packed();
+      } finally {
+        await writeFile(path, bytes, { mode });
+        await chmod(path, mode);
+        await utimes(path, mtime, mtime);
+      }
+    }
+
+    const ADDON = `prebuilds/linux-${process.arch}/tuntap-native.glibc.node`;
+    const HELPER = `prebuilds/linux-${process.arch}/namespace_exec`;
+    const touch = (path: string): Promise<void> => utimes(path, new Date(), new Date());
+
+    function assertRefused({ status, stderr }: Outcome, ...texts: string[]): void {
+      assert.notEqual(status, 0);
+      for (const text of texts) assert.ok(stderr.includes(text), `${text}\n${stderr}`);
+    }
+
+    it('before it is built: says all that is missing and the command that makes it', () => {
+      assertRefused(unbuilt, ADDON, HELPER, 'dist/index.js', 'npm run prebuild', 'npm run build:lib');
+    });
+
+    for (const file of [ADDON, HELPER, 'dist/index.js', 'dist/net/index.d.ts']) {
+      it(`without ${file}`, async () => {
+        assertRefused(await packedWith(file, (path) => rm(path)), `${file} is missing`);
+      });
+    }
+
+    it('with a namespace_exec that is not executable', async () => {
+      assertRefused(await packedWith(HELPER, (path) => chmod(path, 0o644)), `${HELPER} is not executable`);
+    });
+
+    for (const [source, built] of [
+      ['lib/address.ts', 'dist/address.js'],
+      ['src-cpp/node/addon.cc', ADDON],
+      ['binding.gyp', HELPER],
+    ]) {
+      it(`when ${source} is newer than ${built}`, async () => {
+        assertRefused(await packedWith(source, touch), `${built} is older than ${source}`);
+      });
+    }
+
+    it('with what a deleted source left in dist', async () => {
+      await writeFile(join(tree, 'dist/old.js'), '');
+      const refused = packed();
+      await rm(join(tree, 'dist/old.js'));
+      assertRefused(refused, 'dist/old.js');
+    });
+
+    it('otherwise, and packing changes nothing of the tree', async () => {
+      const before = output(tree, 'find', '.', '-type', 'f', '-printf', '%p %T@\n');
+      assert.equal(packed().status, 0);
+      assert.equal(output(tree, 'find', '.', '-type', 'f', '-printf', '%p %T@\n'), before);
+    });
+  });
+
+  it('is built again where it is stale, and nowhere else, by what comes before the demo and the tests', async () => {
+    const ready = (): string => output(tree, 'node', 'scripts/build.js');
+    assert.equal(ready(), '');
+    await writeFile(join(tree, 'dist/old.js'), '');
+    assert.equal(ready(), 'npm run build:lib: dist/old.js has no source any more\n');
+    assert.equal(ready(), '');
+    await assert.rejects(access(join(tree, 'dist/old.js')), { code: 'ENOENT' });
+    const { scripts } = JSON.parse(await readFile(join(tree, 'package.json'), 'utf8'));
+    for (const hook of ['predemo', 'pretest']) assert.match(scripts[hook], /node scripts\/build\.js$/);
   });
 
   for (const program of ['module.mjs', 'script.cjs']) {
@@ -162,7 +311,7 @@ describe('the package, packed and installed', function () {
     const command = /npx node-gyp rebuild .*$/.exec(message)?.[0];
     assert.ok(command, message);
     // Where npx finds node-gyp without the network.
-    output(join(folder, 'tree'), 'sh', '-c', command);
+    output(tree, 'sh', '-c', command);
     assert.ok((await readdir(join(installed, 'build/Release'))).includes('namespace_exec'));
     assert.equal(output(user, process.execPath, 'module.mjs'), '1500\n');
   });

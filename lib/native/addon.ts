@@ -124,7 +124,7 @@ export interface AeadHandle {
 let loaded: Native | undefined;
 
 /**
- * The addon: a prebuilt binary that fits this platform, architecture and libc, else one that was built here.
+ * The addon: one that was built here, else the prebuilt binary for this platform, architecture and libc.
  * Throws an Error with code `ERR_TUNTAP_UNSUPPORTED_PLATFORM` anywhere but on Linux, and with
  * `ERR_TUNTAP_NO_BINARY`, telling how to build one, where none fits.
  */
@@ -153,8 +153,8 @@ function load(): Native {
       module_root: root,
       // `bindings` joins each list of parts; those that are its own option names stand for their values.
       try: [
-        ['module_root', 'prebuilds', target, prebuilt],
         ['module_root', 'build', 'Release', 'bindings'],
+        ['module_root', 'prebuilds', target, prebuilt],
       ],
     }) as Native;
   } catch (cause) {

@@ -1,0 +1,110 @@
+/**
+ * Builds what is missing or older than its sources: the hooks of `npm run demo`, `npm test` and their like run it.
+ * With `--check`, builds and deletes nothing: lists what a package made now would lack, and fails if that is anything.
+ */
+
+import { spawnSync } from 'node:child_process';
+import { constants, existsSync, readdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
+
+// What the README promises to install without a compiler.
+const PREBUILT = 'prebuilds/linux-x64/tuntap-native.glibc.node';
+
+/** @returns {string[]} the files below a folder; none where there is no such folder */
+function filesOf(folder) {
+  if (!existsSync(folder)) return [];
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+const age = (file) => statSync(file).mtimeMs;
+
+/** Compares an output with its sources; @returns {string[]} what is wrong with it */
+function faultsOf(output, sources) {
+  if (!existsSync(output)) return [`${output} is missing`];
+  const newer = sources.find((source) => age(source) > age(output));
+  return newer ? [`${output} is older than ${newer}`] : [];
+}
+
+/** The same for all that tsc makes of some folders, where each source has outputs of its own. */
+function faultsOfCompiled({ folders, rootDir, outDir, extensions, settings }) {
+  const outputs = new Map();
+  for (const source of folders.flatMap(filesOf).filter((file) => file.endsWith('.ts'))) {
+    const stem = join(outDir, source.slice(rootDir.length, -'.ts'.length));
+    for (const extension of extensions) outputs.set(`${stem}${extension}`, [source, ...settings]);
+  }
+  const orphans = filesOf(outDir).filter((file) => !outputs.has(file));
+  return [
+    ...[...outputs].flatMap(([output, sources]) => faultsOf(output, sources)),
+    ...orphans.map((file) => `${file} has no source any more`),
+  ];
+}
+
+const cppSources = ['binding.gyp', ...filesOf('src-cpp')];
+
+function faultsOfBinary(file) {
+  const helper = join(dirname(file), 'namespace_exec');
+  const faults = [...faultsOf(file, cppSources), ...faultsOf(helper, cppSources)];
+  if (existsSync(helper) && !(statSync(helper).mode & constants.S_IXUSR))
+    faults.push(`${helper} is not executable`);
+  return faults;
+}
+
+/** The parts, in the order in which they are built, each by its npm script. */
+const parts = {
+  'build:addon': () => {
+    const ofThisMachine = filesOf(`prebuilds/linux-${process.arch}`).filter((file) => file.endsWith('.node'));
+    const candidates = ['build/Release/tuntap_native.node', ...ofThisMachine].map(faultsOfBinary);
+    return candidates.some((faults) => faults.length === 0) ? [] : candidates[0];
+  },
+  'build:lib': () =>
+    faultsOfCompiled({
+      folders: ['lib'],
+      rootDir: 'lib',
+      outDir: 'dist',
+      extensions: ['.js', '.d.ts'],
+      settings: ['tsconfig.json'],
+    }),
+  'build:programs': () =>
+    faultsOfCompiled({
+      folders: ['test', 'examples', 'bench'],
+      rootDir: '',
+      outDir: 'out',
+      extensions: ['.js', '.js.map'],
+      settings: ['tsconfig.json', 'tsconfig.programs.json'],
+    }),
+};
+
+function build() {
+  for (const [script, faults] of Object.entries(parts)) {
+    const [first] = faults();
+    if (first === undefined) continue;
+    console.log(`npm run ${script}: ${first}`);
+    const { status } = spawnSync('npm', ['run', '--silent', script], { stdio: 'inherit' });
+    if (status !== 0) process.exit(1);
+  }
+}
+
+function check() {
+  const binaries = filesOf('prebuilds').filter((file) => file.endsWith('.node'));
+  const faults = {
+    'npm run prebuild': [...new Set([PREBUILT, ...binaries])].flatMap(faultsOfBinary),
+    'npm run build:lib': parts['build:lib'](),
+  };
+  const wrong = Object.entries(faults).filter(([, list]) => list.length > 0);
+  if (wrong.length === 0) return;
+  console.error('tuntap-native: this tree is not ready to be packed.');
+  for (const [cure, list] of wrong) {
+    console.error(`- ${cure}`);
+    for (const fault of list.slice(0, 5)) console.error(`    ${fault}`);
+    if (list.length > 5) console.error(`    and ${list.length - 5} more`);
+  }
+  console.error('`npm run build` makes all of it.');
+  process.exit(1);
+}
+
+if (process.argv.includes('--check')) check();
+else build();
