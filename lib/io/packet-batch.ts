@@ -16,6 +16,8 @@ const SLOT = 3;
 const ENTRY_WORDS = 4;
 const SLOT_ALIGNMENT = 8;
 const EAGAIN = -11;
+/** The length of a dropped packet: beyond any memory, and no length that a packet can have. */
+const DROPPED = -0x80000000;
 
 /** Options of a {@link PacketBatch}. */
 export interface PacketBatchOptions {
@@ -76,7 +78,7 @@ export class PacketBatch implements Iterable<Buffer> {
   at(index: number): Buffer {
     const entry = this.#entry(index);
     const offset = this.#words[entry + OFFSET];
-    return this.#bytes.subarray(offset, offset + this.#words[entry + LENGTH]);
+    return this.#bytes.subarray(offset, offset + Math.max(0, this.#words[entry + LENGTH]));
   }
 
   /** The packets in order, as {@link at} gives them. */
@@ -103,11 +105,11 @@ export class PacketBatch implements Iterable<Buffer> {
   /**
    * Grows packet `index` by `before` bytes into its headroom and `after` bytes into its tailroom; negative
    * numbers shrink it. The bytes gained keep whatever was there: write them. A dropped packet stays dropped.
-   * @throws RangeError `ERR_OUT_OF_RANGE` beyond the room there is, or where nothing would be left
+   * @throws RangeError `ERR_OUT_OF_RANGE` beyond the room there is, or if the packet is shorter than what is cut off
    */
   resize(index: number, before: number, after: number): void {
     const entry = this.#entry(index);
-    if (this.#words[entry + LENGTH] === 0) return;
+    if (this.#words[entry + LENGTH] === DROPPED) return;
     const slot = this.#words[entry + SLOT];
     const slotEnd = index + 1 < this.length ? this.#words[entry + ENTRY_WORDS + SLOT] : this.#words[END];
     const start = this.#words[entry + OFFSET] - requireInteger('before', before, -0xffff, 0xffff);
@@ -117,7 +119,7 @@ export class PacketBatch implements Iterable<Buffer> {
       requireInteger('after', after, -0xffff, 0xffff);
     if (start < slot) throw outOfRange('before', 'within the headroom', before);
     if (end > slotEnd) throw outOfRange('after', 'within the tailroom', after);
-    if (end <= start) throw outOfRange('after', 'such that a byte is left', after);
+    if (end < start) throw outOfRange('after', 'at most what the packet has', after);
     this.#words[entry + OFFSET] = start;
     this.#words[entry + LENGTH] = end - start;
   }
@@ -141,33 +143,39 @@ export class PacketBatch implements Iterable<Buffer> {
     return this.#view.getUint32(this.#position(index, offset, 4), true);
   }
 
-  /** How long packet `index` is: 0 once dropped. */
+  /** How long packet `index` is: 0 if it is empty, or was dropped. */
   lengthOf(index: number): number {
-    return this.#words[this.#entry(index) + LENGTH];
+    return Math.max(0, this.#words[this.#entry(index) + LENGTH]);
   }
 
-  /** Takes packet `index` out of what a write sends; its place stays. */
+  /** Takes packet `index` out of what is written, sealed and opened; its place stays. */
   drop(index: number): void {
-    this.#words[this.#entry(index) + LENGTH] = 0;
+    this.#words[this.#entry(index) + LENGTH] = DROPPED;
+  }
+
+  /** Whether packet `index` was dropped: by {@link drop}, or since it could not be sealed or opened. */
+  isDropped(index: number): boolean {
+    return this.#words[this.#entry(index) + LENGTH] === DROPPED;
   }
 
   /** Drops a packet for a reason that {@link status} tells. @internal */
   reject(index: number, errno: number): void {
     const entry = this.#entry(index);
-    this.#words[entry + LENGTH] = 0;
+    this.#words[entry + LENGTH] = DROPPED;
     this.#words[entry + STATUS] = errno;
   }
 
   /**
-   * Appends a copy of a packet.
+   * Appends a copy of a packet. It may be empty: such a packet can be sealed and sent as a datagram, and devices pass
+   * over it.
    * @returns false where the batch is full
-   * @throws RangeError `ERR_OUT_OF_RANGE` if the packet is empty or larger than a device takes
+   * @throws RangeError `ERR_OUT_OF_RANGE` if the packet is larger than a device takes
    */
   push(packet: Uint8Array): boolean {
     if (!(packet instanceof Uint8Array)) throw invalidArgType('packet', 'a Uint8Array', packet);
     const { maxTransferSize } = native();
-    if (packet.length < 1 || packet.length > maxTransferSize) {
-      throw outOfRange('packet.length', `1 to ${maxTransferSize}`, packet.length);
+    if (packet.length > maxTransferSize) {
+      throw outOfRange('packet.length', `at most ${maxTransferSize}`, packet.length);
     }
     const slot = this.#words[END];
     const offset = slot + this.headroom;

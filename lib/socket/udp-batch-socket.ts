@@ -306,7 +306,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     if (taken === batch.length - start) return taken;
     for (let i = start; i < batch.length; i++) {
       const status = batch.status(i);
-      if (status !== 0 && status !== EAGAIN && batch.lengthOf(i) > 0) this.#refuse(status);
+      if (status !== 0 && status !== EAGAIN && !batch.isDropped(i)) this.#refuse(status);
     }
     if (batch.error === EAGAIN) this.#block();
     return taken;

@@ -97,7 +97,7 @@ export class Aead implements Disposable {
     new Uint8Array(layout.buffer).set(prefix, 16);
     const handle = native().newAead(number, key, layout);
     if (typeof handle === 'number') {
-      const reason = handle === ENOSYS ? 'this process has no OpenSSL' : `its OpenSSL refuses ${cipher}`;
+      const reason = handle === ENOSYS ? 'this process has no OpenSSL' : `its OpenSSL has no ${cipher}`;
       throw Object.assign(new Error(`Aead needs the OpenSSL of Node.js, and ${reason}`), {
         code: 'ERR_TUNTAP_NO_OPENSSL',
       });
@@ -111,7 +111,8 @@ export class Aead implements Disposable {
   }
 
   /**
-   * Seals packets `start` to `end` of a batch, each with the next counter. Dropped ones stay dropped.
+   * Seals packets `start` to `end` of a batch, each with the next counter; an empty packet becomes header and tag.
+   * Dropped ones stay dropped.
    * @param header what the header holds beside the counter, `headerLength` bytes. **Default:** zeros
    * @returns how many were sealed. A packet whose room was used up is dropped with `-ENOBUFS` (-105) in
    * `batch.status(i)`, so that it is never sent in the clear.
@@ -151,7 +152,7 @@ export class Aead implements Disposable {
    * Opens packets `start` to `end` of a batch and takes header and tag off; both stay readable around the packet, the
    * header at the negative offsets of {@link PacketBatch.readUInt8}.
    * @returns how many are authentic. One that is not is wiped and dropped, with `-EBADMSG` (-74) in `batch.status(i)`;
-   * nothing of its plaintext can be seen. An authentic one may be empty, which no write sends either.
+   * nothing of its plaintext can be seen. An authentic one may be empty (a keepalive); devices pass over it.
    * @throws Error `ERR_TUNTAP_CLOSED` once disposed of; RangeError `ERR_OUT_OF_RANGE`
    */
   openBatch(batch: PacketBatch, start = 0, end?: number): number {

@@ -46,8 +46,8 @@ export class ReplayWindow {
 
   /**
    * Takes in the counters of a batch's packets, 64 bits with the least significant byte first, and drops those that
-   * are not new with `-EALREADY` (-114) in `batch.status(i)`. Packets whose status is not 0 are passed over; an empty
-   * one with status 0 is checked, since its sender may mean something by it.
+   * are not new with `-EALREADY` (-114) in `batch.status(i)`. It passes over packets that were dropped or whose status
+   * is not 0, and checks empty ones: keepalives have counters too.
    * @param offset where in a packet the counter is; negative in the header that {@link Aead.openBatch} took off
    * @returns how many are new
    * @throws RangeError `ERR_OUT_OF_RANGE` if a packet has no 8 bytes there; those before it are taken in
@@ -58,7 +58,7 @@ export class ReplayWindow {
     const to = requireInteger('end', end ?? batch.length, start, batch.length);
     let fresh = 0;
     for (let i = start; i < to; i++) {
-      if (batch.status(i) !== 0) continue;
+      if (batch.isDropped(i) || batch.status(i) !== 0) continue;
       if (this.#checkHalves(batch.readUInt32LE(i, offset + 4), batch.readUInt32LE(i, offset))) fresh++;
       else batch.reject(i, EALREADY);
     }

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
-#include <vector>
 
 #include "little_endian.h"
 #include "process_symbol.h"
@@ -24,28 +23,12 @@ struct Evp {
   int (*final)(void*, uint8_t*, int*);
   int (*control)(void*, int, int, void*);
   void (*clear_errors)();
-  const void* (*chacha20_poly1305)();
-  const void* (*aes_128_gcm)();
-  const void* (*aes_256_gcm)();
 
   bool complete = FindSymbol("EVP_CIPHER_CTX_new", &context_new) &&
                   FindSymbol("EVP_CIPHER_CTX_free", &context_free) &&
                   FindSymbol("EVP_CipherInit_ex", &init) && FindSymbol("EVP_CipherUpdate", &update) &&
                   FindSymbol("EVP_CipherFinal_ex", &final) && FindSymbol("EVP_CIPHER_CTX_ctrl", &control) &&
-                  FindSymbol("ERR_clear_error", &clear_errors) &&
-                  FindSymbol("EVP_chacha20_poly1305", &chacha20_poly1305) &&
-                  FindSymbol("EVP_aes_128_gcm", &aes_128_gcm) && FindSymbol("EVP_aes_256_gcm", &aes_256_gcm);
-
-  const void* Cipher(AeadCipher cipher) const {
-    switch (cipher) {
-      case AeadCipher::kChaCha20Poly1305:
-        return chacha20_poly1305();
-      case AeadCipher::kAes128Gcm:
-        return aes_128_gcm();
-      default:
-        return aes_256_gcm();
-    }
-  }
+                  FindSymbol("ERR_clear_error", &clear_errors);
 };
 
 const Evp& TheEvp() {
@@ -53,10 +36,16 @@ const Evp& TheEvp() {
   return evp;
 }
 
-size_t KeyLength(AeadCipher cipher) { return cipher == AeadCipher::kAes128Gcm ? 16 : 32; }
+// An EVP_CIPHER, or nullptr: a build may leave any of them out, as BoringSSL does with the first.
+const void* FindCipher(AeadCipher cipher) {
+  const char* const name = cipher == AeadCipher::kChaCha20Poly1305 ? "EVP_chacha20_poly1305"
+                           : cipher == AeadCipher::kAes128Gcm      ? "EVP_aes_128_gcm"
+                                                                   : "EVP_aes_256_gcm";
+  const void* (*get)();
+  return FindSymbol(name, &get) ? get() : nullptr;
+}
 
-// The compiler may not leave this out though nothing reads what it writes.
-void Wipe(uint8_t* bytes, size_t length) { explicit_bzero(bytes, length); }
+size_t KeyLength(AeadCipher cipher) { return cipher == AeadCipher::kAes128Gcm ? 16 : 32; }
 
 // Whether an entry's packet lies within the batch's memory, where JavaScript can have written anything.
 bool Within(const Batch& batch, const TableEntry& entry) {
@@ -76,20 +65,28 @@ int Aead::Create(AeadCipher cipher, const uint8_t* key, size_t key_length, const
                     layout.associated_length <= layout.header_length - layout.associated_offset;
   if (key_length != KeyLength(cipher) || !fits) return -EINVAL;
   std::unique_ptr<Aead> aead(new Aead(layout));
-  const uint8_t nonce[kNonceSize] = {};
-  aead->seal_ = evp.context_new();
-  aead->open_ = evp.context_new();
-  // A nonce of 12 bytes is each of these ciphers' default.
-  const bool made = aead->seal_ != nullptr && aead->open_ != nullptr &&
-                    evp.init(aead->seal_, evp.Cipher(cipher), nullptr, key, nonce, 1) == 1 &&
-                    evp.init(aead->open_, evp.Cipher(cipher), nullptr, key, nonce, 0) == 1;
-  if (!made) {
+  if (!aead->TakeKey(cipher, key)) {
     evp.clear_errors();
     return -ENOTSUP;
   }
-  if (cipher == AeadCipher::kChaCha20Poly1305) aead->TakePrimitives(key);
+  if (cipher == AeadCipher::kChaCha20Poly1305) {
+    static const bool agree = PrimitivesAgree();
+    if (agree) aead->primitives_ = ChaCha20Poly1305::Create(key);
+  }
   *out = std::move(aead);
   return 0;
+}
+
+bool Aead::TakeKey(AeadCipher cipher, const uint8_t* key) {
+  const Evp& evp = TheEvp();
+  const void* const found = FindCipher(cipher);
+  const uint8_t nonce[kNonceSize] = {};
+  seal_ = evp.context_new();
+  open_ = evp.context_new();
+  // A nonce of 12 bytes is each of these ciphers' default.
+  return found != nullptr && seal_ != nullptr && open_ != nullptr &&
+         evp.init(seal_, found, nullptr, key, nonce, 1) == 1 &&
+         evp.init(open_, found, nullptr, key, nonce, 0) == 1;
 }
 
 Aead::~Aead() {
@@ -97,26 +94,36 @@ Aead::~Aead() {
   if (open_ != nullptr) TheEvp().context_free(open_);
 }
 
-// Uses them only where they give what EVP gives, since nobody promises that they stay as they are.
-void Aead::TakePrimitives(const uint8_t* key) {
-  constexpr size_t kLength = 1000;
-  primitives_ = ChaCha20Poly1305::Create(key);
-  if (primitives_ == nullptr) return;
-  const uint8_t nonce[kNonceSize] = {};
-  const std::vector<uint8_t> associated(layout_.associated_length);
-  uint8_t ours[kLength + kTagSize] = {};
-  uint8_t theirs[kLength + kTagSize] = {};
-  primitives_->Seal(nonce, associated.data(), associated.size(), ours, kLength, ours + kLength);
-  const bool agree =
-      SealByEvp(nonce, associated.data(), theirs, kLength) && memcmp(ours, theirs, sizeof(ours)) == 0 &&
-      primitives_->Open(nonce, associated.data(), associated.size(), ours, kLength, ours + kLength);
-  if (!agree) {
-    primitives_.reset();
-    TheEvp().clear_errors();
+// Whether OpenSSL's primitives give what its EVP gives: nobody promises that they stay as they are. Every
+// byte of key, nonce and associated data differs from its neighbours, and the texts end before, at and behind
+// the blocks that are computed first.
+bool Aead::PrimitivesAgree() {
+  constexpr size_t kHeader = 21;
+  constexpr size_t kLongest = 1500;
+  const AeadLayout layout = {kHeader, 7, 0, kHeader, {0xa1, 0xb2, 0xc3, 0xd4}};
+  uint8_t key[ChaCha20Poly1305::kKeySize];
+  uint8_t plain[kHeader + kLongest + kTagSize];
+  for (size_t i = 0; i < sizeof(key); i++) key[i] = static_cast<uint8_t>(37 * i + 11);
+  for (size_t i = 0; i < sizeof(plain); i++) plain[i] = static_cast<uint8_t>(29 * i + 5);
+  Aead by_evp(layout);
+  Aead by_primitives(layout);
+  by_primitives.primitives_ = ChaCha20Poly1305::Create(key);
+  bool agree = by_primitives.primitives_ != nullptr && by_evp.TakeKey(AeadCipher::kChaCha20Poly1305, key);
+  uint64_t counter = 0x0123456789abcdef;
+  for (const size_t length : {0u, 1u, 63u, 447u, 448u, 449u, 1024u, 1500u}) {
+    uint8_t ours[sizeof(plain)];
+    uint8_t theirs[sizeof(plain)];
+    memcpy(ours, plain, sizeof(plain));
+    memcpy(theirs, plain, sizeof(plain));
+    counter *= 3;
+    agree = agree && by_evp.SealPacket(theirs, length, counter) &&
+            by_primitives.SealPacket(ours, length, counter) && memcmp(ours, theirs, sizeof(plain)) == 0 &&
+            by_primitives.OpenPacket(ours, length) && memcmp(ours + kHeader, plain + kHeader, length) == 0;
+    theirs[0] ^= 1;
+    agree = agree && !by_primitives.OpenPacket(theirs, length);
   }
-  // The key stream of the first nonce.
-  Wipe(ours, sizeof(ours));
-  Wipe(theirs, sizeof(theirs));
+  if (!agree) TheEvp().clear_errors();
+  return agree;
 }
 
 void Aead::MakeNonce(const uint8_t* counter, uint8_t* nonce) const {
@@ -154,8 +161,8 @@ bool Aead::SealByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* t
       evp.update(seal_, nullptr, &ignored, associated, static_cast<int>(layout_.associated_length)) != 1) {
     return false;
   }
-  return evp.update(seal_, text, &ignored, text, static_cast<int>(length)) == 1 &&
-         evp.final(seal_, text + length, &ignored) == 1 &&
+  if (length > 0 && evp.update(seal_, text, &ignored, text, static_cast<int>(length)) != 1) return false;
+  return evp.final(seal_, text + length, &ignored) == 1 &&
          evp.control(seal_, kCtrlGetTag, kTagSize, text + length) == 1;
 }
 
@@ -179,7 +186,7 @@ void Aead::Seal(const Batch& batch, size_t start, size_t end, const uint8_t* hea
   uint32_t bytes = 0;
   for (size_t i = start; i < end; i++) {
     TableEntry& entry = batch.entries()[i];
-    if (entry.length == 0) continue;
+    if (entry.length == kDropped) continue;
     const TableEntry copy = entry;
     const size_t slot = std::max<size_t>(copy.slot, slab);
     const size_t slot_end = i + 1 < std::min<size_t>(batch.header()->count, batch.capacity())
@@ -187,7 +194,7 @@ void Aead::Seal(const Batch& batch, size_t start, size_t end, const uint8_t* hea
                                 : batch.size();
     const bool roomy = Within(batch, copy) && copy.offset >= slot + layout_.header_length &&
                        size_t{copy.offset} + copy.length + kTagSize <= slot_end;
-    entry.length = 0;
+    entry.length = kDropped;
     entry.status = -ENOBUFS;
     if (!roomy) continue;
     uint8_t* packet = batch.memory() + copy.offset - layout_.header_length;
@@ -215,14 +222,14 @@ void Aead::Open(const Batch& batch, size_t start, size_t end) {
   bool failed = false;
   for (size_t i = start; i < end; i++) {
     TableEntry& entry = batch.entries()[i];
-    if (entry.length == 0) continue;
+    if (entry.length == kDropped) continue;
     const TableEntry copy = entry;
-    entry.length = 0;
+    entry.length = kDropped;
     entry.status = -EBADMSG;
     if (!Within(batch, copy)) continue;
     uint8_t* packet = batch.memory() + copy.offset;
     if (copy.length < around || !OpenPacket(packet, copy.length - around)) {
-      Wipe(packet, copy.length);
+      memset(packet, 0, copy.length);
       failed = true;
       continue;
     }

@@ -22,27 +22,29 @@ struct AeadLayout {
   uint8_t nonce_prefix[4];     // before the counter
 };
 
-// Seals and opens the packets of a batch in place, by the OpenSSL that the process has: its EVP functions are
-// looked up when the first Aead is made, so that an addon without them loads all the same.
+// Seals and opens the packets of a batch in place, by the OpenSSL that the process has: its functions are
+// looked up when an Aead is made, so that the addon loads without them, and each cipher works without the
+// others.
 class Aead {
  public:
   static constexpr size_t kTagSize = 16;
   static constexpr size_t kNonceSize = 12;
   static constexpr size_t kMaxHeader = 4096;
 
-  // Returns 0 and sets `*out`, or -errno: -ENOSYS where the process has no OpenSSL, -EINVAL for a key of
-  // another length than the cipher's, or a layout that does not add up.
+  // Returns 0 and sets `*out`, or -errno: -ENOSYS if the process has no OpenSSL, -ENOTSUP if its OpenSSL
+  // lacks the cipher, -EINVAL for a key of another length than the cipher's, or a layout that does not add
+  // up.
   [[nodiscard]] static int Create(AeadCipher cipher, const uint8_t* key, size_t key_length,
                                   const AeadLayout& layout, std::unique_ptr<Aead>* out);
   ~Aead();
 
   // Seals entries `start` to `end`, the first under `counter` and each further one under the next; `header`
   // has the layout's length, and its counter is replaced. An entry without room for header and tag is
-  // emptied, status -ENOBUFS, so that its plaintext is never written; it takes no counter. header()->packets
-  // counts the sealed.
+  // dropped, status -ENOBUFS, so that its plaintext is never written; it takes no counter. header()->packets
+  // counts the sealed. Dropped entries are passed over.
   void Seal(const Batch& batch, size_t start, size_t end, const uint8_t* header, uint64_t counter);
 
-  // Opens entries `start` to `end`. One that is not authentic is wiped and emptied, status -EBADMSG.
+  // Opens entries `start` to `end`. One that is not authentic is wiped and dropped, status -EBADMSG.
   void Open(const Batch& batch, size_t start, size_t end);
 
   Aead(const Aead&) = delete;
@@ -55,7 +57,8 @@ class Aead {
   [[nodiscard]] bool OpenPacket(uint8_t* packet, size_t length);
   [[nodiscard]] bool SealByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
   [[nodiscard]] bool OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
-  void TakePrimitives(const uint8_t* key);
+  [[nodiscard]] bool TakeKey(AeadCipher cipher, const uint8_t* key);
+  [[nodiscard]] static bool PrimitivesAgree();
   void MakeNonce(const uint8_t* counter, uint8_t* nonce) const;
 
   AeadLayout layout_;

@@ -39,10 +39,7 @@ std::unique_ptr<ChaCha20Poly1305> ChaCha20Poly1305::Create(const uint8_t* key) {
   return made;
 }
 
-ChaCha20Poly1305::~ChaCha20Poly1305() {
-  explicit_bzero(key_, sizeof(key_));
-  explicit_bzero(first_, sizeof(first_));
-}
+ChaCha20Poly1305::~ChaCha20Poly1305() { explicit_bzero(key_, sizeof(key_)); }
 
 // Has block 0 in `first_`, and behind it the text's first bytes, en- or decrypted; returns how many those
 // are.
@@ -84,8 +81,10 @@ void ChaCha20Poly1305::MakeTag(const uint8_t* associated, size_t associated_leng
 
 void ChaCha20Poly1305::Seal(const uint8_t* nonce, const uint8_t* associated, size_t associated_length,
                             uint8_t* text, size_t length, uint8_t* tag) {
-  EndText(BeginText(nonce, text, length), text, length);
+  const size_t first = BeginText(nonce, text, length);
+  EndText(first, text, length);
   MakeTag(associated, associated_length, text, length, tag);
+  explicit_bzero(first_, kBlockSize + first);
 }
 
 bool ChaCha20Poly1305::Open(const uint8_t* nonce, const uint8_t* associated, size_t associated_length,
@@ -95,12 +94,10 @@ bool ChaCha20Poly1305::Open(const uint8_t* nonce, const uint8_t* associated, siz
   MakeTag(associated, associated_length, text, length, expected);
   uint8_t difference = 0;  // takes as long wherever they differ
   for (size_t i = 0; i < kTagSize; i++) difference |= static_cast<uint8_t>(expected[i] ^ tag[i]);
-  if (difference != 0) {
-    explicit_bzero(first_, sizeof(first_));
-    return false;
-  }
-  EndText(first, text, length);
-  return true;
+  if (difference == 0) EndText(first, text, length);
+  explicit_bzero(first_, kBlockSize + first);
+  explicit_bzero(expected, sizeof(expected));
+  return difference == 0;
 }
 
 }  // namespace tuntap

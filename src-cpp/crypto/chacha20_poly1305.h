@@ -10,8 +10,7 @@ namespace tuntap {
 // ChaCha20-Poly1305 (RFC 8439) out of OpenSSL's two primitives, ChaCha20_ctr32() and Poly1305_*(), a packet a
 // call. EVP calls the first three times for a packet, twice for one block alone, which costs as much as
 // eight; here the block that gives the Poly1305 key goes in front of the text's first ones. They are no
-// public API, though Node exports them, so there may be none: then EVP does it. Aead::Create sees that both
-// agree.
+// public API, though Node exports them, so there may be none: then EVP does it. Aead sees that both agree.
 class ChaCha20Poly1305 {
  public:
   static constexpr size_t kKeySize = 32;
@@ -45,7 +44,7 @@ class ChaCha20Poly1305 {
 
   uint32_t key_[kKeySize / 4];
   uint32_t counter_[4];  // the block's number, and the nonce
-  // Block 0, whose first half is the Poly1305 key, and the text's first blocks.
+  // Block 0, whose first half is the Poly1305 key, and the text's first blocks; wiped after each packet.
   uint8_t first_[kFirstBlocks * kBlockSize];
   std::unique_ptr<uint8_t[]> poly1305_;  // OpenSSL's state
 };

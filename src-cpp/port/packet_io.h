@@ -31,7 +31,7 @@ struct TableHeader {
 // Positions count from the beginning of the batch's memory.
 struct TableEntry {
   uint32_t offset;  // of the packet's first byte
-  uint32_t length;  // 0: passed over when writing
+  uint32_t length;  // or kDropped
   int32_t status;   // of the last write: 0, -errno (-EAGAIN: not offered to the kernel), or kSentAhead
   uint32_t slot;    // where this packet's headroom begins; the slot ends where the next one begins
 };
@@ -39,6 +39,9 @@ struct TableEntry {
 // A write ended with -EAGAIN, but the kernel had taken this packet before that: the write that goes on passes
 // it over.
 constexpr int32_t kSentAhead = 1;
+
+// The length of a packet that was dropped: no write sends it, sealing and opening pass over it.
+constexpr uint32_t kDropped = uint32_t{1} << 31;
 
 struct Room {
   uint32_t headroom;
@@ -62,7 +65,7 @@ class Batch {
   // The packet is there now, `length` bytes of it; counts it into the outcome.
   void Commit(size_t length, Room room) const;
 
-  // Where packet `index` is, and its length; 0 if it was dropped or lies outside.
+  // Where packet `index` is, and its length; 0 if it is empty, was dropped or lies outside.
   size_t Packet(size_t index, const uint8_t** data) const;
 
   void BeginOutcome() const;

@@ -60,9 +60,9 @@ size_t UdpPort::ExtendRun(const Batch& batch, size_t next, size_t end, const Rem
     const size_t offset = entry.offset;
     const size_t length = entry.length;
     const bool valid = offset <= size && length <= size - offset && (i < remotes.count || remotes.count <= 1);
-    if (length == 0 || !valid) {
-      if (length != 0 && slot != nullptr) break;
-      entry.status = length == 0 ? 0 : -EFAULT;
+    if (length == kDropped || !valid) {
+      if (length != kDropped && slot != nullptr) break;
+      entry.status = length == kDropped ? 0 : -EFAULT;
       continue;
     }
     if (slot == nullptr) {
@@ -70,13 +70,13 @@ size_t UdpPort::ExtendRun(const Batch& batch, size_t next, size_t end, const Rem
       segment = length;
       left = IsIpv6(*slot, family_) ? kMaxPayloadIpv6 : kMaxPayloadIpv4;
       left = std::max(left, length);  // a packet that is too long is sent alone, and refused
-    } else if (length > segment || length > left || !SameSlot(*slot, SlotOf(remotes, i))) {
+    } else if (length == 0 || length > segment || length > left || !SameSlot(*slot, SlotOf(remotes, i))) {
       break;
     }
     entry.status = 0;
     pieces[piece++] = {memory + offset, length};
     left -= length;
-    shorter = length < segment;
+    shorter = length < segment || length == 0;  // an empty datagram is no segment
     run->bytes += static_cast<uint32_t>(length);
   }
   run->last = i;
@@ -154,7 +154,7 @@ void UdpPort::WriteTo(int fd, const Batch& batch, size_t start, size_t end, cons
       }
       for (size_t i = run.first; i < run.last; i++) {
         TableEntry& entry = batch.entries()[i];
-        if (entry.length != 0 && entry.status == 0) entry.status = failed;
+        if (entry.length != kDropped && entry.status == 0) entry.status = failed;
       }
       sent++;
     }
@@ -162,7 +162,7 @@ void UdpPort::WriteTo(int fd, const Batch& batch, size_t start, size_t end, cons
   }
   for (size_t i = next; i < end; i++) {
     TableEntry& entry = batch.entries()[i];
-    entry.status = entry.length == 0 ? 0 : error;
+    entry.status = entry.length == kDropped ? 0 : error;
   }
   TableHeader* header = batch.header();
   header->packets = packets;

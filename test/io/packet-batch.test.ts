@@ -24,7 +24,7 @@ describe('PacketBatch', () => {
     batch.resize(1, -1, -1);
     assert.equal(String(batch.at(1)), 'ef');
     assert.equal(
-      code(() => batch.resize(1, -2, 0)),
+      code(() => batch.resize(1, -3, 0)),
       'ERR_OUT_OF_RANGE',
     );
     batch.clear();
@@ -37,14 +37,23 @@ describe('PacketBatch', () => {
     batch.drop(0);
     batch.resize(0, 4, 4);
     assert.equal(batch.lengthOf(0), 0);
+    assert.equal(batch.isDropped(0), true);
+    assert.equal(batch.at(0).length, 0);
+  });
+
+  it('holds empty packets, which are not dropped ones', () => {
+    const batch = new PacketBatch({ headroom: 4, tailroom: 4 });
+    assert.equal(batch.push(Buffer.alloc(0)), true);
+    assert.deepEqual([batch.length, batch.lengthOf(0), batch.isDropped(0)], [1, 0, false]);
+    assert.equal(batch.at(0).length, 0);
+    batch.resize(0, 4, 4);
+    assert.equal(batch.lengthOf(0), 8);
+    batch.resize(0, -5, -3);
+    assert.deepEqual([batch.lengthOf(0), batch.isDropped(0)], [0, false]);
   });
 
   it('refuses what is no packet, and places that it does not have', () => {
     const batch = new PacketBatch();
-    assert.equal(
-      code(() => batch.push(Buffer.alloc(0))),
-      'ERR_OUT_OF_RANGE',
-    );
     assert.equal(
       code(() => batch.push(Buffer.alloc(65_544 + 100))),
       'ERR_OUT_OF_RANGE',

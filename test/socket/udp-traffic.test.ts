@@ -7,12 +7,17 @@ import { seededRandom } from '../packet/random.ts';
 import { needs } from '../support.ts';
 import { numbered, onLoopback, onVeth, receive, sendAll } from './sockets.ts';
 
-// Runs, a short last one, single ones, more than 64 of a size, more bytes than a super-packet has.
+// Runs, a short last one, empty ones, single ones, more than 64 of a size, more bytes than a super-packet has.
 const LENGTHS = [
+  0,
   ...Array<number>(70).fill(100),
   50,
+  0,
+  0,
   ...Array<number>(50).fill(1400),
   1399,
+  1400,
+  0,
   1400,
   1,
   2,

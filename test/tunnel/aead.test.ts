@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes, randomInt } from 'node:crypto';
 import { PacketBatch } from 'tuntap-native';
-import { Aead, type AeadCipher, type AeadOptions } from 'tuntap-native/tunnel';
+import { Aead, type AeadCipher, type AeadOptions, ReplayWindow } from 'tuntap-native/tunnel';
 import { runPreloaded } from '../preload.ts';
 import { code, needs } from '../support.ts';
 
@@ -238,43 +238,83 @@ describe('Aead', () => {
   });
 
   for (const cipher of ['aes-128-gcm', 'chacha20-poly1305'] as const) {
-    it(`leaves no key in memory when it is disposed of: ${cipher}`, () => leavesNoKey(cipher));
+    it(`leaves no key in memory when it is disposed of: ${cipher}`, () => {
+      // AES-128's key is the first round key.
+      const [without, held, disposed] = copiesInMemory(
+        randomBytes(KEY_LENGTHS[cipher]),
+        `const aead = new Aead('${cipher}', secret);
+         count();
+         aead.dispose();`,
+      );
+      assert.ok(held > without, `${without} copies at first, ${held} held`);
+      assert.equal(disposed, without);
+    });
+
+    it(`leaves no text in memory but the batch’s: ${cipher}`, () => {
+      const [without, sealed, opened] = copiesInMemory(
+        randomBytes(200),
+        `const batch = new PacketBatch({ headroom: 8, tailroom: 16 });
+         const aead = new Aead('${cipher}', Buffer.alloc(${KEY_LENGTHS[cipher]}, 5));
+         batch.push(secret);
+         aead.sealBatch(batch);
+         count();
+         aead.openBatch(batch);
+         batch.at(0).fill(0);`,
+      );
+      assert.deepEqual([sealed, opened], [without, without]);
+    });
   }
 
-  function leavesNoKey(cipher: AeadCipher): void {
-    const length = KEY_LENGTHS[cipher];
-    // In a process of its own, whose memory is searched for the key's bytes: AES-128's key is the first round key.
-    const program = `
+  it('leaves no packet’s own key in memory: chacha20-poly1305', () => {
+    const key = Buffer.alloc(32, 5);
+    // RFC 8439 section 2.6: the first half of block 0; the nonce is all zeros.
+    const oneTimeKey = createCipheriv('chacha20', key, Buffer.alloc(16)).update(Buffer.alloc(32));
+    const [without, sealed, opened, forged] = copiesInMemory(
+      oneTimeKey,
+      `const batch = new PacketBatch({ headroom: 8, tailroom: 16 });
+       const aead = new Aead('chacha20-poly1305', Buffer.alloc(32, 5));
+       batch.push(Buffer.alloc(100, 1));
+       aead.sealBatch(batch);
+       batch.push(Buffer.from(batch.at(0)));
+       batch.at(1)[50] ^= 1;
+       count();
+       aead.openBatch(batch, 0, 1);
+       count();
+       aead.openBatch(batch, 1);`,
+    );
+    assert.deepEqual([sealed, opened, forged], [without, without, without]);
+  });
+
+  /** How often a process's memory holds a secret: before a program, at each `count()` in it, and at its end. */
+  function copiesInMemory(secret: Buffer, program: string): number[] {
+    const whole = `
       import { readFileSync, openSync, readSync } from 'node:fs';
+      import { PacketBatch } from ${JSON.stringify(import.meta.resolve('tuntap-native'))};
       import { Aead } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
       // V8 keeps small typed arrays in its own heap, and copies them out when native code asks for them.
-      const key = Buffer.from(new ArrayBuffer(${length}));
-      for (let i = 0; i < ${length}; i++) key[i] = (i * 73 + 41) ^ 0x5a;
-      const found = () => {
+      const secret = Buffer.from(new ArrayBuffer(${secret.length}));
+      ${JSON.stringify([...secret])}.forEach((byte, i) => { secret[i] = byte; });
+      const counts = [];
+      const count = () => {
         const memory = openSync('/proc/self/mem');
-        let count = 0;
+        let found = 0;
         for (const line of readFileSync('/proc/self/maps', 'utf8').split('\\n')) {
           const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw.*(?:\\[heap\\]|00:00 0)/.exec(line) ?? [];
           const size = parseInt(to, 16) - parseInt(from, 16);
           if (!(size > 0 && size < 2 ** 28)) continue;
           const bytes = Buffer.alloc(size);
           try { readSync(memory, bytes, 0, size, parseInt(from, 16)); } catch { continue; }
-          for (let at = bytes.indexOf(key); at >= 0; at = bytes.indexOf(key, at + 1)) count++;
+          for (let at = bytes.indexOf(secret); at >= 0; at = bytes.indexOf(secret, at + 1)) found++;
           bytes.fill(0);
         }
-        return count;
+        counts.push(found);
       };
-      const without = found();
-      const aead = new Aead('${cipher}', key);
-      const held = found();
-      aead.dispose();
-      console.log(JSON.stringify([without, held, found()]));`;
-    const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], {
-      encoding: 'utf8',
-    });
-    const [without, held, disposed] = JSON.parse(output) as number[];
-    assert.ok(held > without, `${without} copies at first, ${held} held`);
-    assert.equal(disposed, without);
+      count();
+      ${program}
+      count();
+      console.log(JSON.stringify(counts));`;
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', whole], { encoding: 'utf8' });
+    return JSON.parse(output) as number[];
   }
 
   it('says so where the process has no OpenSSL, and the rest works all the same', function () {
@@ -294,30 +334,121 @@ describe('Aead', () => {
     ['lacks', { HIDE: 'Poly1305_' }],
     ['has another function for', { FAKE: 'ChaCha20_ctr32' }],
     ['has another function for', { FAKE: 'Poly1305_Update' }],
+    ['has another function for', { FAKE: 'ChaCha20_ctr32', IGNORES: 'nonce' }],
+    ['has another function for', { FAKE: 'ChaCha20_ctr32', IGNORES: 'counter' }],
+    ['has another function for', { FAKE: 'ChaCha20_ctr32', IGNORES: 'tail' }],
+    ['has another function for', { FAKE: 'Poly1305_Update', IGNORES: 'data' }],
   ];
   for (const [what, fault] of faults) {
-    it(`seals and opens by EVP where OpenSSL ${what} ${Object.values(fault)}`, function () {
+    it(`seals and opens by EVP where OpenSSL ${what} ${Object.values(fault).join(', ignoring ')}`, function () {
       needs(this, 'cc');
       const program = `
         import { createCipheriv } from 'node:crypto';
         import { PacketBatch } from ${JSON.stringify(import.meta.resolve('tuntap-native'))};
         import { Aead } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
         const key = Buffer.alloc(32, 7);
-        const aead = new Aead('chacha20-poly1305', key);
+        const aead = new Aead('chacha20-poly1305', key, { counter: 0x1020304050607 });
         const batch = new PacketBatch({ headroom: 8, tailroom: 16 });
-        batch.push(Buffer.alloc(1420, 'text'));
+        const texts = [1420, 100, 448].map((length) => Buffer.alloc(length, 'text'));
+        for (const text of texts) batch.push(text);
         aead.sealBatch(batch);
-        const one = createCipheriv('chacha20-poly1305', key, Buffer.alloc(12), { authTagLength: 16 });
-        one.setAAD(Buffer.alloc(8));
-        const expected = Buffer.concat([Buffer.alloc(8), one.update(Buffer.alloc(1420, 'text')), one.final(), one.getAuthTag()]);
-        const same = expected.equals(batch.at(0));
+        const expected = texts.map((text, i) => {
+          const counter = Buffer.from([7 + i, 6, 5, 4, 3, 2, 1, 0]);
+          const nonce = Buffer.concat([Buffer.alloc(4), counter]);
+          const one = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: 16 });
+          one.setAAD(counter);
+          return Buffer.concat([counter, one.update(text), one.final(), one.getAuthTag()]);
+        });
+        const same = expected.every((packet, i) => packet.equals(batch.at(i)));
         batch.at(0)[100] ^= 1;
+        batch.at(1)[3] ^= 1;
         const forged = aead.openBatch(batch);
         batch.clear();
-        batch.push(expected);
-        console.log(same, forged, aead.openBatch(batch), batch.at(0).equals(Buffer.alloc(1420, 'text')));`;
+        for (const packet of expected) batch.push(packet);
+        const opened = aead.openBatch(batch);
+        console.log(same, forged, opened, texts.every((text, i) => text.equals(batch.at(i))));`;
       const output = runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program], fault);
-      assert.equal(output, 'true 0 1 true\n');
+      assert.equal(output, 'true 1 3 true\n');
+    });
+  }
+
+  for (const [hidden, left] of [
+    ['EVP_chacha20', ['aes-128-gcm', 'aes-256-gcm']],
+    ['EVP_aes', ['chacha20-poly1305']],
+    ['EVP_aes_128', ['chacha20-poly1305', 'aes-256-gcm']],
+  ] as const) {
+    it(`offers ${left.join(' and ')} where OpenSSL lacks ${hidden}`, function () {
+      needs(this, 'cc');
+      const program = `
+        import { PacketBatch } from ${JSON.stringify(import.meta.resolve('tuntap-native'))};
+        import { Aead } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
+        const found = {};
+        for (const [cipher, length] of ${JSON.stringify(Object.entries(KEY_LENGTHS))}) {
+          const batch = new PacketBatch({ headroom: 8, tailroom: 16 });
+          batch.push(Buffer.from('text'));
+          try {
+            const aead = new Aead(cipher, Buffer.alloc(length));
+            found[cipher] = aead.sealBatch(batch) + aead.openBatch(batch) + String(batch.at(0));
+          } catch (error) {
+            found[cipher] = error.code + ' ' + error.message;
+          }
+        }
+        console.log(JSON.stringify(found));`;
+      const output = runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program], {
+        HIDE: hidden,
+      });
+      const refusal = (cipher: string) =>
+        `ERR_TUNTAP_NO_OPENSSL Aead needs the OpenSSL of Node.js, and its OpenSSL has no ${cipher}`;
+      const expected = CIPHERS.map((cipher) => [
+        cipher,
+        (left as readonly string[]).includes(cipher) ? '2text' : refusal(cipher),
+      ]);
+      assert.deepEqual(JSON.parse(output), Object.fromEntries(expected));
+    });
+  }
+
+  for (const cipher of CIPHERS) {
+    it(`seals and opens an empty packet, as a keepalive of WireGuard is: ${cipher}`, () => {
+      const key = randomBytes(KEY_LENGTHS[cipher]);
+      using aead = new Aead(cipher, key, { headerLength: 16, associatedDataLength: 0, counter: 5 });
+      const batch = batchOf([Buffer.alloc(0), Buffer.from('text'), Buffer.alloc(0), Buffer.alloc(0)]);
+      batch.drop(2);
+      const header = Buffer.from('04000000aabbccdd0000000000000000', 'hex');
+      assert.equal(aead.sealBatch(batch, header), 3);
+      for (const [i, counter, plain] of [
+        [0, 5n, ''],
+        [1, 6n, 'text'],
+        [3, 7n, ''],
+      ] as const) {
+        header.writeBigUInt64LE(counter, 8);
+        const text = Buffer.from(plain);
+        assert.deepEqual(batch.at(i), sealed(cipher, key, text, header, Buffer.alloc(4), 0, 0, 8));
+      }
+      assert.deepEqual(
+        [0, 1, 2, 3].map((i) => [batch.lengthOf(i), batch.isDropped(i)]),
+        [
+          [32, false],
+          [36, false],
+          [0, true],
+          [32, false],
+        ],
+      );
+      assert.equal(aead.openBatch(batch), 3);
+      assert.equal(new ReplayWindow().checkBatch(batch, -8), 3);
+      assert.deepEqual(
+        [0, 1, 2, 3].map((i) => [batch.lengthOf(i), batch.isDropped(i)]),
+        [
+          [0, false],
+          [4, false],
+          [0, true],
+          [0, false],
+        ],
+      );
+      // What was opened can be sealed again, a hop further.
+      assert.equal(aead.sealBatch(batch, header), 3);
+      batch.at(0)[31] ^= 1;
+      assert.equal(aead.openBatch(batch), 2);
+      assert.deepEqual([batch.isDropped(0), batch.status(0)], [true, EBADMSG]);
     });
   }
 
