@@ -1,11 +1,11 @@
-import { constants, readdirSync, readFileSync, statSync } from 'node:fs';
+import { constants, existsSync, fstatSync, readdirSync, readFileSync } from 'node:fs';
 import { checkName, invalidArgValue, requireObject } from '../arguments.js';
 import { type Descriptor, type Interface, native } from '../native/addon.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { addMacvtap, deleteLink, getLink } from '../net/rtnetlink/device-requests.js';
 import { MACVLAN_MODES } from '../net/rtnetlink/link-kinds.js';
-import { check } from '../system-error.js';
+import { check, systemError } from '../system-error.js';
 import { closingOnError } from './attach.js';
 import { configure } from './open-tun-tap.js';
 import { checkOptions, type MacvtapOptions } from './options.js';
@@ -13,6 +13,8 @@ import { MacvtapDevice } from './tun-tap-device.js';
 
 const IFF_TAP = 0x0002;
 const IFF_NO_PI = 0x1000;
+const O_PATH = 0o10000000;
+const EPERM = -1;
 
 /**
  * Opens the character device of a macvtap link: Ethernet frames of a link that shares another link's wire.
@@ -90,24 +92,50 @@ function removeLink(socket: NetlinkSocket, index: number, name: string): void {
   }
 }
 
-/** Opens the /dev/tapN of a macvtap link; /sys/class/net/NAME/tapN/dev has its numbers. */
+/**
+ * Opens the character device of a macvtap link. Links of two namespaces may have the same index, so that /dev/tapN can
+ * be another link's: only the numbers in sysfs are the link's own.
+ */
 function openTapNode(namespace: number, name: string): Descriptor {
+  const [node, numbers] = tapNode(namespace, name);
+  const [major, minor] = numbers.split(':').map(Number);
+  const opened = native().openCharacterDevice(major, minor);
+  // Without CAP_MKNOD, the node that devtmpfs made will do if it is the link's.
+  if (opened === EPERM && existsSync(node)) return openNode(node, numbers);
+  return check(opened, 'open', node);
+}
+
+/** The path that devtmpfs has for a link's character device, and the device's numbers. */
+function tapNode(namespace: number, name: string): [node: string, numbers: string] {
   const sysfs = check<Descriptor>(native().openSysfsIn(namespace), 'fsopen sysfs', name);
-  let node: string;
-  let numbers: string;
-  try {
+  return closing(sysfs, () => {
     const directory = `/proc/self/fd/${sysfs.fd()}/class/net/${name}`;
     const entry = readdirSync(directory).find((file) => /^tap\d+$/.test(file));
     if (entry === undefined) throw invalidArgValue('name', name, 'must be that of a macvtap link');
-    node = `/dev/${entry}`;
-    numbers = readFileSync(`${directory}/${entry}/dev`, 'utf8').trim();
+    return [`/dev/${entry}`, readFileSync(`${directory}/${entry}/dev`, 'utf8').trim()];
+  });
+}
+
+/** Opens a node only if it has these numbers: opening another link's would take that link's frames. */
+function openNode(node: string, numbers: string): Descriptor {
+  const path = check<Descriptor>(native().openIn(-1, node, O_PATH), 'open', node);
+  return closing(path, () => {
+    const { rdev } = fstatSync(path.fd());
+    const found = `${(rdev >> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >> 12) & 0xfff00)}`;
+    if (found !== numbers) throw systemError(EPERM, 'mknod', node);
+    return check<Descriptor>(
+      native().openIn(-1, `/proc/self/fd/${path.fd()}`, constants.O_RDWR),
+      'open',
+      node,
+    );
+  });
+}
+
+/** Returns what `use` does, and closes the descriptor. */
+function closing<T>(descriptor: Descriptor, use: () => T): T {
+  try {
+    return use();
   } finally {
-    sysfs.close();
+    descriptor.close();
   }
-  // Two namespaces may have a tapN each, but devtmpfs has one node of that name.
-  const { rdev } = statSync(node);
-  const found = `${(rdev >> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >> 12) & 0xfff00)}`;
-  if (found !== numbers)
-    throw invalidArgValue('name', name, `has the node ${node} of another namespace's link`);
-  return check(native().openIn(-1, node, constants.O_RDWR), 'open', node);
 }

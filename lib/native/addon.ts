@@ -56,6 +56,7 @@ export interface Native {
   openIn(namespace: number, path: string, flags: number): Descriptor | number;
   isNetworkNamespace(fd: number): boolean;
   openSysfsIn(namespace: number): Descriptor | number;
+  openCharacterDevice(major: number, minor: number): Descriptor | number;
   newNetworkNamespace(): Promise<Descriptor | number>;
   openNetlink(
     namespace: number,

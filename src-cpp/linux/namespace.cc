@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -60,6 +62,15 @@ int InNamespace(int namespace_fd, Operation operation) {
   });
 }
 
+// A new file system that is mounted nowhere: the fd of its root, or -errno. The mount calls of Linux 5.2 have
+// no wrappers before glibc 2.36.
+int NewMount(const char* type) {
+  FileDescriptor context(OrErrno(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC)));
+  if (!context.valid()) return context.Release();
+  if (syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return -errno;
+  return OrErrno(syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, 0));
+}
+
 }  // namespace
 
 int OpenIn(int namespace_fd, const std::string& path, int flags) {
@@ -71,13 +82,15 @@ int SocketIn(int namespace_fd, int family, int type, int protocol) {
 }
 
 int OpenSysfsIn(int namespace_fd) {
-  // The mount calls of Linux 5.2 have no wrappers before glibc 2.36.
-  return InNamespace(namespace_fd, []() -> int {
-    FileDescriptor context(OrErrno(syscall(SYS_fsopen, "sysfs", FSOPEN_CLOEXEC)));
-    if (!context.valid()) return -errno;
-    if (syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return -errno;
-    return OrErrno(syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, 0));
-  });
+  return InNamespace(namespace_fd, [] { return NewMount("sysfs"); });
+}
+
+int OpenCharacterDevice(uint32_t major_number, uint32_t minor_number) {
+  const FileDescriptor directory(NewMount("tmpfs"));
+  if (!directory.valid()) return directory.get();
+  const dev_t device = makedev(major_number, minor_number);
+  if (mknodat(directory.get(), "device", S_IFCHR | 0600, device) != 0) return -errno;
+  return OrErrno(openat(directory.get(), "device", O_RDWR | O_CLOEXEC));
 }
 
 int NewNetworkNamespace() {

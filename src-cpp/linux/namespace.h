@@ -1,6 +1,7 @@
 #ifndef TUNTAP_NAMESPACE_SCOPE_H_
 #define TUNTAP_NAMESPACE_SCOPE_H_
 
+#include <cstdint>
 #include <string>
 
 namespace tuntap {
@@ -17,6 +18,10 @@ namespace tuntap {
 
 // A sysfs whose /class/net shows the devices of the namespace, as a directory fd that is mounted nowhere.
 [[nodiscard]] int OpenSysfsIn(int namespace_fd);
+
+// Opens a character device by its numbers, through a node in a file system that nobody else sees. Needs
+// CAP_SYS_ADMIN and CAP_MKNOD.
+[[nodiscard]] int OpenCharacterDevice(uint32_t major_number, uint32_t minor_number);
 
 // A new, empty network namespace; it lives as long as something holds it, this fd for one.
 [[nodiscard]] int NewNetworkNamespace();

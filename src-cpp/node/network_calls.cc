@@ -8,8 +8,8 @@
 
 #include "async_call.h"
 #include "bindings.h"
-#include "linux/namespace_mount.h"
 #include "linux/namespace.h"
+#include "linux/namespace_mount.h"
 #include "linux/netlink_socket.h"
 
 // What JavaScript calls for namespaces and netlink. A namespace argument is an nsfs fd, or -1 for the
@@ -49,6 +49,11 @@ Napi::Value IsNetworkNamespaceCall(const Napi::CallbackInfo& info) {
 
 Napi::Value OpenSysfsInCall(const Napi::CallbackInfo& info) {
   return Descriptor::Wrap(info.Env(), OpenSysfsIn(IntArgument(info, 0)));
+}
+
+Napi::Value OpenCharacterDeviceCall(const Napi::CallbackInfo& info) {
+  const auto number = [&](size_t index) { return info[index].As<Napi::Number>().Uint32Value(); };
+  return Descriptor::Wrap(info.Env(), OpenCharacterDevice(number(0), number(1)));
 }
 
 // newNetworkNamespace(): a promise of an fd that is the caller's, or of -errno.
@@ -164,6 +169,7 @@ void RegisterNetworkBinding(Napi::Env env, Napi::Object exports) {
   Export<OpenInCall>(env, exports, "openIn");
   Export<IsNetworkNamespaceCall>(env, exports, "isNetworkNamespace");
   Export<OpenSysfsInCall>(env, exports, "openSysfsIn");
+  Export<OpenCharacterDeviceCall>(env, exports, "openCharacterDevice");
   Export<NewNetworkNamespaceCall>(env, exports, "newNetworkNamespace");
   Export<OpenNetlinkCall>(env, exports, "openNetlink");
   Export<SendNetlinkCall>(env, exports, "sendNetlink");
