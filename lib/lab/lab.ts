@@ -1,7 +1,7 @@
 import type { Link } from '../net/link.js';
 import { sysctlParts } from '../net/namespace/sysctl.js';
 import { NetworkNamespace } from '../net/network-namespace.js';
-import { createVethPair } from '../net/topology.js';
+import { createVethPair } from '../net/veth-pair.js';
 import { drawMermaid, drawSvg } from './drawing.js';
 import { type LabDescription, type LabHost, type LabPlan, type PlannedEnd, planLab } from './plan.js';
 

@@ -1,6 +1,7 @@
 export type { SystemError } from '../system-error.js';
+export { type BridgeSetup, createBridge } from './bridge.js';
 export { Link } from './link.js';
-export { type AddressFilter, LinkConfiguration, type LinkFilter } from './link-configuration.js';
+export type { AddressFilter, LinkFilter } from './link-list.js';
 export {
   type ChangeEvent,
   type MonitoredType,
@@ -10,9 +11,10 @@ export {
   type OverflowEvent,
   type SnapshotEvent,
 } from './monitor.js';
+export type { NamespaceHandle } from './namespace/handle.js';
 export type { UnknownAttribute } from './netlink/attributes.js';
 export type { NetlinkError } from './netlink/error.js';
-export { type NeighborFilter, NetworkConfiguration, type RouteFilter } from './network-configuration.js';
+export type { NeighborFilter, RouteFilter } from './network-configuration.js';
 export { type NamespaceReference, NetworkNamespace } from './network-namespace.js';
 export type { AddressFlag, AddressInfo, Scope } from './rtnetlink/address.js';
 export type { AddressOptions } from './rtnetlink/address-requests.js';
@@ -35,6 +37,8 @@ export type {
   VxlanDetails,
 } from './rtnetlink/link-kinds.js';
 export type { LinkStatistics } from './rtnetlink/link-message.js';
+export type { LinkReference } from './rtnetlink/link-names.js';
+export type { LinkName } from './rtnetlink/link-requests.js';
 export type {
   FdbEntry,
   NeighborAges,
@@ -44,7 +48,6 @@ export type {
 } from './rtnetlink/neighbor.js';
 export type { NewFdbEntry, NewNeighbor } from './rtnetlink/neighbor-requests.js';
 export type {
-  LinkReference,
   NewBridge,
   NewLink,
   NewLinkBase,
@@ -67,4 +70,4 @@ export type {
 } from './rtnetlink/route.js';
 export type { NewNexthop, NewRoute } from './rtnetlink/route-requests.js';
 export type { NewRule, RuleInfo } from './rtnetlink/rule.js';
-export { type BridgeSetup, createBridge, createVethPair, type VethEnd } from './topology.js';
+export { createVethPair, type VethEnd } from './veth-pair.js';

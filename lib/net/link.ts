@@ -12,7 +12,7 @@ import {
 } from './rtnetlink/bridge-vlan.js';
 import { changeValues, checkChange, type LinkChange } from './rtnetlink/link-change.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
-import { getLink, namesOf } from './rtnetlink/link-names.js';
+import { getLink, indexOf, namesOf } from './rtnetlink/link-names.js';
 import { deleteLinkRequest, setLinkRequest } from './rtnetlink/link-requests.js';
 import type { FdbEntry } from './rtnetlink/neighbor.js';
 import { fdbRequest, listFdbRequest, type NewFdbEntry } from './rtnetlink/neighbor-requests.js';
@@ -65,7 +65,7 @@ export class Link {
    * @param options `statistics`: with packet and byte counters
    */
   async get({ statistics = false }: { readonly statistics?: boolean } = {}): Promise<LinkInfo> {
-    const info = await getLink(this.#namespace.conversation, this.#index, statistics);
+    const info = await getLink(this.#namespace.rtnetlink, this.#index, statistics);
     this.#name = info.name;
     return info;
   }
@@ -78,9 +78,13 @@ export class Link {
     checkChange(change);
     const { master } = change;
     const masterIndex =
-      master === undefined ? undefined : master === null ? 0 : await this.#namespace.indexOf(master);
+      master === undefined
+        ? undefined
+        : master === null
+          ? 0
+          : await indexOf(this.#namespace.rtnetlink, master);
     const values = { ...changeValues(change), masterIndex };
-    await this.#namespace.conversation.request(setLinkRequest(this, values, change.up));
+    await this.#namespace.rtnetlink.request(setLinkRequest(this, values, change.up));
   }
 
   /**
@@ -89,7 +93,7 @@ export class Link {
    */
   async rename(name: string): Promise<void> {
     checkName(name, false);
-    await this.#namespace.conversation.request(setLinkRequest(this, { name }, undefined, 'rename link'));
+    await this.#namespace.rtnetlink.request(setLinkRequest(this, { name }, undefined, 'rename link'));
     this.#name = name;
   }
 
@@ -108,10 +112,10 @@ export class Link {
       throw invalidArgValue('namespace', namespace, 'must be an open NetworkNamespace');
     checkName(name, false);
     if (name !== this.#name) await refuseTaken(namespace, name);
-    const { conversation } = this.#namespace;
+    const { rtnetlink } = this.#namespace;
     try {
       await namespace.hold((fd) =>
-        conversation.request(setLinkRequest(this, { name, namespaceFd: fd }, undefined, 'move link')),
+        rtnetlink.request(setLinkRequest(this, { name, namespaceFd: fd }, undefined, 'move link')),
       );
     } catch (error) {
       // The kernel moves first: where it then could not rename, the link is there under its old name.
@@ -123,7 +127,7 @@ export class Link {
 
   /** It keeps its index unless that is taken. */
   async #arrive(namespace: NetworkNamespace, name: string): Promise<void> {
-    const { index } = await getLink(namespace.conversation, name);
+    const { index } = await getLink(namespace.rtnetlink, name);
     this.#namespace = namespace;
     this.#name = name;
     this.#index = index;
@@ -131,7 +135,7 @@ export class Link {
 
   /** Removes the link; of a veth pair, the other end too. */
   async delete(): Promise<void> {
-    await this.#namespace.conversation.request(deleteLinkRequest(this));
+    await this.#namespace.rtnetlink.request(deleteLinkRequest(this));
   }
 
   /**
@@ -163,12 +167,12 @@ export class Link {
    * @throws EEXIST if the link has it
    */
   async addAddress(address: string, options?: AddressOptions): Promise<void> {
-    await this.#namespace.conversation.request(addressRequest('add', this, address, options));
+    await this.#namespace.rtnetlink.request(addressRequest('add', this, address, options));
   }
 
   /** Adds an address, or changes the lifetimes, flags and metric of one that the link has. */
   async replaceAddress(address: string, options?: AddressOptions): Promise<void> {
-    await this.#namespace.conversation.request(addressRequest('replace', this, address, options));
+    await this.#namespace.rtnetlink.request(addressRequest('replace', this, address, options));
   }
 
   /**
@@ -176,7 +180,7 @@ export class Link {
    * @throws EADDRNOTAVAIL if the link does not have it
    */
   async deleteAddress(address: string, options?: Pick<AddressOptions, 'peer'>): Promise<void> {
-    await this.#namespace.conversation.request(addressRequest('delete', this, address, options));
+    await this.#namespace.rtnetlink.request(addressRequest('delete', this, address, options));
   }
 
   /**
@@ -185,18 +189,18 @@ export class Link {
    */
   async fdb(): Promise<readonly FdbEntry[]> {
     const { kind, masterIndex } = await this.get();
-    const { conversation } = this.#namespace;
+    const { rtnetlink } = this.#namespace;
     const index = this.#index;
     const found =
       kind === 'bridge'
-        ? await conversation.request(listFdbRequest({ masterIndex: index }))
-        : await conversation.request(listFdbRequest({ portIndex: index, masterIndex }));
+        ? await rtnetlink.request(listFdbRequest({ masterIndex: index }))
+        : await rtnetlink.request(listFdbRequest({ portIndex: index, masterIndex }));
     // Old kernels ignore the filter.
     const links = kind === 'bridge' ? await this.#namespace.links({ master: index }) : [];
     const members = new Set([index, ...links.map((port) => port.index)]);
     const own = found.filter(({ deviceIndex }) => members.has(deviceIndex));
     const nameOf = await namesOf(
-      conversation,
+      rtnetlink,
       own.map(({ deviceIndex }) => deviceIndex),
     );
     return own.map((entry) => ({ ...entry, device: nameOf(entry.deviceIndex) }));
@@ -230,12 +234,12 @@ export class Link {
 
   async #fdb(action: 'add' | 'append' | 'replace' | 'delete', entry: NewFdbEntry): Promise<void> {
     fdbRequest(action, entry, { index: 1, name: '', isPort: false });
-    await this.#namespace.conversation.request(fdbRequest(action, entry, await this.#asPort()));
+    await this.#namespace.rtnetlink.request(fdbRequest(action, entry, await this.#asPort()));
   }
 
   /** The VLANs of a bridge or of a port; none where the kernel has no VLANs. */
   async vlans(): Promise<readonly BridgeVlan[]> {
-    const found = await this.#namespace.conversation.request(listVlansRequest());
+    const found = await this.#namespace.rtnetlink.request(listVlansRequest());
     return found.filter(({ index }) => index === this.#index).flatMap(({ vlans }) => vlans);
   }
 
@@ -245,13 +249,13 @@ export class Link {
    */
   async addVlan(vlan: NewBridgeVlan): Promise<void> {
     vlanRequest('add', vlan, { index: 1, name: '', isPort: true });
-    await this.#namespace.conversation.request(vlanRequest('add', vlan, await this.#asPort()));
+    await this.#namespace.rtnetlink.request(vlanRequest('add', vlan, await this.#asPort()));
   }
 
   /** Removes a VLAN, or a range of them. */
   async deleteVlan(vlan: Pick<NewBridgeVlan, 'vlan' | 'end'>): Promise<void> {
     vlanRequest('delete', vlan, { index: 1, name: '', isPort: true });
-    await this.#namespace.conversation.request(vlanRequest('delete', vlan, await this.#asPort()));
+    await this.#namespace.rtnetlink.request(vlanRequest('delete', vlan, await this.#asPort()));
   }
 
   async #asPort(): Promise<{ index: number; name: string; isPort: boolean }> {
@@ -262,7 +266,7 @@ export class Link {
 
 async function exists(namespace: NetworkNamespace, which: string | number): Promise<boolean> {
   try {
-    await getLink(namespace.conversation, which);
+    await getLink(namespace.rtnetlink, which);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENODEV') return false;

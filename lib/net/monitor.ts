@@ -7,13 +7,21 @@ import {
 } from '../arguments.js';
 import type { NetlinkMessage } from './netlink/message.js';
 import { NotificationSocket } from './netlink/notification-socket.js';
-import type { NetworkNamespace } from './network-namespace.js';
 import { type AddressInfo, decodeAddress, RTM_DELADDR, RTM_NEWADDR } from './rtnetlink/address.js';
 import { decodeLink, type LinkInfo } from './rtnetlink/link-info.js';
 import { RTM_DELLINK, RTM_NEWLINK } from './rtnetlink/link-message.js';
 import { withNames } from './rtnetlink/link-names.js';
 import { decodeNeighbor, type NeighborInfo, RTM_DELNEIGH, RTM_NEWNEIGH } from './rtnetlink/neighbor.js';
 import { decodeRoute, nameRoute, type RouteInfo, RTM_DELROUTE, RTM_NEWROUTE } from './rtnetlink/route.js';
+
+/** The namespace that is monitored. */
+interface MonitoredNamespace {
+  fdToEnter(): number;
+  links(): Promise<readonly LinkInfo[]>;
+  addresses(): Promise<readonly AddressInfo[]>;
+  routes(filter: { readonly family: 'all'; readonly table: 'all' }): Promise<readonly RouteInfo[]>;
+  neighbors(filter: { readonly noArp: true }): Promise<readonly NeighborInfo[]>;
+}
 
 /** What a monitor can tell of. */
 export type MonitoredType = 'link' | 'address' | 'route' | 'neighbor';
@@ -27,7 +35,7 @@ const GROUPS: Readonly<Record<MonitoredType, readonly number[]>> = {
 };
 const TYPES = Object.keys(GROUPS) as MonitoredType[];
 
-/** Options of {@link NetworkNamespace.monitor}. */
+/** Options of `NetworkNamespace.monitor()`. */
 export interface MonitorOptions {
   /** What to tell of. **Default:** all: `['link', 'address', 'route', 'neighbor']` */
   readonly types?: readonly MonitoredType[];
@@ -99,13 +107,13 @@ export type NetworkEvent = ChangeEvent | SnapshotEvent | OverflowEvent;
 
 /**
  * The changes of a namespace, from the moment that the monitor is made. Made by
- * {@link NetworkNamespace.monitor}; ended by leaving its loop, {@link close}, its `signal`, or closing the namespace.
+ * `NetworkNamespace.monitor()`; ended by leaving its loop, {@link close}, its `signal`, or closing the namespace.
  *
  * Events wait in the kernel's queue until they are asked for. If that is full, an `overflow` event says so and a
  * `snapshot` follows. Changes that happen while a snapshot is made may be told again after it.
  */
 export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, AsyncDisposable {
-  readonly #namespace: NetworkNamespace;
+  readonly #namespace: MonitoredNamespace;
   readonly #types: ReadonlySet<MonitoredType>;
   readonly #socket: NotificationSocket;
   readonly #signal: AbortSignal | undefined;
@@ -120,7 +128,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
 
   /** @internal */
   constructor(
-    namespace: NetworkNamespace,
+    namespace: MonitoredNamespace,
     options: MonitorOptions,
     onClose: (monitor: NetworkMonitor) => void,
   ) {
@@ -142,7 +150,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
     // Links always: their names belong to the other events.
     const groups = new Set(['link' as const, ...this.#types].flatMap((type) => GROUPS[type]));
     requireInteger('options.receiveBuffer', receiveBuffer, 0, 0x3fffffff);
-    this.#socket = new NotificationSocket(namespace.enterFd(), [...groups], receiveBuffer);
+    this.#socket = new NotificationSocket(namespace.fdToEnter(), [...groups], receiveBuffer);
     this.#signal = signal;
     this.#onClose = onClose;
     signal?.addEventListener('abort', this.#onAbort, { once: true });

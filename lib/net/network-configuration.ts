@@ -1,9 +1,12 @@
 import { requireObject } from '../arguments.js';
-import { LinkConfiguration } from './link-configuration.js';
+import type { RequestQueue } from './netlink/request-queue.js';
 import { type Family, fromFamily } from './rtnetlink/family.js';
-import { namesOf } from './rtnetlink/link-names.js';
+import type { LinkInfo } from './rtnetlink/link-info.js';
+import { findLink, getLink, indexOf, type LinkReference, namesOf } from './rtnetlink/link-names.js';
+import { addLinkRequest } from './rtnetlink/link-requests.js';
 import type { NeighborInfo } from './rtnetlink/neighbor.js';
 import { listNeighborsRequest, type NewNeighbor, neighborRequest } from './rtnetlink/neighbor-requests.js';
+import { type NewLink, newLinkValues, referencesOf } from './rtnetlink/new-link.js';
 import {
   checkQdisc,
   deleteQdiscRequest,
@@ -36,8 +39,8 @@ export interface RouteFilter {
   readonly family?: Family | 'all';
   /** **Default:** `main`, as `ip route` */
   readonly table?: RouteTable | 'all';
-  /** Through this link: its name or index. */
-  readonly device?: string | number;
+  /** Through this link. */
+  readonly device?: LinkReference;
   /** Made by this. */
   readonly protocol?: RouteProtocol;
   /** To exactly this network, as {@link RouteInfo.destination} writes it. */
@@ -46,8 +49,8 @@ export interface RouteFilter {
 
 /** Which neighbours to list; what is not told does not matter. */
 export interface NeighborFilter {
-  /** On this link: its name or index. */
-  readonly device?: string | number;
+  /** On this link. */
+  readonly device?: LinkReference;
   /** Known by ARP (4) or NDP (6). */
   readonly family?: Family;
   /** In place of neighbours, the addresses that this host answers for. **Default:** `false` */
@@ -56,8 +59,11 @@ export interface NeighborFilter {
   readonly noArp?: boolean;
 }
 
-/** What a {@link NetworkNamespace} does with routes, rules, neighbours and queueing disciplines. */
-export abstract class NetworkConfiguration extends LinkConfiguration {
+/** What a `NetworkNamespace` does with routes, rules, neighbours and queueing disciplines. */
+export abstract class NetworkConfiguration {
+  /** @internal */
+  abstract readonly rtnetlink: RequestQueue;
+
   /**
    * The routes; as `ip route`, the IPv4 ones of the main table where the filter says nothing else.
    * @example
@@ -68,28 +74,29 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
    */
   async routes(filter: RouteFilter = {}): Promise<readonly RouteInfo[]> {
     requireObject('filter', filter);
-    const { family = 4, table = 'main', device, destination } = filter;
-    const number = table === 'all' ? undefined : TABLES.number('filter.table', table);
-    const word = number === undefined ? undefined : TABLES.word(number);
-    const protocol =
-      filter.protocol === undefined
-        ? undefined
-        : ROUTE_PROTOCOLS.word(ROUTE_PROTOCOLS.number('filter.protocol', filter.protocol));
-    const found = (await this.#listRoutes(fromFamily(family), number)).filter(
+    const { family = 4, table = 'main', destination } = filter;
+    const tableNumber = table === 'all' ? undefined : TABLES.number('filter.table', table);
+    const tableName = tableNumber === undefined ? undefined : TABLES.nameOf(tableNumber);
+    const protocolNumber =
+      filter.protocol === undefined ? 0 : ROUTE_PROTOCOLS.number('filter.protocol', filter.protocol);
+    const protocol = filter.protocol === undefined ? undefined : ROUTE_PROTOCOLS.nameOf(protocolNumber);
+    const request = { family: fromFamily(family), table: tableNumber, protocol: protocolNumber };
+    const device = await findLink(this.rtnetlink, filter.device);
+    const found = (await this.#listRoutes({ ...request, deviceIndex: device?.index })).filter(
       (route) =>
         (family === 'all' || route.family === family) &&
-        (word === undefined || route.table === word) &&
+        (tableName === undefined || route.table === tableName) &&
         (protocol === undefined || route.protocol === protocol) &&
-        (destination === undefined || route.destination === destination),
+        (destination === undefined || route.destination === destination) &&
+        (device === undefined || uses(route, device.index)),
     );
     const indices = new Set<number | undefined>();
     for (const { deviceIndex, nexthops } of found) {
       indices.add(deviceIndex);
       for (const hop of nexthops ?? []) indices.add(hop.deviceIndex);
     }
-    const nameOf = await namesOf(this.conversation, indices);
-    const routes = found.map((route) => nameRoute(route, nameOf));
-    return device === undefined ? routes : routes.filter((route) => uses(route, device));
+    const nameOf = await namesOf(this.rtnetlink, indices, device && [device]);
+    return found.map((route) => nameRoute(route, nameOf));
   }
 
   /**
@@ -130,17 +137,17 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
     const devices = [route.device, ...(route.nexthops ?? []).map(({ device }) => device)].filter(
       (device) => device !== undefined,
     );
-    const indices = await Promise.all(devices.map((device) => this.indexOf(device)));
+    const indices = await Promise.all(devices.map((device) => indexOf(this.rtnetlink, device)));
     const index = (device: string | number): number => indices[devices.indexOf(device)];
-    await this.conversation.request(routeRequest(action, route, index));
+    await this.rtnetlink.request(routeRequest(action, route, index));
   }
 
-  async #listRoutes(family: number, table: number | undefined): Promise<readonly BareRoute[]> {
+  async #listRoutes(filter: Parameters<typeof listRoutesRequest>[0]): Promise<readonly BareRoute[]> {
     try {
-      return await this.conversation.request(listRoutesRequest(family, table));
+      return await this.rtnetlink.request(listRoutesRequest(filter));
     } catch (error) {
-      // A strict kernel says so where it has no such table.
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT' && table !== undefined) return [];
+      // A kernel that filters says so if it has no such table.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT' && filter.table !== undefined) return [];
       throw error;
     }
   }
@@ -150,7 +157,7 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
    * @see ip-rule(8)
    */
   async rules({ family = 4 }: { readonly family?: Family | 'all' } = {}): Promise<readonly RuleInfo[]> {
-    const rules = await this.conversation.request(listRulesRequest(fromFamily(family)));
+    const rules = await this.rtnetlink.request(listRulesRequest(fromFamily(family)));
     return rules.filter((rule) => family === 'all' || rule.family === family);
   }
 
@@ -163,7 +170,7 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
    * ```
    */
   async addRule(rule: NewRule): Promise<void> {
-    await this.conversation.request(ruleRequest('add', rule));
+    await this.rtnetlink.request(ruleRequest('add', rule));
   }
 
   /**
@@ -171,28 +178,26 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
    * @throws ENOENT if there is none
    */
   async deleteRule(rule: NewRule): Promise<void> {
-    await this.conversation.request(ruleRequest('delete', rule));
+    await this.rtnetlink.request(ruleRequest('delete', rule));
   }
 
   /** The neighbours that ARP and NDP know; as `ip neighbor`, without those that need no resolution (`NOARP`). */
   async neighbors(filter: NeighborFilter = {}): Promise<readonly NeighborInfo[]> {
     requireObject('filter', filter);
-    const { device, family, proxy = false, noArp = false } = filter;
-    fromFamily(family);
-    const found = (await this.conversation.request(listNeighborsRequest(proxy))).filter(
+    const { family, proxy = false, noArp = false } = filter;
+    const addressFamily = fromFamily(family);
+    const device = await findLink(this.rtnetlink, filter.device);
+    const request = listNeighborsRequest({ family: addressFamily, deviceIndex: device?.index, proxy });
+    const found = (await this.rtnetlink.request(request)).filter(
       (neighbor) =>
         (family === undefined || neighbor.family === family) &&
         neighbor.flags.includes('proxy') === proxy &&
         (noArp || proxy || neighbor.state !== 'NOARP') &&
-        (typeof device !== 'number' || neighbor.deviceIndex === device),
+        (device === undefined || neighbor.deviceIndex === device.index),
     );
-    const nameOf = await namesOf(
-      this.conversation,
-      found.map(({ deviceIndex }) => deviceIndex),
-    );
-    return found
-      .map((neighbor) => ({ ...neighbor, device: nameOf(neighbor.deviceIndex) }))
-      .filter((neighbor) => typeof device !== 'string' || neighbor.device === device);
+    const indices = found.map(({ deviceIndex }) => deviceIndex);
+    const nameOf = await namesOf(this.rtnetlink, indices, device && [device]);
+    return found.map((neighbor) => ({ ...neighbor, device: nameOf(neighbor.deviceIndex) }));
   }
 
   /**
@@ -219,17 +224,22 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
 
   async #neighbor(action: 'add' | 'replace' | 'delete', neighbor: NewNeighbor): Promise<void> {
     neighborRequest(action, neighbor, 1);
-    const index = await this.indexOf(neighbor.device);
-    await this.conversation.request(neighborRequest(action, neighbor, index));
+    const index = await indexOf(this.rtnetlink, neighbor.device);
+    await this.rtnetlink.request(neighborRequest(action, neighbor, index));
   }
 
-  /** The queueing disciplines of all links. */
-  async qdiscs(): Promise<readonly QdiscInfo[]> {
-    const found = await this.conversation.request(listQdiscsRequest());
-    const nameOf = await namesOf(
-      this.conversation,
-      found.map(({ deviceIndex }) => deviceIndex),
+  /**
+   * The queueing disciplines of all links, or of one.
+   * @throws ENODEV if `filter.device` names no link
+   */
+  async qdiscs(filter: { readonly device?: LinkReference } = {}): Promise<readonly QdiscInfo[]> {
+    requireObject('filter', filter);
+    const device = await findLink(this.rtnetlink, filter.device);
+    const found = (await this.rtnetlink.request(listQdiscsRequest())).filter(
+      ({ deviceIndex }) => device === undefined || deviceIndex === device.index,
     );
+    const indices = found.map(({ deviceIndex }) => deviceIndex);
+    const nameOf = await namesOf(this.rtnetlink, indices, device && [device]);
     return found.map((qdisc) => ({ ...qdisc, device: nameOf(qdisc.deviceIndex) }));
   }
 
@@ -244,13 +254,13 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
    */
   async addQdisc(qdisc: NewQdisc): Promise<void> {
     checkQdisc(qdisc);
-    await this.conversation.request(qdiscRequest('add', qdisc, await this.indexOf(qdisc.device)));
+    await this.rtnetlink.request(qdiscRequest('add', qdisc, await indexOf(this.rtnetlink, qdisc.device)));
   }
 
   /** As {@link addQdisc}, in place of what is at the root. */
   async replaceQdisc(qdisc: NewQdisc): Promise<void> {
     checkQdisc(qdisc);
-    await this.conversation.request(qdiscRequest('replace', qdisc, await this.indexOf(qdisc.device)));
+    await this.rtnetlink.request(qdiscRequest('replace', qdisc, await indexOf(this.rtnetlink, qdisc.device)));
   }
 
   /**
@@ -258,15 +268,27 @@ export abstract class NetworkConfiguration extends LinkConfiguration {
    * @throws ENOENT if only the default one is there
    */
   async deleteQdisc(device: string | number): Promise<void> {
-    const index = await this.indexOf(device);
-    await this.conversation.request(deleteQdiscRequest(index, String(device)));
+    const index = await indexOf(this.rtnetlink, device);
+    await this.rtnetlink.request(deleteQdiscRequest(index, String(device)));
+  }
+
+  /** @internal */
+  async makeLink(link: NewLink): Promise<LinkInfo> {
+    requireObject('link', link);
+    newLinkValues(link, () => 1);
+    const references = referencesOf(link);
+    const indices = await Promise.all(references.map((reference) => indexOf(this.rtnetlink, reference)));
+    const index = (reference: LinkReference): number => indices[references.indexOf(reference)];
+    const { up, index: wanted, name } = link;
+    const send = (): Promise<LinkInfo[]> =>
+      this.rtnetlink.request(addLinkRequest(newLinkValues(link, index), { up, index: wanted }));
+    // A request that names the peer's namespace by an fd needs it open until it is answered.
+    const peerNamespace = link.kind === 'veth' ? link.peer.namespace : undefined;
+    const [made] = await (peerNamespace === undefined ? send() : peerNamespace.hold(send));
+    return made ?? getLink(this.rtnetlink, name);
   }
 }
 
-function uses(route: RouteInfo, device: string | number): boolean {
-  return (
-    route.device === device ||
-    route.deviceIndex === device ||
-    (route.nexthops ?? []).some((hop) => hop.device === device || hop.deviceIndex === device)
-  );
+function uses({ deviceIndex, nexthops = [] }: BareRoute, index: number): boolean {
+  return deviceIndex === index || nexthops.some((hop) => hop.deviceIndex === index);
 }

@@ -1,14 +1,23 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { closeSync, constants, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs';
-import { invalidArgType, invalidArgValue, requireObject } from '../arguments.js';
-import { type Descriptor, namespaceExecPath, native } from '../native/addon.js';
+import { invalidArgType, invalidArgValue } from '../arguments.js';
+import { type Descriptor, native } from '../native/addon.js';
 import { check } from '../system-error.js';
+import { Link } from './link.js';
+import { type AddressFilter, type LinkFilter, listAddresses, listLinks } from './link-list.js';
 import { type MonitorOptions, NetworkMonitor } from './monitor.js';
 import { NAMED_DIRECTORY, namedPath, openReference } from './namespace/reference.js';
+import { namespacePaths } from './namespace/search.js';
+import { spawnIn } from './namespace/spawn.js';
 import { readSysctl, writeSysctl } from './namespace/sysctl.js';
-import { Conversation, closedError } from './netlink/request-queue.js';
+import { closedError, RequestQueue } from './netlink/request-queue.js';
 import { NetworkConfiguration } from './network-configuration.js';
-import { getNsidRequest, namespacePaths } from './rtnetlink/namespace-id.js';
+import type { AddressInfo } from './rtnetlink/address.js';
+import type { LinkInfo } from './rtnetlink/link-info.js';
+import { getLink } from './rtnetlink/link-names.js';
+import type { LinkName } from './rtnetlink/link-requests.js';
+import { getNsidRequest } from './rtnetlink/namespace-id.js';
+import type { NewLink } from './rtnetlink/new-link.js';
 
 /** What names a network namespace: an open one, a name under /run/netns, a path of an nsfs file, or a pid. */
 export type NamespaceReference = NetworkNamespace | string | number;
@@ -31,7 +40,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   /** The name under /run/netns, or undefined for an anonymous namespace. */
   readonly name: string | undefined;
   /** @internal */
-  override readonly conversation: Conversation;
+  override readonly rtnetlink: RequestQueue;
   readonly #descriptor: Descriptor;
   readonly #monitors = new Set<NetworkMonitor>();
   readonly #holders = new Set<Promise<unknown>>();
@@ -46,12 +55,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
     this.#descriptor = descriptor;
     this.name = name;
     this.#isCurrent = isCurrent;
-    this.conversation = new Conversation(() => this.enterFd());
-  }
-
-  /** @internal */
-  protected override get self(): NetworkNamespace {
-    return this;
+    this.rtnetlink = new RequestQueue(() => this.fdToEnter());
   }
 
   /**
@@ -119,52 +123,60 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   }
 
   /**
+   * The links, in the order of their indices.
+   * @throws ENODEV if `filter.master` names no link
+   * @example
+   * ```ts
+   * for (const { name, kind, state } of await net1.links({ up: true })) console.log(name, kind, state);
+   * ```
+   */
+  async links(filter: LinkFilter = {}): Promise<readonly LinkInfo[]> {
+    return listLinks(this.rtnetlink, filter);
+  }
+
+  /**
+   * A handle of a link.
+   * @param which its name, an alternative name, or its index
+   * @throws ENODEV if there is none
+   */
+  async link(which: string | number): Promise<Link> {
+    return this.handleOf(await getLink(this.rtnetlink, which));
+  }
+
+  /**
+   * Makes a link.
+   * @throws EEXIST if the name is taken; ENOTSUP if the kernel has no such kind
+   * @example
+   * ```ts
+   * const vxlan = await net1.addLink({ kind: 'vxlan', name: 'vxlan1', id: 1, remote: '192.0.2.2', up: true });
+   * ```
+   * @see ip-link(8)
+   */
+  async addLink(link: NewLink): Promise<Link> {
+    return this.handleOf(await this.makeLink(link));
+  }
+
+  /** @internal */
+  handleOf(link: LinkName): Link {
+    return new Link(this, link);
+  }
+
+  /**
+   * The addresses of all links, or of those that the filter says.
+   * @throws ENODEV if `filter.device` names no link
+   */
+  async addresses(filter: AddressFilter = {}): Promise<readonly AddressInfo[]> {
+    return listAddresses(this.rtnetlink, filter);
+  }
+
+  /**
    * Starts a command inside the namespace, as `ip netns exec` does: it sees a /sys of the namespace. No shell
    * takes part. A command that can't be run ends with status 127 (not found) or 126.
    * @param options as of node:child_process; without `shell`, `argv0`, `uid` and `gid`
    * @see child_process.spawn
    */
   spawn(command: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
-    if (typeof command !== 'string' || command === '')
-      throw invalidArgType('command', 'a non-empty string', command);
-    if (!Array.isArray(args)) throw invalidArgType('args', 'an array of strings', args);
-    requireObject('options', options);
-    for (const name of ['shell', 'argv0', 'uid', 'gid'] as const) {
-      if (options[name]) throw invalidArgValue(`options.${name}`, options[name], 'is not supported');
-    }
-    const { stdio = 'pipe' } = options;
-    const streams = typeof stdio === 'string' ? [stdio, stdio, stdio] : [...stdio];
-    while (streams.length < 3) streams.push('pipe');
-    // The namespace is the child's last fd, which namespace_exec closes.
-    const position = String(streams.length);
-    return spawn(namespaceExecPath(), [position, command, ...args], {
-      ...options,
-      stdio: [...streams, this.openFd()],
-    });
-  }
-
-  /**
-   * Refuses, always: what runs in JavaScript can't be put into another namespace rightly.
-   *
-   * A namespace belongs to a thread. Were the thread that runs JavaScript moved for the length of a function,
-   * then an async function would go on outside it; most of Node's calls (`net.connect`, `dgram` `bind`,
-   * `dns`, `fs`) open their sockets and files in a later turn or on a pool of threads, and so in the wrong namespace,
-   * in silence; threads that start meanwhile, workers and the pool itself, would stay inside it for good; and if the way
-   * back failed, the whole process would be lost there.
-   *
-   * What a program needs inside a namespace is there without it: devices (`openTun` with `namespace`), links, addresses,
-   * routes and {@link sysctl} by the methods of this class, and programs, Node among them, by {@link spawn}:
-   * `net1.spawn(process.execPath, ['server.js'])`.
-   * @throws Error `ERR_TUNTAP_UNSUPPORTED`
-   */
-  run(_function: () => unknown): never {
-    throw Object.assign(
-      new Error(
-        "A function can't run in another network namespace: what it opens later would be outside, and threads that it " +
-          'starts would stay inside. Use spawn(), for Node programs too: net1.spawn(process.execPath, [file])',
-      ),
-      { code: 'ERR_TUNTAP_UNSUPPORTED' },
-    );
+    return spawnIn(this.openFd(), command, args, options);
   }
 
   /**
@@ -190,7 +202,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    * @throws ENOENT if there is none
    */
   async sysctl(name: string): Promise<string> {
-    return readSysctl(this.enterFd(), name);
+    return readSysctl(this.fdToEnter(), name);
   }
 
   /**
@@ -202,7 +214,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    * ```
    */
   async setSysctl(name: string, value: string | number | boolean): Promise<void> {
-    writeSysctl(this.enterFd(), name, value);
+    writeSysctl(this.fdToEnter(), name, value);
   }
 
   /**
@@ -212,7 +224,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   async close(): Promise<void> {
     this.#closed = true;
     for (const monitor of this.#monitors) await monitor.close();
-    await this.conversation.close();
+    await this.rtnetlink.close();
     await Promise.allSettled(this.#holders);
     this.#descriptor.close();
   }
@@ -229,7 +241,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    */
   async nsid(other: NetworkNamespace): Promise<number | undefined> {
     if (!(other instanceof NetworkNamespace)) throw invalidArgType('other', 'a NetworkNamespace', other);
-    const [nsid] = await other.hold((fd) => this.conversation.request(getNsidRequest(fd)));
+    const [nsid] = await other.hold((fd) => this.rtnetlink.request(getNsidRequest(fd)));
     return nsid === undefined || nsid < 0 ? undefined : nsid;
   }
 
@@ -255,7 +267,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   }
 
   /** @internal What to open sockets and settings with: entering another namespace than one's own is a privilege. */
-  enterFd(): number {
+  fdToEnter(): number {
     const fd = this.openFd();
     return this.#isCurrent ? -1 : fd;
   }

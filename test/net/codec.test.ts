@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { AttributeTable, attribute } from '#dist/net/netlink/attributes.js';
 import * as codecs from '#dist/net/netlink/codecs.js';
 import { decodeMessages, encodeMessage, NetlinkMessage } from '#dist/net/netlink/message.js';
-import { Exchange, nothing } from '#dist/net/netlink/request.js';
+import { nothing, PendingRequest } from '#dist/net/netlink/request.js';
 // The codec is internal: tested by its compiled modules, beside the package's entry points.
 import { decodeAddress } from '#dist/net/rtnetlink/address.js';
 import { decodeLink } from '#dist/net/rtnetlink/link-info.js';
@@ -27,7 +27,7 @@ const table = new AttributeTable({
   nest: attribute(7, 'T_NEST', codecs.nested(inner)),
   signed: attribute(8, 'T_SIGNED', codecs.i32),
   wide: attribute(9, 'T_WIDE', codecs.u64),
-  time: attribute(10, 'T_TIME', codecs.seconds),
+  time: attribute(10, 'T_TIME', codecs.clockTime),
 });
 
 describe('netlink attributes', () => {
@@ -108,7 +108,7 @@ describe('an exchange', () => {
     ['at its end', 2, 0x12],
   ] as const) {
     it(`sees NLM_F_DUMP_INTR ${where}`, () => {
-      const exchange = new Exchange(request, 5);
+      const exchange = new PendingRequest(request, 5);
       exchange.take(message(16, part, ok));
       exchange.take(message(16, 2, ok));
       exchange.take(message(3, end, ok));
@@ -117,7 +117,7 @@ describe('an exchange', () => {
   }
 
   it('takes no messages of others, and none after its end', () => {
-    const exchange = new Exchange(request, 5);
+    const exchange = new PendingRequest(request, 5);
     exchange.take(message(16, 2, ok, 4));
     exchange.take(message(16, 2, ok));
     exchange.take(message(3, 2, ok));
@@ -129,13 +129,13 @@ describe('an exchange', () => {
     const errno = Buffer.alloc(4);
     errno.writeInt32LE(-22);
     const words = Buffer.from('0700010068690000', 'hex'); // NLMSGERR_ATTR_MSG "hi"
-    const sent = new Exchange({ ...request, decode: nothing }, 5).bytes;
+    const sent = new PendingRequest({ ...request, decode: nothing }, 5).bytes;
     for (const [type, flags, payload] of [
       [3, 0x202, Buffer.concat([errno, words])],
       [2, 0x300, Buffer.concat([errno, sent.subarray(0, 16), words])],
       [2, 0x200, Buffer.concat([errno, sent, words])],
     ] as const) {
-      const exchange = new Exchange(request, 5);
+      const exchange = new PendingRequest(request, 5);
       exchange.take(message(type, flags, payload));
       assert.throws(() => exchange.results(), { code: 'EINVAL', extendedAck: 'hi', operation: 'list' });
     }
@@ -162,7 +162,7 @@ function decodeAll(datagram: Buffer): number {
     ]) {
       if (decode(message) !== undefined) read++;
     }
-    const exchange = new Exchange({ ...listQdiscsRequest() }, message.sequence);
+    const exchange = new PendingRequest({ ...listQdiscsRequest() }, message.sequence);
     exchange.take(message);
     try {
       exchange.results();

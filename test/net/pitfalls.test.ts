@@ -243,9 +243,4 @@ describe('pitfalls of rtnetlink', () => {
       await assert.rejects(a.sysctl(name), { code: 'ERR_INVALID_ARG_VALUE' }, name);
     }
   });
-
-  it('run() refuses, and says what to do', async () => {
-    await using namespace = await NetworkNamespace.create();
-    assert.throws(() => namespace.run(() => 1), { code: 'ERR_TUNTAP_UNSUPPORTED', message: /spawn\(\)/ });
-  });
 });

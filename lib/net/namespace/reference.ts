@@ -1,11 +1,12 @@
 /** What names a network namespace that exists: a name under /run/netns, a path, a pid. */
 
-import { constants } from 'node:fs';
+import { constants, statfsSync } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
 import { type Descriptor, native } from '../../native/addon.js';
 import { check } from '../../system-error.js';
 
 export const NAMED_DIRECTORY = '/run/netns';
+const NSFS_MAGIC = 0x6e736673; // linux/magic.h
 
 export function namedPath(name: string): string {
   if (typeof name !== 'string') throw invalidArgType('name', 'a string', name);
@@ -13,6 +14,11 @@ export function namedPath(name: string): string {
     throw invalidArgValue('name', name, 'must be a file name of 1 to 255 characters');
   }
   return `${NAMED_DIRECTORY}/${name}`;
+}
+
+/** Whether `path` names a namespace of any type. It does not open the file, which may be a FIFO or a device. */
+export function isNamespaceFile(path: string): boolean {
+  return statfsSync(path).type === NSFS_MAGIC;
 }
 
 export function openReference(reference: string | number): Descriptor {

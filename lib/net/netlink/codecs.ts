@@ -10,7 +10,7 @@ import {
 } from '../../arguments.js';
 import type { AttributeTable, Codec, Decoded, Shape, Values } from './attributes.js';
 import * as bytes from './bytes.js';
-import type { Words } from './names.js';
+import type { EnumNames } from './names.js';
 
 const atLeast = (size: number) => (length: number) => length >= size;
 
@@ -53,21 +53,21 @@ export const flag: Codec<boolean> = {
 };
 
 /** As {@link flag}, in four bytes. */
-export const longFlag: Codec<boolean> = {
+export const flag32: Codec<boolean> = {
   fits: atLeast(4),
   read: (from, start) => bytes.readU32(from, start) !== 0,
   write: (value, field) => bytes.u32(Number(requireBoolean(field, value))),
 };
 
 /** A time in the kernel's clock_t, hundredths of a second whatever its CONFIG_HZ; here in seconds. */
-export const seconds: Codec<number> = {
+export const clockTime: Codec<number> = {
   fits: atLeast(4),
   read: (from, start) => bytes.readU32(from, start) / 100,
   write: (value, field) => bytes.u32(hundredths(field, value)),
 };
 
 /** A timer in clock_t, 64 bits wide. */
-export const longSeconds = {
+export const clockTime64 = {
   fits: atLeast(8),
   read: (from: Buffer, start: number): number => Number(bytes.readU64(from, start)) / 100,
 };
@@ -132,12 +132,12 @@ export function range(number: Codec<number>, size: number): Codec<readonly [numb
   };
 }
 
-/** A number that has words. */
-export function word<W extends string>(number: Codec<number>, words: Words<W>): Codec<W | number> {
+/** A number that has names. */
+export function named<N extends string>(number: Codec<number>, names: EnumNames<N>): Codec<N | number> {
   return {
     fits: number.fits,
-    read: (from, start, end, siblings) => words.word(number.read(from, start, end, siblings)),
-    write: (value, field, siblings) => number.write(words.number(field, value), field, siblings),
+    read: (from, start, end, siblings) => names.nameOf(number.read(from, start, end, siblings)),
+    write: (value, field, siblings) => number.write(names.number(field, value), field, siblings),
   };
 }
 

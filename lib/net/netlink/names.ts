@@ -1,27 +1,27 @@
-/** The words that iproute2 has for the kernel's numbers (its lib/rt_names.c, linux/rtnetlink.h). */
+/** The names that iproute2 has for the kernel's numbers (its lib/rt_names.c, linux/rtnetlink.h). */
 
 import { invalidArgType, invalidArgValue, outOfRange } from '../../arguments.js';
 
-/** Words for some numbers of a range; a number without a word stands for itself. */
-export interface Words<W extends string> {
-  word(value: number): W | number;
-  /** Throws unless it is one of the words, or a number from 0 to the range's end. */
-  number(argument: string, value: W | number): number;
+/** Names for some numbers of a range. A number without a name stands for itself. */
+export interface EnumNames<N extends string> {
+  nameOf(value: number): N | number;
+  /** Throws unless `value` is one of the names, or a number from 0 to the range's end. */
+  number(argument: string, value: N | number): number;
 }
 
-export function words<const T extends Readonly<Record<string, number>>>(
+export function enumNames<const T extends Readonly<Record<string, number>>>(
   table: T,
   maximum = 255,
-): Words<keyof T & string> {
-  const byNumber = new Map(Object.entries(table).map(([word, value]) => [value, word]));
+): EnumNames<keyof T & string> {
+  const byNumber = new Map(Object.entries(table).map(([name, value]) => [value, name]));
   return {
-    word: (value) => byNumber.get(value) ?? value,
+    nameOf: (value) => byNumber.get(value) ?? value,
     number(argument, value) {
       if (typeof value === 'string') {
         if (Object.hasOwn(table, value)) return table[value];
         throw invalidArgValue(argument, value, `must be a number or one of ${Object.keys(table).join(', ')}`);
       }
-      if (typeof value !== 'number') throw invalidArgType(argument, 'a number or a word', value);
+      if (typeof value !== 'number') throw invalidArgType(argument, 'a number or a name', value);
       if (!Number.isInteger(value) || value < 0 || value > maximum) {
         throw outOfRange(argument, `an integer from 0 to ${maximum}`, value);
       }
@@ -30,26 +30,24 @@ export function words<const T extends Readonly<Record<string, number>>>(
   };
 }
 
-/** Words for bits. */
-export interface Bits<W extends string> {
-  list(value: number): W[];
-  value(argument: string, list: readonly W[]): number;
+/** Names for bits. */
+export interface FlagNames<N extends string> {
+  namesOf(bits: number): N[];
+  bits(argument: string, names: readonly N[]): number;
 }
 
-export function bits<const T extends Readonly<Record<string, number>>>(table: T): Bits<keyof T & string> {
+export function flagNames<const T extends Readonly<Record<string, number>>>(
+  table: T,
+): FlagNames<keyof T & string> {
   const entries = Object.entries(table) as [keyof T & string, number][];
   return {
-    list: (value) => entries.filter(([, bit]) => (value & bit) !== 0).map(([word]) => word),
-    value(argument, list) {
-      if (!Array.isArray(list)) throw invalidArgType(argument, 'an array', list);
-      let value = 0;
-      for (const word of list as readonly (keyof T & string)[]) {
-        if (!Object.hasOwn(table, word)) {
-          throw invalidArgValue(argument, word, `must hold only ${Object.keys(table).join(', ')}`);
-        }
-        value |= table[word];
-      }
-      return value;
+    namesOf: (bits) => entries.filter(([, bit]) => (bits & bit) !== 0).map(([name]) => name),
+    bits(argument, names) {
+      if (!Array.isArray(names)) throw invalidArgType(argument, 'an array', names);
+      return (names as readonly (keyof T & string)[]).reduce((bits, name) => {
+        if (Object.hasOwn(table, name)) return bits | table[name];
+        throw invalidArgValue(argument, name, `must hold only ${Object.keys(table).join(', ')}`);
+      }, 0);
     },
   };
 }

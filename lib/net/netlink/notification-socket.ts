@@ -11,7 +11,7 @@ export type Notifications = readonly NetlinkMessage[] | 'overflow';
 
 /**
  * The kernel's notifications of some multicast groups, on a socket of their own, so that a listener that is slow
- * takes nothing from a conversation. It takes messages only when asked to: the kernel's queue is the only one.
+ * takes nothing from a rtnetlink. It takes messages only when asked to: the kernel's queue is the only one.
  */
 export class NotificationSocket {
   readonly #descriptor: Descriptor;

@@ -1,7 +1,7 @@
 import { type Descriptor, native } from '../../native/addon.js';
 import { systemError } from '../../system-error.js';
 import { decodeMessages } from './message.js';
-import { DUMP_ATTEMPTS, dumpInterrupted, Exchange, isDump, type Request } from './request.js';
+import { DUMP_ATTEMPTS, dumpInterrupted, isDump, PendingRequest, type Request } from './request.js';
 import { openNetlinkRoute, TIMEOUT_MS } from './socket.js';
 
 // What one send takes of requests that wait: their answers, a link of 2 KiB each at most, fit the receive buffer.
@@ -10,7 +10,7 @@ const MAX_BATCH_BYTES = 16_384;
 const NO_BYTES = new Uint8Array();
 
 interface Pending {
-  readonly exchange: Exchange<unknown>;
+  readonly exchange: PendingRequest<unknown>;
   readonly settle: () => void;
   readonly fail: (error: unknown) => void;
 }
@@ -20,12 +20,12 @@ export function closedError(): Error {
 }
 
 /**
- * The rtnetlink conversation of one namespace. Any number of callers may ask at the same time: requests leave
+ * The rtnetlink rtnetlink of one namespace. Any number of callers may ask at the same time: requests leave
  * in the order asked, off the JavaScript thread, as the kernel carries each out before its send returns, which
  * may wait for the kernel's lock. Those that wait together leave together, but for dumps, which go alone.
  * A request that changes something is never sent twice.
  */
-export class Conversation {
+export class RequestQueue {
   readonly #open: () => Descriptor;
   readonly #queue: Pending[] = [];
   #descriptor: Descriptor | undefined;
@@ -56,13 +56,13 @@ export class Conversation {
     this.#descriptor = undefined;
   }
 
-  #submit<T>(request: Request<T>): Promise<Exchange<T>> {
+  #submit<T>(request: Request<T>): Promise<PendingRequest<T>> {
     if (this.#closed) return Promise.reject(closedError());
     return new Promise((resolve, reject) => {
       this.#descriptor ??= this.#open();
-      const exchange = new Exchange(request, ++this.#sequence);
+      const exchange = new PendingRequest(request, ++this.#sequence);
       this.#queue.push({
-        exchange: exchange as Exchange<unknown>,
+        exchange: exchange as PendingRequest<unknown>,
         settle: () => resolve(exchange),
         fail: reject,
       });

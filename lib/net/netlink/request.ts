@@ -12,7 +12,7 @@ import {
   NLMSG_ERROR,
 } from './message.js';
 
-/** What a conversation is asked to do. */
+/** What a rtnetlink is asked to do. */
 export interface Request<T> extends RequestDescription {
   readonly type: number;
   readonly flags: number;
@@ -41,7 +41,7 @@ export function dumpInterrupted({ operation }: Request<unknown>): Error {
 }
 
 /** One request under way. */
-export class Exchange<T> {
+export class PendingRequest<T> {
   readonly request: Request<T>;
   readonly bytes: Buffer;
   readonly sequence: number;

@@ -1,7 +1,7 @@
 import { type Descriptor, native } from '../../native/addon.js';
 import { check } from '../../system-error.js';
 import { decodeMessages } from './message.js';
-import { DUMP_ATTEMPTS, dumpInterrupted, Exchange, type Request } from './request.js';
+import { DUMP_ATTEMPTS, dumpInterrupted, PendingRequest, type Request } from './request.js';
 
 export const NETLINK_ROUTE = 0;
 // The answer is there at once, whatever the load; this only ends a wait that a bug would make endless.
@@ -23,7 +23,7 @@ export function openNetlinkRoute(
   );
 }
 
-/** One synchronous rtnetlink conversation in one network namespace, for calls that open a device. */
+/** One synchronous rtnetlink rtnetlink in one network namespace, for calls that open a device. */
 export class NetlinkSocket {
   readonly #descriptor: Descriptor;
   #sequence = 0;
@@ -36,7 +36,7 @@ export class NetlinkSocket {
   /** Sends a request, waits for its acknowledgement and returns the answers that came before that. */
   request<T>(request: Request<T>): T[] {
     for (let attempt = 1; attempt <= DUMP_ATTEMPTS; attempt++) {
-      const exchange = new Exchange(request, ++this.#sequence);
+      const exchange = new PendingRequest(request, ++this.#sequence);
       const fd = this.#descriptor.fd();
       check(native().sendNetlink(fd, exchange.bytes), 'sendto AF_NETLINK', request.subject);
       while (!exchange.done) {

@@ -18,7 +18,7 @@ import {
   SCOPES,
   type Scope,
 } from './address.js';
-import { AF_INET, AF_INET6, AF_UNSPEC } from './family.js';
+import { AF_INET, AF_INET6 } from './family.js';
 
 /** Options of an address. */
 export interface AddressOptions {
@@ -46,13 +46,14 @@ export interface AddressOptions {
 
 const family = { headerSize: IFADDRMSG_SIZE, table: addressTable } as const;
 
-export function listAddressesRequest(): Request<Omit<AddressInfo, 'device'>> {
+/** The addresses that the kernel's filters let through. Linux before 4.20 sends all of the family. */
+export function listAddressesRequest(addressFamily: number, index = 0): Request<Omit<AddressInfo, 'device'>> {
   return {
     ...family,
     operation: 'list addresses',
     type: RTM_GETADDR,
     flags: NLM_F_DUMP,
-    body: ifaddrmsg(AF_UNSPEC, 0, 0, 0),
+    body: ifaddrmsg(addressFamily, 0, 0, index),
     decode: (message) => (message.type === RTM_NEWADDR ? decodeAddress(message) : undefined),
   };
 }
@@ -83,9 +84,9 @@ export function addressRequest(
   const loopback = v4 && cidr.address[0] === 127;
   const scope = SCOPES.number('options.scope', options.scope ?? (loopback ? 'host' : 'global'));
   const bits =
-    ADDRESS_FLAGS.value('options.flags', flags) |
-    (noDad ? ADDRESS_FLAGS.value('', ['nodad']) : 0) |
-    (noPrefixRoute ? ADDRESS_FLAGS.value('', ['noprefixroute']) : 0);
+    ADDRESS_FLAGS.bits('options.flags', flags) |
+    (noDad ? ADDRESS_FLAGS.bits('', ['nodad']) : 0) |
+    (noPrefixRoute ? ADDRESS_FLAGS.bits('', ['noprefixroute']) : 0);
   const attributes = addressTable.encode({
     local,
     address: other ? formatIp(other.address) : local,

@@ -2,9 +2,9 @@
 
 import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
-import { ip, text, u8, u32, word } from '../netlink/codecs.js';
+import { ip, named, text, u8, u32 } from '../netlink/codecs.js';
 import type { NetlinkMessage } from '../netlink/message.js';
-import { bits, words } from '../netlink/names.js';
+import { enumNames, flagNames } from '../netlink/names.js';
 import { type Family, toFamily } from './family.js';
 
 export const RTM_NEWADDR = 20;
@@ -14,11 +14,11 @@ export const IFADDRMSG_SIZE = 8;
 
 /** As `ip address` has it; a number where it has no word. */
 export type Scope = 'global' | 'site' | 'link' | 'host' | 'nowhere' | number;
-export const SCOPES = words({ global: 0, site: 200, link: 253, host: 254, nowhere: 255 });
+export const SCOPES = enumNames({ global: 0, site: 200, link: 253, host: 254, nowhere: 255 });
 
-const ADDRESS_PROTOCOLS = words({ unspecified: 0, kernel_lo: 1, kernel_ra: 2, kernel_ll: 3 });
+const ADDRESS_PROTOCOLS = enumNames({ unspecified: 0, kernel_lo: 1, kernel_ra: 2, kernel_ll: 3 });
 
-export const ADDRESS_FLAGS = bits({
+export const ADDRESS_FLAGS = flagNames({
   secondary: 0x01,
   nodad: 0x02,
   optimistic: 0x04,
@@ -33,7 +33,7 @@ export const ADDRESS_FLAGS = bits({
   'stable-privacy': 0x800,
 });
 /** As `ip address` has it; `permanent` where it says nothing, in place of its `dynamic`. */
-export type AddressFlag = ReturnType<typeof ADDRESS_FLAGS.list>[number];
+export type AddressFlag = ReturnType<typeof ADDRESS_FLAGS.namesOf>[number];
 
 const FOREVER = 0xffffffff;
 
@@ -65,7 +65,7 @@ export const addressTable = new AttributeTable({
   lifetimes: attribute(6, 'IFA_CACHEINFO', cacheInfo),
   flags: attribute(8, 'IFA_FLAGS', u32),
   metric: attribute(9, 'IFA_RT_PRIORITY', u32),
-  protocol: attribute(11, 'IFA_PROTO', word(u8, ADDRESS_PROTOCOLS)),
+  protocol: attribute(11, 'IFA_PROTO', named(u8, ADDRESS_PROTOCOLS)),
 });
 
 /** An address of a link, as `ip address` shows it. */
@@ -121,8 +121,8 @@ export function decodeAddress({ payload }: NetlinkMessage): Omit<AddressInfo, 'd
     address: own,
     prefixLength: payload[1],
     ...(address !== undefined && address !== own && { peer: address }),
-    scope: SCOPES.word(payload[3]),
-    flags: ADDRESS_FLAGS.list(flags ?? payload[2]),
+    scope: SCOPES.nameOf(payload[3]),
+    flags: ADDRESS_FLAGS.namesOf(flags ?? payload[2]),
     validLifetime: lifetimes?.valid ?? Number.POSITIVE_INFINITY,
     preferredLifetime: lifetimes?.preferred ?? Number.POSITIVE_INFINITY,
     ...rest,

@@ -11,7 +11,7 @@ import {
 import * as bytes from '../netlink/bytes.js';
 import { text, u32 } from '../netlink/codecs.js';
 import { NLM_F_DUMP } from '../netlink/message.js';
-import { bits } from '../netlink/names.js';
+import { flagNames } from '../netlink/names.js';
 import { nothing, type Request } from '../netlink/request.js';
 import { AF_BRIDGE } from './family.js';
 import { IFINFOMSG_SIZE, ifinfomsg, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from './link-message.js';
@@ -22,7 +22,7 @@ const IFLA_BRIDGE_FLAGS = 0;
 const IFLA_BRIDGE_VLAN_INFO = 2;
 const BRIDGE_FLAGS_MASTER = 1;
 const BRIDGE_FLAGS_SELF = 2;
-const FLAGS = bits({ pvid: 2, untagged: 4 });
+const FLAGS = flagNames({ pvid: 2, untagged: 4 });
 
 /** A VLAN of a port, as `bridge vlan` shows it. */
 export interface BridgeVlan {
@@ -59,7 +59,7 @@ const vlanSpec: Codec<VlanSpec> = {
     const vlans: BridgeVlan[] = [];
     for (const { type, valueStart, valueEnd } of eachAttribute(from, start, end)) {
       if (type !== IFLA_BRIDGE_VLAN_INFO || valueEnd - valueStart < 4) continue;
-      const flags = FLAGS.list(bytes.readU16(from, valueStart));
+      const flags = FLAGS.namesOf(bytes.readU16(from, valueStart));
       vlans.push({
         vlan: bytes.readU16(from, valueStart + 2),
         pvid: flags.includes('pvid'),

@@ -2,23 +2,23 @@
 
 import { AttributeTable, attribute, type Codec } from '../netlink/attributes.js';
 import {
+  clockTime,
+  clockTime64,
   flag,
+  flag32,
   linkLayerAddress,
-  longFlag,
-  longSeconds,
+  named,
   readOnly,
-  seconds,
   u8,
   u16,
   u16be,
   u32,
-  word,
 } from '../netlink/codecs.js';
-import { words } from '../netlink/names.js';
+import { enumNames } from '../netlink/names.js';
 
-export const VLAN_PROTOCOLS = words({ '802.1Q': 0x8100, '802.1ad': 0x88a8 }, 0xffff);
-const PORT_STATES = words({ disabled: 0, listening: 1, learning: 2, forwarding: 3, blocking: 4 }, 4);
-const MULTICAST_ROUTER = words({ off: 0, learn: 1, always: 2, temporary: 3 }, 3);
+export const VLAN_PROTOCOLS = enumNames({ '802.1Q': 0x8100, '802.1ad': 0x88a8 }, 0xffff);
+const PORT_STATES = enumNames({ disabled: 0, listening: 1, learning: 2, forwarding: 3, blocking: 4 }, 4);
+const MULTICAST_ROUTER = enumNames({ off: 0, learn: 1, always: 2, temporary: 3 }, 3);
 
 /** A bridge identifier in iproute2's notation: two bytes of priority, then the MAC. */
 const bridgeId: Codec<string> = readOnly({
@@ -28,14 +28,14 @@ const bridgeId: Codec<string> = readOnly({
 });
 
 export const bridgeTable = new AttributeTable({
-  forwardDelay: attribute(1, 'IFLA_BR_FORWARD_DELAY', seconds),
-  helloTime: attribute(2, 'IFLA_BR_HELLO_TIME', seconds),
-  maxAge: attribute(3, 'IFLA_BR_MAX_AGE', seconds),
-  ageingTime: attribute(4, 'IFLA_BR_AGEING_TIME', seconds),
-  stp: attribute(5, 'IFLA_BR_STP_STATE', longFlag),
+  forwardDelay: attribute(1, 'IFLA_BR_FORWARD_DELAY', clockTime),
+  helloTime: attribute(2, 'IFLA_BR_HELLO_TIME', clockTime),
+  maxAge: attribute(3, 'IFLA_BR_MAX_AGE', clockTime),
+  ageingTime: attribute(4, 'IFLA_BR_AGEING_TIME', clockTime),
+  stp: attribute(5, 'IFLA_BR_STP_STATE', flag32),
   priority: attribute(6, 'IFLA_BR_PRIORITY', u16),
   vlanFiltering: attribute(7, 'IFLA_BR_VLAN_FILTERING', flag),
-  vlanProtocol: attribute(8, 'IFLA_BR_VLAN_PROTOCOL', word(u16be, VLAN_PROTOCOLS)),
+  vlanProtocol: attribute(8, 'IFLA_BR_VLAN_PROTOCOL', named(u16be, VLAN_PROTOCOLS)),
   groupForwardMask: attribute(9, 'IFLA_BR_GROUP_FWD_MASK', u16),
   rootId: attribute(10, 'IFLA_BR_ROOT_ID', bridgeId),
   bridgeId: attribute(11, 'IFLA_BR_BRIDGE_ID', bridgeId),
@@ -43,9 +43,9 @@ export const bridgeTable = new AttributeTable({
   rootPathCost: attribute(13, 'IFLA_BR_ROOT_PATH_COST', readOnly(u32)),
   topologyChange: attribute(14, 'IFLA_BR_TOPOLOGY_CHANGE', readOnly(flag)),
   topologyChangeDetected: attribute(15, 'IFLA_BR_TOPOLOGY_CHANGE_DETECTED', readOnly(flag)),
-  helloTimer: attribute(16, 'IFLA_BR_HELLO_TIMER', readOnly(longSeconds)),
+  helloTimer: attribute(16, 'IFLA_BR_HELLO_TIMER', readOnly(clockTime64)),
   groupAddress: attribute(20, 'IFLA_BR_GROUP_ADDR', linkLayerAddress),
-  multicastRouter: attribute(22, 'IFLA_BR_MCAST_ROUTER', word(u8, MULTICAST_ROUTER)),
+  multicastRouter: attribute(22, 'IFLA_BR_MCAST_ROUTER', named(u8, MULTICAST_ROUTER)),
   multicastSnooping: attribute(23, 'IFLA_BR_MCAST_SNOOPING', flag),
   multicastQuerier: attribute(25, 'IFLA_BR_MCAST_QUERIER', flag),
   vlanDefaultPvid: attribute(39, 'IFLA_BR_VLAN_DEFAULT_PVID', u16),
@@ -53,7 +53,7 @@ export const bridgeTable = new AttributeTable({
 });
 
 export const bridgePortTable = new AttributeTable({
-  state: attribute(1, 'IFLA_BRPORT_STATE', word(u8, PORT_STATES)),
+  state: attribute(1, 'IFLA_BRPORT_STATE', named(u8, PORT_STATES)),
   priority: attribute(2, 'IFLA_BRPORT_PRIORITY', u16),
   cost: attribute(3, 'IFLA_BRPORT_COST', u32),
   hairpin: attribute(4, 'IFLA_BRPORT_MODE', flag),
@@ -69,7 +69,7 @@ export const bridgePortTable = new AttributeTable({
   designatedCost: attribute(16, 'IFLA_BRPORT_DESIGNATED_COST', readOnly(u16)),
   portId: attribute(17, 'IFLA_BRPORT_ID', readOnly(u16)),
   portNumber: attribute(18, 'IFLA_BRPORT_NO', readOnly(u16)),
-  multicastRouter: attribute(25, 'IFLA_BRPORT_MULTICAST_ROUTER', word(u8, MULTICAST_ROUTER)),
+  multicastRouter: attribute(25, 'IFLA_BRPORT_MULTICAST_ROUTER', named(u8, MULTICAST_ROUTER)),
   multicastFlood: attribute(27, 'IFLA_BRPORT_MCAST_FLOOD', flag),
   multicastToUnicast: attribute(28, 'IFLA_BRPORT_MCAST_TO_UCAST', flag),
   broadcastFlood: attribute(30, 'IFLA_BRPORT_BCAST_FLOOD', flag),

@@ -1,23 +1,22 @@
 /** What opening a device needs of rtnetlink, synchronous as open(2) is. */
 
 import { type Cidr, formatIp, formatMac } from '../../address.js';
-import { invalidArgValue } from '../../arguments.js';
 import type { NetlinkSocket } from '../netlink/socket.js';
 import { addressRequest } from './address-requests.js';
 import type { LinkInfo } from './link-info.js';
 import type { MACVLAN_MODES } from './link-kinds.js';
-import { addLinkRequest, deleteLinkRequest, getLinkRequest, setLinkRequest } from './link-requests.js';
+import {
+  addLinkRequest,
+  deleteLinkRequest,
+  getLinkRequest,
+  type LinkName,
+  replied,
+  setLinkRequest,
+} from './link-requests.js';
 
-interface LinkName {
-  readonly index: number;
-  readonly name: string;
-}
-
-/** @param which a link's name or index */
+/** @param which a link's name, alternative name or index */
 export function getLink(socket: NetlinkSocket, which: string | number): LinkInfo {
-  const [link] = socket.request(getLinkRequest(which));
-  if (link === undefined) throw invalidArgValue('name', which, 'got no answer from the kernel');
-  return link;
+  return replied(socket.request(getLinkRequest(which)), which);
 }
 
 export function setLink(

@@ -1,7 +1,8 @@
 import { checkLinkMtu, invalidArgType, requireBoolean, requireObject } from '../../arguments.js';
 import { type BridgeOptions, type BridgePortOptions, bridgePortTable } from './bridge.js';
 import type { LinkValues } from './link-message.js';
-import { bridgeValues, type LinkReference } from './new-link.js';
+import type { LinkReference } from './link-names.js';
+import { bridgeValues } from './new-link.js';
 
 /** What can be changed of a link; what is not told stays as it is. */
 export interface LinkChange {

@@ -3,7 +3,7 @@
 import type { UnknownAttribute } from '../netlink/attributes.js';
 import { readI32, readU16, readU32 } from '../netlink/bytes.js';
 import type { NetlinkMessage } from '../netlink/message.js';
-import { bits, words } from '../netlink/names.js';
+import { enumNames, flagNames } from '../netlink/names.js';
 import type { BridgePortDetails } from './bridge.js';
 import { type LinkDetails, toDetails } from './link-kinds.js';
 import { IFF_UP, IFINFOMSG_SIZE, type LinkStatistics, linkTable } from './link-message.js';
@@ -11,7 +11,7 @@ import { IFF_UP, IFINFOMSG_SIZE, type LinkStatistics, linkTable } from './link-m
 const IFF_RUNNING = 0x40;
 
 // In the order of `ip link`.
-const FLAGS = bits({
+const FLAGS = flagNames({
   LOOPBACK: 0x8,
   BROADCAST: 0x2,
   POINTOPOINT: 0x10,
@@ -32,7 +32,7 @@ const FLAGS = bits({
   ECHO: 0x40000,
 });
 // linux/if_arp.h
-const TYPES = words(
+const TYPES = enumNames(
   {
     ether: 1,
     infiniband: 32,
@@ -50,7 +50,7 @@ const TYPES = words(
 );
 
 /** A flag of a link, as `ip link` has it (netdevice(7)). */
-export type LinkFlag = ReturnType<typeof FLAGS.list>[number] | 'NO-CARRIER';
+export type LinkFlag = ReturnType<typeof FLAGS.namesOf>[number] | 'NO-CARRIER';
 
 /** A link as the kernel had it when it was asked: all that `ip -d addr` shows of it but its addresses. */
 export interface LinkInfo {
@@ -177,8 +177,8 @@ export function decodeLink({ payload }: NetlinkMessage, withStatistics = false):
     name,
     ...(kind !== undefined && { kind }),
     ...(details !== undefined && { details }),
-    type: TYPES.word(readU16(payload, 2)),
-    flags: up && !(flags & IFF_RUNNING) ? ['NO-CARRIER', ...FLAGS.list(flags)] : FLAGS.list(flags),
+    type: TYPES.nameOf(readU16(payload, 2)),
+    flags: up && !(flags & IFF_RUNNING) ? ['NO-CARRIER', ...FLAGS.namesOf(flags)] : FLAGS.namesOf(flags),
     flagBits: flags,
     up,
     state,

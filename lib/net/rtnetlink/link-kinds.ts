@@ -1,17 +1,17 @@
 /** The kinds of virtual links and what each of them has (linux/if_link.h, ip-link(8)). */
 
 import { AttributeTable, attribute, type Shape } from '../netlink/attributes.js';
-import { flag, ip, range, raw, u8, u16, u16be, u32, word } from '../netlink/codecs.js';
-import { words } from '../netlink/names.js';
+import { flag, ip, named, range, raw, u8, u16, u16be, u32 } from '../netlink/codecs.js';
+import { enumNames } from '../netlink/names.js';
 import { type BridgeDetails, bridgeTable, VLAN_PROTOCOLS } from './bridge.js';
 
 /** The modes of a macvtap link that has a device (ip-link(8)), with the kernel's values. */
 export const MACVLAN_MODES = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
-const macvlanModes = words({ ...MACVLAN_MODES, source: 16 }, 16);
-const tunTypes = words({ tun: 1, tap: 2 });
+const macvlanModes = enumNames({ ...MACVLAN_MODES, source: 16 }, 16);
+const tunTypes = enumNames({ tun: 1, tap: 2 });
 
 const macvlanTable = new AttributeTable({
-  mode: attribute(1, 'IFLA_MACVLAN_MODE', word(u32, macvlanModes)),
+  mode: attribute(1, 'IFLA_MACVLAN_MODE', named(u32, macvlanModes)),
   flags: attribute(2, 'IFLA_MACVLAN_FLAGS', u16),
   broadcastQueueLength: attribute(7, 'IFLA_MACVLAN_BC_QUEUE_LEN', u32),
 });
@@ -43,7 +43,7 @@ export const kindTables = {
   tun: new AttributeTable({
     owner: attribute(1, 'IFLA_TUN_OWNER', u32),
     group: attribute(2, 'IFLA_TUN_GROUP', u32),
-    type: attribute(3, 'IFLA_TUN_TYPE', word(u8, tunTypes)),
+    type: attribute(3, 'IFLA_TUN_TYPE', named(u8, tunTypes)),
     packetInformation: attribute(4, 'IFLA_TUN_PI', flag),
     vnetHeader: attribute(5, 'IFLA_TUN_VNET_HDR', flag),
     persist: attribute(6, 'IFLA_TUN_PERSIST', flag),
@@ -56,7 +56,7 @@ export const kindTables = {
   vlan: new AttributeTable({
     id: attribute(1, 'IFLA_VLAN_ID', u16),
     flags: attribute(2, 'IFLA_VLAN_FLAGS', raw),
-    protocol: attribute(5, 'IFLA_VLAN_PROTOCOL', word(u16be, VLAN_PROTOCOLS)),
+    protocol: attribute(5, 'IFLA_VLAN_PROTOCOL', named(u16be, VLAN_PROTOCOLS)),
   }),
   vxlan: vxlanTable,
 } as const satisfies Readonly<Record<string, AttributeTable<Shape>>>;

@@ -6,15 +6,15 @@ import {
   flag,
   i32,
   linkLayerAddress,
+  named,
   nested,
   nestedBy,
   readOnly,
   text,
   u8,
   u32,
-  word,
 } from '../netlink/codecs.js';
-import { words } from '../netlink/names.js';
+import { enumNames } from '../netlink/names.js';
 import { bridgePortTable } from './bridge.js';
 import { kindTables } from './link-kinds.js';
 
@@ -24,7 +24,7 @@ export const RTM_GETLINK = 18;
 export const IFINFOMSG_SIZE = 16;
 export const IFF_UP = 0x1;
 
-const STATES = words({
+const STATES = enumNames({
   UNKNOWN: 0,
   NOTPRESENT: 1,
   DOWN: 2,
@@ -33,8 +33,8 @@ const STATES = words({
   DORMANT: 5,
   UP: 6,
 });
-const MODES = words({ DEFAULT: 0, DORMANT: 1, TESTING: 2 });
-const ADDRESS_GENERATION = words({ eui64: 0, none: 1, stable_secret: 2, random: 3 });
+const MODES = enumNames({ DEFAULT: 0, DORMANT: 1, TESTING: 2 });
+const ADDRESS_GENERATION = enumNames({ eui64: 0, none: 1, stable_secret: 2, random: 3 });
 
 /** Packets and bytes that a link has seen since it was made. */
 export interface LinkStatistics {
@@ -92,7 +92,7 @@ const alternativeNames: Codec<readonly string[]> = readOnly({
 });
 
 const inet6Table = new AttributeTable({
-  addressGeneration: attribute(8, 'IFLA_INET6_ADDR_GEN_MODE', word(u8, ADDRESS_GENERATION)),
+  addressGeneration: attribute(8, 'IFLA_INET6_ADDR_GEN_MODE', named(u8, ADDRESS_GENERATION)),
 });
 
 export const linkTable = new AttributeTable({
@@ -104,8 +104,8 @@ export const linkTable = new AttributeTable({
   qdisc: attribute(6, 'IFLA_QDISC', text),
   masterIndex: attribute(10, 'IFLA_MASTER', i32),
   txQueueLength: attribute(13, 'IFLA_TXQLEN', u32),
-  state: attribute(16, 'IFLA_OPERSTATE', word(u8, STATES)),
-  mode: attribute(17, 'IFLA_LINKMODE', word(u8, MODES)),
+  state: attribute(16, 'IFLA_OPERSTATE', named(u8, STATES)),
+  mode: attribute(17, 'IFLA_LINKMODE', named(u8, MODES)),
   info: attribute(
     18,
     'IFLA_LINKINFO',
@@ -142,6 +142,7 @@ export const linkTable = new AttributeTable({
   minMtu: attribute(50, 'IFLA_MIN_MTU', u32),
   maxMtu: attribute(51, 'IFLA_MAX_MTU', u32),
   alternativeNames: attribute(52, 'IFLA_PROP_LIST', alternativeNames),
+  alternativeName: attribute(53, 'IFLA_ALT_IFNAME', text),
   permanentMac: attribute(54, 'IFLA_PERM_ADDRESS', linkLayerAddress),
   groMaxSize: attribute(58, 'IFLA_GRO_MAX_SIZE', u32),
   allMulticast: attribute(61, 'IFLA_ALLMULTI', u32),

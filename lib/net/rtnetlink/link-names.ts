@@ -1,31 +1,41 @@
-/** Names of links from their indices, and the other way round, within one namespace. */
+/** Links by name or index within one namespace, and the names that belong to indices. */
 
-import { invalidArgValue } from '../../arguments.js';
-import type { Conversation } from '../netlink/request-queue.js';
+import { checkIndex, invalidArgType, invalidArgValue } from '../../arguments.js';
+import type { RequestQueue } from '../netlink/request-queue.js';
 import type { LinkInfo } from './link-info.js';
-import { getLinkRequest, listLinksRequest } from './link-requests.js';
+import { getLinkRequest, type LinkName, listLinksRequest, replied } from './link-requests.js';
 
-// Up to so many links are asked for one by one, all in one send; more, by a list of all.
+/** What names a link: its name, an alternative name, its index, or a `Link` or `LinkInfo` of the same namespace. */
+export type LinkReference = string | number | LinkName;
+
+// Up to this number, links are requested one by one, all in one send. More are found in a list of all links.
 const FEW = 16;
 
-/** The names of links. One that is gone meanwhile is named by its number, as `ip` does. */
+/**
+ * The names of links. A link that is gone meanwhile is named by its number, as `ip` does.
+ * @param known links whose names need not be requested
+ */
 export async function namesOf(
-  conversation: Conversation,
+  rtnetlink: RequestQueue,
   indices: Iterable<number | undefined>,
+  known: readonly LinkName[] = [],
 ): Promise<(index: number) => string> {
+  const names = new Map(known.map(({ index, name }) => [index, name]));
   const wanted = new Set<number>();
-  for (const index of indices) if (index !== undefined && index > 0) wanted.add(index);
+  for (const index of indices) {
+    if (index !== undefined && index > 0 && !names.has(index)) wanted.add(index);
+  }
   const links =
     wanted.size <= FEW
-      ? (await Promise.all([...wanted].map((index) => find(conversation, index)))).flat()
-      : await conversation.request(listLinksRequest());
-  const names = new Map(links.map(({ index, name }) => [index, name]));
+      ? (await Promise.all([...wanted].map((index) => find(rtnetlink, index)))).flat()
+      : await rtnetlink.request(listLinksRequest());
+  for (const { index, name } of links) names.set(index, name);
   return (index) => names.get(index) ?? `if${index}`;
 }
 
-async function find(conversation: Conversation, index: number): Promise<readonly LinkInfo[]> {
+async function find(rtnetlink: RequestQueue, index: number): Promise<readonly LinkInfo[]> {
   try {
-    return await conversation.request(getLinkRequest(index));
+    return await rtnetlink.request(getLinkRequest(index));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENODEV') return [];
     throw error;
@@ -34,15 +44,44 @@ async function find(conversation: Conversation, index: number): Promise<readonly
 
 /** The link of that name or index. */
 export async function getLink(
-  conversation: Conversation,
+  rtnetlink: RequestQueue,
   which: string | number,
   statistics = false,
 ): Promise<LinkInfo> {
-  const [link] = await conversation.request(getLinkRequest(which, statistics));
-  if (link === undefined) throw invalidArgValue('link', which, 'got no answer from the kernel');
+  const link = replied(await rtnetlink.request(getLinkRequest(which, statistics)), which);
   const { masterIndex, linkIndex, linkNetnsid } = link;
   const near = linkNetnsid === undefined ? linkIndex : undefined;
-  return withNames(link, await namesOf(conversation, [masterIndex, near]));
+  return withNames(link, await namesOf(rtnetlink, [masterIndex, near]));
+}
+
+/** The link that a filter names, or undefined without one. Throws ENODEV if the link does not exist. */
+export async function findLink(
+  rtnetlink: RequestQueue,
+  reference: LinkReference | undefined,
+): Promise<LinkName | undefined> {
+  if (reference === undefined) return undefined;
+  const which = nameOrIndex(rtnetlink, reference);
+  return replied(await rtnetlink.request(getLinkRequest(which)), which);
+}
+
+/** The index of a link. An index that the caller gave is not looked up: the kernel refuses a wrong one. */
+export async function indexOf(rtnetlink: RequestQueue, reference: LinkReference): Promise<number> {
+  const which = nameOrIndex(rtnetlink, reference);
+  if (typeof which === 'number') return which;
+  return replied(await rtnetlink.request(getLinkRequest(which)), which).index;
+}
+
+function nameOrIndex(rtnetlink: RequestQueue, reference: LinkReference): string | number {
+  if (typeof reference === 'string') return reference;
+  if (typeof reference === 'number') return checkIndex('link', reference);
+  if (typeof reference !== 'object' || reference === null || typeof reference.index !== 'number') {
+    throw invalidArgType('link', 'a name, an index or a Link', reference);
+  }
+  const { namespace } = reference as { readonly namespace?: { readonly rtnetlink: RequestQueue } };
+  if (namespace !== undefined && namespace.rtnetlink !== rtnetlink) {
+    throw invalidArgValue('link', reference, 'is in another namespace');
+  }
+  return checkIndex('link', reference.index);
 }
 
 /** A link with the names of its master and of the link it belongs to. */

@@ -1,6 +1,6 @@
-/** What can be asked about links: requests as data, without I/O. */
+/** Requests about links, as data without I/O. */
 
-import { checkIndex, checkName } from '../../arguments.js';
+import { checkIndex, invalidArgType, invalidArgValue } from '../../arguments.js';
 import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL } from '../netlink/message.js';
 import { nothing, type Request } from '../netlink/request.js';
 import { decodeLink, type LinkInfo } from './link-info.js';
@@ -17,39 +17,72 @@ import {
 } from './link-message.js';
 
 const RTEXT_FILTER_SKIP_STATS = 8;
+const MAX_NAME_BYTES = 15; // IFNAMSIZ less its NUL
+const MAX_ALTERNATIVE_NAME_BYTES = 127; // ALTIFNAMSIZ less its NUL
+
+/** A link, as far as a request needs to know it. */
+export interface LinkName {
+  /** Its number in its namespace. */
+  readonly index: number;
+  /** Its name. */
+  readonly name: string;
+}
 
 const family = { headerSize: IFINFOMSG_SIZE, table: linkTable } as const;
 
-function checkReference(which: unknown): string | number {
-  return typeof which === 'number' ? checkIndex('link', which) : checkName(which, false);
+/** Checks the name of a link that exists. An alternative name may hold any character but NUL. */
+function checkExistingName(name: unknown): string {
+  if (typeof name !== 'string') throw invalidArgType('link', 'a name, an index or a Link', name);
+  if (name === '' || name.includes('\0') || Buffer.byteLength(name) > MAX_ALTERNATIVE_NAME_BYTES) {
+    throw invalidArgValue('link', name, `must have 1 to ${MAX_ALTERNATIVE_NAME_BYTES} bytes and no NUL`);
+  }
+  return name;
 }
 
-/** One link, by name or index. */
+function nameValues(which: string): LinkValues {
+  checkExistingName(which);
+  // Linux before 5.5 has no IFLA_ALT_IFNAME. Later kernels also find a short alternative name by IFLA_IFNAME.
+  return Buffer.byteLength(which) > MAX_NAME_BYTES ? { alternativeName: which } : { name: which };
+}
+
+/** One link, by name, alternative name or index. */
 export function getLinkRequest(which: string | number, statistics = false): Request<LinkInfo> {
-  checkReference(which);
-  const filter = statistics ? undefined : RTEXT_FILTER_SKIP_STATS;
+  const names = typeof which === 'number' ? {} : nameValues(which);
+  const index = typeof which === 'number' ? checkIndex('link', which) : 0;
   return {
     ...family,
     operation: 'get link',
     subject: String(which),
     type: RTM_GETLINK,
     flags: 0,
-    body:
-      typeof which === 'number'
-        ? linkBody(ifinfomsg(which), { filter })
-        : linkBody(ifinfomsg(0), { name: which, filter }),
+    body: linkBody(ifinfomsg(index), { ...names, filter: statistics ? undefined : RTEXT_FILTER_SKIP_STATS }),
     decode: (message) => (message.type === RTM_NEWLINK ? decodeLink(message, statistics) : undefined),
   };
 }
 
-/** All links. */
-export function listLinksRequest(statistics = false): Request<LinkInfo> {
+/** The link that a request got as its answer. */
+export function replied([link]: readonly LinkInfo[], which: string | number): LinkInfo {
+  if (link !== undefined) return link;
+  throw Object.assign(new Error(`The kernel sent no reply about link '${which}'`), {
+    code: 'ERR_TUNTAP_NO_REPLY',
+  });
+}
+
+/** All links, or those that the kernel's filters let through. Linux before 4.20 may send all. */
+export function listLinksRequest(
+  statistics = false,
+  { masterIndex, kind }: { readonly masterIndex?: number; readonly kind?: string } = {},
+): Request<LinkInfo> {
   return {
     ...family,
     operation: 'list links',
     type: RTM_GETLINK,
     flags: NLM_F_DUMP,
-    body: linkBody(ifinfomsg(0), { filter: statistics ? undefined : RTEXT_FILTER_SKIP_STATS }),
+    body: linkBody(ifinfomsg(0), {
+      filter: statistics ? undefined : RTEXT_FILTER_SKIP_STATS,
+      masterIndex,
+      info: kind === undefined ? undefined : { kind },
+    }),
     decode: (message) => (message.type === RTM_NEWLINK ? decodeLink(message, statistics) : undefined),
   };
 }
@@ -75,7 +108,7 @@ export function addLinkRequest(
 
 /** Changes a link. */
 export function setLinkRequest(
-  { index, name }: { readonly index: number; readonly name: string },
+  { index, name }: LinkName,
   values: LinkValues,
   up?: boolean,
   operation = 'set link',
@@ -91,13 +124,7 @@ export function setLinkRequest(
   };
 }
 
-export function deleteLinkRequest({
-  index,
-  name,
-}: {
-  readonly index: number;
-  readonly name: string;
-}): Request<undefined> {
+export function deleteLinkRequest({ index, name }: LinkName): Request<undefined> {
   return {
     ...family,
     operation: 'delete link',
@@ -109,7 +136,7 @@ export function deleteLinkRequest({
   };
 }
 
-/** With the state that the link is to have, where that is told. */
-export function linkHeader(index: number, up: boolean | undefined): Buffer {
+/** With the state that the link is to have, if that is given. */
+function linkHeader(index: number, up: boolean | undefined): Buffer {
   return ifinfomsg(index, up ? IFF_UP : 0, up === undefined ? 0 : IFF_UP);
 }

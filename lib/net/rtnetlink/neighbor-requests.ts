@@ -65,13 +65,25 @@ const FLAGS = {
   delete: 0,
 } as const;
 
-export function listNeighborsRequest(proxy: boolean): Request<Omit<NeighborInfo, 'device'>> {
+/** The neighbours that the kernel's filters let through, or the addresses that this host answers for. */
+export function listNeighborsRequest({
+  family: addressFamily,
+  deviceIndex,
+  proxy,
+}: {
+  readonly family: number;
+  readonly deviceIndex?: number;
+  readonly proxy: boolean;
+}): Request<Omit<NeighborInfo, 'device'>> {
   return {
     ...family,
     operation: 'list neighbors',
     type: RTM_GETNEIGH,
     flags: NLM_F_DUMP,
-    body: ndmsg(0, 0, 0, proxy ? NTF_PROXY : 0),
+    body: Buffer.concat([
+      ndmsg(addressFamily, 0, 0, proxy ? NTF_PROXY : 0),
+      neighborTable.encode({ viaIndex: deviceIndex }),
+    ]),
     decode: (message) => (message.type === RTM_NEWNEIGH ? decodeNeighbor(message) : undefined),
   };
 }

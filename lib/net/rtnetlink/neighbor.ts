@@ -2,9 +2,9 @@
 
 import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
-import { i32, ip, linkLayerAddress, readOnly, u8, u16, u16be, u32, word } from '../netlink/codecs.js';
+import { i32, ip, linkLayerAddress, named, readOnly, u8, u16, u16be, u32 } from '../netlink/codecs.js';
 import type { NetlinkMessage } from '../netlink/message.js';
-import { bits, words } from '../netlink/names.js';
+import { enumNames, flagNames } from '../netlink/names.js';
 import { AF_BRIDGE, type Family, toFamily } from './family.js';
 import { ROUTE_PROTOCOLS, type RouteProtocol } from './route.js';
 
@@ -16,7 +16,7 @@ export const NDMSG_SIZE = 12;
 export const NTF_SELF = 2;
 export const NTF_MASTER = 4;
 export const NTF_PROXY = 8;
-export const NEIGHBOR_FLAGS = bits({
+export const NEIGHBOR_FLAGS = flagNames({
   use: 1,
   self: NTF_SELF,
   master: NTF_MASTER,
@@ -26,7 +26,7 @@ export const NEIGHBOR_FLAGS = bits({
   sticky: 64,
   router: 128,
 });
-export const NEIGHBOR_STATES = words(
+export const NEIGHBOR_STATES = enumNames(
   {
     NONE: 0,
     INCOMPLETE: 1,
@@ -42,9 +42,9 @@ export const NEIGHBOR_STATES = words(
 );
 
 /** What is known of a neighbour. */
-export type NeighborState = Exclude<ReturnType<typeof NEIGHBOR_STATES.word>, number> | number;
+export type NeighborState = Exclude<ReturnType<typeof NEIGHBOR_STATES.nameOf>, number> | number;
 /** A property of a neighbour or of an entry of a forwarding database. */
-export type NeighborFlag = ReturnType<typeof NEIGHBOR_FLAGS.list>[number];
+export type NeighborFlag = ReturnType<typeof NEIGHBOR_FLAGS.namesOf>[number];
 
 /** How long ago something happened, in seconds. */
 export interface NeighborAges {
@@ -78,7 +78,7 @@ export const neighborTable = new AttributeTable({
   masterIndex: attribute(9, 'NDA_MASTER', u32),
   linkNetnsid: attribute(10, 'NDA_LINK_NETNSID', i32),
   sourceVni: attribute(11, 'NDA_SRC_VNI', u32),
-  protocol: attribute(12, 'NDA_PROTOCOL', word(u8, ROUTE_PROTOCOLS)),
+  protocol: attribute(12, 'NDA_PROTOCOL', named(u8, ROUTE_PROTOCOLS)),
 });
 
 /** A neighbour, as `ip neighbor` shows it. */
@@ -152,8 +152,8 @@ export function decodeNeighbor({ payload }: NetlinkMessage): Omit<NeighborInfo, 
     deviceIndex: bytes.readI32(payload, 4),
     family,
     address,
-    state: NEIGHBOR_STATES.word(bytes.readU16(payload, 8)),
-    flags: NEIGHBOR_FLAGS.list(payload[10]),
+    state: NEIGHBOR_STATES.nameOf(bytes.readU16(payload, 8)),
+    flags: NEIGHBOR_FLAGS.namesOf(payload[10]),
     ...rest,
   };
 }
@@ -173,7 +173,7 @@ export function decodeFdbEntry({ payload }: NetlinkMessage): Omit<FdbEntry, 'dev
     mac,
     deviceIndex: bytes.readI32(payload, 4),
     ...(state !== undefined && { state }),
-    flags: NEIGHBOR_FLAGS.list(payload[10]),
+    flags: NEIGHBOR_FLAGS.namesOf(payload[10]),
     ...rest,
   };
 }

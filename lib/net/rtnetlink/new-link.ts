@@ -10,14 +10,11 @@ import {
   requireInteger,
   requireObject,
 } from '../../arguments.js';
-import type { Link } from '../link.js';
-import type { NetworkNamespace } from '../network-namespace.js';
+import type { NamespaceHandle } from '../namespace/handle.js';
 import { type BridgeOptions, bridgeTable } from './bridge.js';
 import { kindTables } from './link-kinds.js';
 import { ifinfomsg, type LinkValues, linkBody } from './link-message.js';
-
-/** A link's name, index, or handle in the same namespace. */
-export type LinkReference = string | number | Link;
+import type { LinkReference } from './link-names.js';
 
 /** What every new link can be told. */
 export interface NewLinkBase {
@@ -52,7 +49,7 @@ export interface NewLinkInNamespace extends NewLinkBase {
 /** The other end of a new veth pair. The kernel can't switch it on in the same step; {@link createVethPair} does. */
 export interface VethPeer extends Omit<NewLinkBase, 'up'> {
   /** **Default:** the one of the first end */
-  readonly namespace?: NetworkNamespace;
+  readonly namespace?: NamespaceHandle;
 }
 
 /** A virtual Ethernet cable, both ends in one request. */

@@ -31,7 +31,7 @@ const TICK_SECONDS = 64e-9;
 
 /** A token bucket: so many bits a second, after a burst. */
 export interface TbfOptions {
-  /** Bits a second. */
+  /** FlagNames a second. */
   readonly rate: number;
   /** Bytes that may leave at once; at least one packet, and rate / HZ for the rate to be reached. */
   readonly burst: number;
@@ -106,7 +106,7 @@ export interface NewQdisc {
   readonly device: string | number;
   /** The kind. */
   readonly kind: 'tbf';
-  /** Bits a second, 8 at least. */
+  /** FlagNames a second, 8 at least. */
   readonly rate: number;
   /** Bytes that may leave at once. */
   readonly burst: number;

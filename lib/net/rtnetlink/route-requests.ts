@@ -102,14 +102,27 @@ function rtmsg(header: readonly number[], flags: number): Buffer {
   return bytes;
 }
 
-/** @param af AF_UNSPEC: both families */
-export function listRoutesRequest(af: number, table: number | undefined): Request<BareRoute> {
+/** The routes that the kernel's filters let through. Linux before 4.20 sends all of the family. */
+export function listRoutesRequest({
+  family: addressFamily,
+  table,
+  protocol = 0,
+  deviceIndex,
+}: {
+  readonly family: number;
+  readonly table?: number;
+  readonly protocol?: number;
+  readonly deviceIndex?: number;
+}): Request<BareRoute> {
   return {
     ...family,
     operation: 'list routes',
     type: RTM_GETROUTE,
     flags: NLM_F_DUMP,
-    body: Buffer.concat([rtmsg([af], 0), routeTable.encode({ table })]),
+    body: Buffer.concat([
+      rtmsg([addressFamily, 0, 0, 0, 0, protocol], 0),
+      routeTable.encode({ table, deviceIndex }),
+    ]),
     decode: (message) => (message.type === RTM_NEWROUTE ? decodeRoute(message) : undefined),
   };
 }
@@ -222,7 +235,7 @@ function encodeRoute(
       SCOPES.number('route.scope', scope),
       ROUTE_TYPES.number('route.type', type),
     ],
-    onlink ? NEXTHOP_FLAGS.value('', ['onlink']) : 0,
+    onlink ? NEXTHOP_FLAGS.bits('', ['onlink']) : 0,
   );
   return Buffer.concat([header, attributes]);
 }
@@ -238,7 +251,7 @@ function toNexthop(
     via,
     index: device === undefined ? 0 : index(device),
     weight: requireInteger('weight', weight, 1, 256),
-    flags: onlink ? NEXTHOP_FLAGS.value('', ['onlink']) : 0,
+    flags: onlink ? NEXTHOP_FLAGS.bits('', ['onlink']) : 0,
     foreign: via !== undefined && checkIp('via', via).length !== addressSize,
   };
 }

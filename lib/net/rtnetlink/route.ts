@@ -3,9 +3,9 @@
 import { formatIp } from '../../address.js';
 import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
-import { ip, nested, readOnly, u8, u16, u32, word } from '../netlink/codecs.js';
+import { ip, named, nested, readOnly, u8, u16, u32 } from '../netlink/codecs.js';
 import type { NetlinkMessage } from '../netlink/message.js';
-import { bits, words } from '../netlink/names.js';
+import { enumNames, flagNames } from '../netlink/names.js';
 import { SCOPES, type Scope } from './address.js';
 import { AF_INET, AF_INET6, type Family, toFamily } from './family.js';
 
@@ -15,8 +15,8 @@ export const RTM_GETROUTE = 26;
 export const RTMSG_SIZE = 12;
 const RTM_F_CLONED = 0x200;
 
-export const TABLES = words({ default: 253, main: 254, local: 255 }, 0xffffffff);
-export const ROUTE_TYPES = words({
+export const TABLES = enumNames({ default: 253, main: 254, local: 255 }, 0xffffffff);
+export const ROUTE_TYPES = enumNames({
   unicast: 1,
   local: 2,
   broadcast: 3,
@@ -28,7 +28,7 @@ export const ROUTE_TYPES = words({
   throw: 9,
   nat: 10,
 });
-export const ROUTE_PROTOCOLS = words({
+export const ROUTE_PROTOCOLS = enumNames({
   unspec: 0,
   redirect: 1,
   kernel: 2,
@@ -52,7 +52,7 @@ export const ROUTE_PROTOCOLS = words({
   rip: 189,
   eigrp: 192,
 });
-export const NEXTHOP_FLAGS = bits({
+export const NEXTHOP_FLAGS = flagNames({
   dead: 1,
   pervasive: 2,
   onlink: 4,
@@ -61,16 +61,16 @@ export const NEXTHOP_FLAGS = bits({
   unresolved: 32,
   trap: 64,
 });
-const PREFERENCES = words({ medium: 0, high: 1, low: 3 });
+const PREFERENCES = enumNames({ medium: 0, high: 1, low: 3 });
 
 /** A routing table's name or number. */
 export type RouteTable = 'default' | 'main' | 'local' | number;
 /** What is done with packets to a destination. */
-export type RouteType = Exclude<ReturnType<typeof ROUTE_TYPES.word>, number> | number;
+export type RouteType = Exclude<ReturnType<typeof ROUTE_TYPES.nameOf>, number> | number;
 /** Who made a route. */
-export type RouteProtocol = Exclude<ReturnType<typeof ROUTE_PROTOCOLS.word>, number> | number;
+export type RouteProtocol = Exclude<ReturnType<typeof ROUTE_PROTOCOLS.nameOf>, number> | number;
 /** A property of a route or of one of its next hops. */
-export type NexthopFlag = ReturnType<typeof NEXTHOP_FLAGS.list>[number];
+export type NexthopFlag = ReturnType<typeof NEXTHOP_FLAGS.namesOf>[number];
 
 /** RTA_VIA: a gateway of the other family. */
 const via: Codec<string> = {
@@ -166,10 +166,10 @@ export const routeTable = new AttributeTable({
   ),
   nexthops: attribute(9, 'RTA_MULTIPATH', multipath),
   expires: attribute(12, 'RTA_CACHEINFO', remaining),
-  table: attribute(15, 'RTA_TABLE', word(u32, TABLES)),
+  table: attribute(15, 'RTA_TABLE', named(u32, TABLES)),
   mark: attribute(16, 'RTA_MARK', u32),
   foreignVia: attribute(18, 'RTA_VIA', via),
-  preference: attribute(20, 'RTA_PREF', word(u8, PREFERENCES)),
+  preference: attribute(20, 'RTA_PREF', named(u8, PREFERENCES)),
   encapsulationType: attribute(21, 'RTA_ENCAP_TYPE', u16),
   expiry: attribute(23, 'RTA_EXPIRES', u32),
   nexthopId: attribute(30, 'RTA_NH_ID', u32),
@@ -259,11 +259,11 @@ export function decodeRoute({ datagram, start, end }: NetlinkMessage): BareRoute
   const route = attributes as unknown as Mutable<BareRoute>;
   route.family = family;
   route.destination = network(attributes.destination, datagram[start + 1], family);
-  route.type = ROUTE_TYPES.word(datagram[start + 7]);
-  route.protocol = ROUTE_PROTOCOLS.word(datagram[start + 5]);
-  route.scope = SCOPES.word(datagram[start + 6]);
-  route.table ??= TABLES.word(datagram[start + 4]);
-  route.flags = flags & 0xff ? NEXTHOP_FLAGS.list(flags & 0xff) : NO_FLAGS;
+  route.type = ROUTE_TYPES.nameOf(datagram[start + 7]);
+  route.protocol = ROUTE_PROTOCOLS.nameOf(datagram[start + 5]);
+  route.scope = SCOPES.nameOf(datagram[start + 6]);
+  route.table ??= TABLES.nameOf(datagram[start + 4]);
+  route.flags = flags & 0xff ? NEXTHOP_FLAGS.namesOf(flags & 0xff) : NO_FLAGS;
   if (datagram[start + 2] > 0) route.from = network(attributes.from, datagram[start + 2], family);
   if (datagram[start + 3] > 0) route.tos = datagram[start + 3];
   const { foreignVia, metrics, nexthops } = attributes;
@@ -272,7 +272,7 @@ export function decodeRoute({ datagram, start, end }: NetlinkMessage): BareRoute
       ...(hop !== undefined && { via: hop }),
       deviceIndex: index,
       weight,
-      flags: NEXTHOP_FLAGS.list(hopFlags),
+      flags: NEXTHOP_FLAGS.namesOf(hopFlags),
     }));
   }
   if (foreignVia === undefined && metrics === undefined) return route;

@@ -10,9 +10,9 @@ import {
 } from '../../arguments.js';
 import { AttributeTable, attribute, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
-import { flag, ip, range, text, u8, u16, u32, word } from '../netlink/codecs.js';
+import { flag, ip, named, range, text, u8, u16, u32 } from '../netlink/codecs.js';
 import { type NetlinkMessage, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL } from '../netlink/message.js';
-import { words } from '../netlink/names.js';
+import { enumNames } from '../netlink/names.js';
 import { nothing, type Request } from '../netlink/request.js';
 import { AF_INET, AF_INET6, type Family, toFamily } from './family.js';
 import { ROUTE_PROTOCOLS, type RouteProtocol, type RouteTable, TABLES } from './route.js';
@@ -24,7 +24,15 @@ const HEADER_SIZE = 12; // struct fib_rule_hdr
 const FIB_RULE_INVERT = 2;
 const NO_SUPPRESSION = 0xffffffff;
 
-const ACTIONS = words({ unspec: 0, lookup: 1, goto: 2, nop: 3, blackhole: 6, unreachable: 7, prohibit: 8 });
+const ACTIONS = enumNames({
+  unspec: 0,
+  lookup: 1,
+  goto: 2,
+  nop: 3,
+  blackhole: 6,
+  unreachable: 7,
+  prohibit: 8,
+});
 
 const ruleTable = new AttributeTable({
   to: attribute(1, 'FRA_DST', ip),
@@ -35,12 +43,12 @@ const ruleTable = new AttributeTable({
   fwmark: attribute(10, 'FRA_FWMARK', u32),
   suppressGroup: attribute(13, 'FRA_SUPPRESS_IFGROUP', u32),
   suppressPrefixLength: attribute(14, 'FRA_SUPPRESS_PREFIXLEN', u32),
-  table: attribute(15, 'FRA_TABLE', word(u32, TABLES)),
+  table: attribute(15, 'FRA_TABLE', named(u32, TABLES)),
   fwmask: attribute(16, 'FRA_FWMASK', u32),
   oif: attribute(17, 'FRA_OIFNAME', text),
   l3mdev: attribute(19, 'FRA_L3MDEV', flag),
   uidRange: attribute(20, 'FRA_UID_RANGE', range(u32, 4)),
-  protocol: attribute(21, 'FRA_PROTOCOL', word(u8, ROUTE_PROTOCOLS)),
+  protocol: attribute(21, 'FRA_PROTOCOL', named(u8, ROUTE_PROTOCOLS)),
   ipProtocol: attribute(22, 'FRA_IP_PROTO', u8),
   sport: attribute(23, 'FRA_SPORT_RANGE', range(u16, 2)),
   dport: attribute(24, 'FRA_DPORT_RANGE', range(u16, 2)),
@@ -139,8 +147,8 @@ function decodeRule({ payload }: NetlinkMessage): RuleInfo | undefined {
     l3mdev,
     ...rest
   } = ruleTable.decode(payload, HEADER_SIZE);
-  const action = ACTIONS.word(payload[7]);
-  const where = table ?? TABLES.word(payload[4]);
+  const action = ACTIONS.nameOf(payload[7]);
+  const where = table ?? TABLES.nameOf(payload[4]);
   return {
     family,
     priority,

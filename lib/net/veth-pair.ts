@@ -1,24 +1,13 @@
 import { checkCidr } from '../address.js';
 import { invalidArgType, requireObject } from '../arguments.js';
-import { Link } from './link.js';
+import type { Link } from './link.js';
 import { NetworkNamespace } from './network-namespace.js';
-import type { BridgeOptions } from './rtnetlink/bridge.js';
-import type { LinkReference, NewLinkBase, NewLinkInNamespace } from './rtnetlink/new-link.js';
+import type { NewLinkInNamespace } from './rtnetlink/new-link.js';
 
 /** One end of a veth pair to make. */
 export interface VethEnd extends NewLinkInNamespace {
   /** Where it is to be. */
   readonly namespace: NetworkNamespace;
-  /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
-  readonly addresses?: readonly string[];
-}
-
-/** A bridge to make. */
-export interface BridgeSetup extends NewLinkBase, BridgeOptions {
-  /** Where it is to be. */
-  readonly namespace: NetworkNamespace;
-  /** Links of that namespace that become its ports. **Default:** none */
-  readonly ports?: readonly LinkReference[];
   /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
   readonly addresses?: readonly string[];
 }
@@ -46,14 +35,14 @@ export async function createVethPair(first: VethEnd, second: VethEnd): Promise<[
     kind: 'veth',
     peer: { ...peer, ...(peerNamespace !== namespace && { namespace: peerNamespace }) },
   });
-  const near = new Link(namespace, made);
-  return undoing(near, async () => {
+  const near = namespace.handleOf(made);
+  return withRollback(near, async () => {
     // A veth tells the index of its peer.
     const { linkIndex } = made;
     const far =
       linkIndex === undefined
         ? await peerNamespace.link(second.name)
-        : new Link(peerNamespace, { index: linkIndex, name: second.name });
+        : peerNamespace.handleOf({ index: linkIndex, name: second.name });
     const change = { ...(master !== undefined && { master }), ...(up !== undefined && { up }) };
     await Promise.all([
       Object.keys(change).length > 0 ? far.set(change) : undefined,
@@ -64,32 +53,8 @@ export async function createVethPair(first: VethEnd, second: VethEnd): Promise<[
   });
 }
 
-/**
- * Makes a bridge and puts its ports into it. If a step fails, the bridge is removed again.
- *
- * @throws EEXIST if the name is taken; ENODEV if a port does not exist; EBUSY if one has a master already
- * @example
- * ```ts
- * const cni0 = await createBridge({ name: 'cni0', namespace: host, ports: [veth1, 'veth2'], up: true });
- * ```
- * @see bridge(8)
- */
-export async function createBridge(setup: BridgeSetup): Promise<Link> {
-  checkSetup(setup);
-  const { namespace, ports = [], addresses, ...options } = setup;
-  if (!Array.isArray(ports)) throw invalidArgType('ports', 'an array of links', ports);
-  const links = await Promise.all(
-    ports.map((port) => (port instanceof Link ? port : namespace.link(port as string | number))),
-  );
-  const bridge = await namespace.addLink({ ...options, kind: 'bridge' });
-  return undoing(bridge, async () => {
-    await Promise.all(links.map((port) => port.set({ master: bridge })));
-    await addAll(bridge, addresses);
-    return bridge;
-  });
-}
-
-function checkSetup(setup: VethEnd | BridgeSetup): void {
+/** Throws on what can't be right of a link and its addresses. */
+export function checkSetup(setup: Omit<VethEnd, 'name'>): void {
   requireObject('link', setup);
   const { namespace, addresses = [] } = setup;
   if (!(namespace instanceof NetworkNamespace))
@@ -98,12 +63,12 @@ function checkSetup(setup: VethEnd | BridgeSetup): void {
   for (const address of addresses) checkCidr('addresses', address);
 }
 
-async function addAll(link: Link, addresses: readonly string[] = []): Promise<void> {
+export async function addAll(link: Link, addresses: readonly string[] = []): Promise<void> {
   await Promise.all(addresses.map((address) => link.addAddress(address)));
 }
 
 /** Removes `link` again if `build` fails. */
-async function undoing<T>(link: Link, build: () => Promise<T>): Promise<T> {
+export async function withRollback<T>(link: Link, build: () => Promise<T>): Promise<T> {
   try {
     return await build();
   } catch (error) {

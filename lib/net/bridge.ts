@@ -1,0 +1,40 @@
+import { invalidArgType } from '../arguments.js';
+import type { Link } from './link.js';
+import type { NetworkNamespace } from './network-namespace.js';
+import type { BridgeOptions } from './rtnetlink/bridge.js';
+import { findLink, type LinkReference } from './rtnetlink/link-names.js';
+import type { NewLinkBase } from './rtnetlink/new-link.js';
+import { addAll, checkSetup, withRollback } from './veth-pair.js';
+
+/** A bridge to make. */
+export interface BridgeSetup extends NewLinkBase, BridgeOptions {
+  /** Where it is to be. */
+  readonly namespace: NetworkNamespace;
+  /** Links of that namespace that become its ports. **Default:** none */
+  readonly ports?: readonly LinkReference[];
+  /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
+  readonly addresses?: readonly string[];
+}
+
+/**
+ * Makes a bridge and puts its ports into it. If a step fails, the bridge is removed again.
+ *
+ * @throws EEXIST if the name is taken; ENODEV if a port does not exist; EBUSY if one has a master already
+ * @example
+ * ```ts
+ * const cni0 = await createBridge({ name: 'cni0', namespace: host, ports: [veth1, 'veth2'], up: true });
+ * ```
+ * @see bridge(8)
+ */
+export async function createBridge(setup: BridgeSetup): Promise<Link> {
+  checkSetup(setup);
+  const { namespace, ports = [], addresses, ...options } = setup;
+  if (!Array.isArray(ports)) throw invalidArgType('ports', 'an array of links', ports);
+  const links = await Promise.all(ports.map((port: LinkReference) => findLink(namespace.rtnetlink, port)));
+  const bridge = await namespace.addLink({ ...options, kind: 'bridge' });
+  return withRollback(bridge, async () => {
+    await Promise.all(links.map((link) => link && namespace.handleOf(link).set({ master: bridge })));
+    await addAll(bridge, addresses);
+    return bridge;
+  });
+}

@@ -1,0 +1,77 @@
+/** The lists of links and addresses, and their filters. */
+
+import { requireObject } from '../arguments.js';
+import type { RequestQueue } from './netlink/request-queue.js';
+import { type AddressInfo, SCOPES, type Scope } from './rtnetlink/address.js';
+import { listAddressesRequest } from './rtnetlink/address-requests.js';
+import { type Family, fromFamily } from './rtnetlink/family.js';
+import type { LinkInfo } from './rtnetlink/link-info.js';
+import { findLink, type LinkReference, namesOf, withNames } from './rtnetlink/link-names.js';
+import { listLinksRequest } from './rtnetlink/link-requests.js';
+
+/** Which links to list. What you leave out does not matter. */
+export interface LinkFilter {
+  /** Of this kind. */
+  readonly kind?: string;
+  /** Ports of this bridge. */
+  readonly master?: LinkReference;
+  /** Switched on, or not. */
+  readonly up?: boolean;
+  /** In this group. */
+  readonly group?: number;
+  /** With packet and byte counters. **Default:** `false` */
+  readonly statistics?: boolean;
+}
+
+/** Which addresses to list. What you leave out does not matter. */
+export interface AddressFilter {
+  /** Of this link. */
+  readonly device?: LinkReference;
+  /** Of IPv4 or IPv6. */
+  readonly family?: Family;
+  /** Valid this far. */
+  readonly scope?: Scope;
+}
+
+// The kernel filters where it can. Each list is filtered here again: older kernels ignore what they are asked for.
+
+export async function listLinks(rtnetlink: RequestQueue, filter: LinkFilter): Promise<readonly LinkInfo[]> {
+  requireObject('filter', filter);
+  const { kind, up, group, statistics } = filter;
+  const masterIndex = (await findLink(rtnetlink, filter.master))?.index;
+  const found = await rtnetlink.request(listLinksRequest(statistics, { masterIndex, kind }));
+  const links = found.filter(
+    (link) =>
+      (kind === undefined || link.kind === kind) &&
+      (masterIndex === undefined || link.masterIndex === masterIndex) &&
+      (up === undefined || link.up === up) &&
+      (group === undefined || link.group === group),
+  );
+  const nameOf = await namesOf(
+    rtnetlink,
+    links.flatMap((link) => [link.masterIndex, link.linkNetnsid === undefined ? link.linkIndex : undefined]),
+    found,
+  );
+  return links.map((link) => withNames(link, nameOf));
+}
+
+export async function listAddresses(
+  rtnetlink: RequestQueue,
+  filter: AddressFilter,
+): Promise<readonly AddressInfo[]> {
+  requireObject('filter', filter);
+  const { family } = filter;
+  const addressFamily = fromFamily(family);
+  const scope =
+    filter.scope === undefined ? undefined : SCOPES.nameOf(SCOPES.number('filter.scope', filter.scope));
+  const device = await findLink(rtnetlink, filter.device);
+  const found = (await rtnetlink.request(listAddressesRequest(addressFamily, device?.index))).filter(
+    (address) =>
+      (family === undefined || address.family === family) &&
+      (scope === undefined || address.scope === scope) &&
+      (device === undefined || address.index === device.index),
+  );
+  const indices = found.map(({ index }) => index);
+  const nameOf = await namesOf(rtnetlink, indices, device && [device]);
+  return found.map((address) => ({ ...address, device: nameOf(address.index) }));
+}
