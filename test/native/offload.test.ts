@@ -9,6 +9,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { skip } from '../support.ts';
 
 const ROOT = join(fileURLToPath(import.meta.url), '..', '..', '..', '..');
 const COMPILER = process.env.CXX ?? 'c++';
@@ -59,8 +60,7 @@ describe('offloads in C++', function () {
     try {
       await start(COMPILER, ['--version']);
     } catch {
-      for (const test of this.test?.parent?.tests ?? []) test.title += ` [skipped: no compiler ${COMPILER}]`;
-      this.skip();
+      skip(this, `no compiler ${COMPILER}`);
     }
     if (await sanitizersAreMissing()) flags = flags.filter((flag) => !SANITIZERS.includes(flag));
     await Promise.all(

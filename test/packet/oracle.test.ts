@@ -18,6 +18,7 @@ import {
   tcpSegment,
   udpDatagram,
 } from 'tuntap-native/packet';
+import { skip } from '../support.ts';
 import { packetOf, samples } from './samples.ts';
 import { dissect, hasTcpdump } from './tcpdump.ts';
 
@@ -172,7 +173,7 @@ const COMPLAINT = /incorrect|bad |wrong|malformed|invalid|truncated|\[\|/i;
 
 describe('what the builders make (needs tcpdump)', () => {
   before(function () {
-    if (!hasTcpdump) this.skip();
+    if (!hasTcpdump) skip(this, 'needs the program tcpdump');
   });
   for (const [linkType, cases] of [
     ['raw', packets],

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type PcapngInterface, PcapngWriter } from 'tuntap-native/packet';
+import { skip } from '../support.ts';
 import { packetOf, samples } from './samples.ts';
 import { hasTcpdump, readCapture } from './tcpdump.ts';
 
@@ -157,7 +158,7 @@ describe('PcapngWriter', () => {
 
 describe('a capture', () => {
   it('is read by tcpdump: link type, time, direction, lengths (needs tcpdump)', function () {
-    if (!hasTcpdump) this.skip();
+    if (!hasTcpdump) skip(this, 'needs the program tcpdump');
     const timestamp = 1_700_000_000_123_456_789n;
     const raw = capture({ ...tun, snapLength: 40 }, (writer) => {
       writer.packet(packetOf('echoRequest'), { direction: 'outbound', timestamp });
@@ -174,7 +175,7 @@ describe('a capture', () => {
   });
 
   it('of Ethernet frames is read by tcpdump (needs tcpdump)', function () {
-    if (!hasTcpdump) this.skip();
+    if (!hasTcpdump) skip(this, 'needs the program tcpdump');
     const frames = capture(tap, (writer) => {
       for (const frame of Object.values(samples)) writer.packet(frame);
     });
