@@ -60,7 +60,8 @@ export class PacketBatch implements Iterable<Buffer> {
     requireInteger('options.size', size, 1, 2 ** 30);
     this.#slab = 4 * (HEADER_WORDS + ENTRY_WORDS * capacity);
     // Untouched memory costs nothing, so it is not zeroed; only what was written into it is ever shown.
-    this.#bytes = Buffer.allocUnsafeSlow(this.#slab + size + headroom + native().maxTransferSize + tailroom);
+    const length = this.#slab + size + headroom + native().maxTransferSize + tailroom;
+    this.#bytes = Buffer.allocUnsafeSlow((length + SLOT_ALIGNMENT - 1) & -SLOT_ALIGNMENT);
     this.memory = this.#bytes.buffer;
     this.#view = new DataView(this.memory);
     this.#words = new Int32Array(this.memory, 0, this.#slab / 4);

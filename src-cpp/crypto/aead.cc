@@ -47,10 +47,10 @@ const void* FindCipher(AeadCipher cipher) {
 
 size_t KeyLength(AeadCipher cipher) { return cipher == AeadCipher::kAes128Gcm ? 16 : 32; }
 
-// Whether an entry's packet lies within the batch's memory, where JavaScript can have written anything.
+// Whether an entry's packet lies within the slab. JavaScript can have written anything there.
 bool Within(const Batch& batch, const TableEntry& entry) {
-  return entry.offset <= batch.size() && entry.length <= batch.size() - entry.offset &&
-         entry.length <= INT_MAX;
+  return entry.offset >= batch.slab() && entry.offset <= batch.size() &&
+         entry.length <= batch.size() - entry.offset && entry.length <= INT_MAX;
 }
 
 }  // namespace
@@ -181,14 +181,13 @@ bool Aead::OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* t
 }
 
 void Aead::Seal(const Batch& batch, size_t start, size_t end, const uint8_t* header, uint64_t counter) {
-  const size_t slab = sizeof(TableHeader) + batch.capacity() * sizeof(TableEntry);
   uint32_t sealed = 0;
   uint32_t bytes = 0;
   for (size_t i = start; i < end; i++) {
     TableEntry& entry = batch.entries()[i];
     if (entry.length == kDropped) continue;
     const TableEntry copy = entry;
-    const size_t slot = std::max<size_t>(copy.slot, slab);
+    const size_t slot = std::max<size_t>(copy.slot, batch.slab());
     const size_t slot_end = i + 1 < std::min<size_t>(batch.header()->count, batch.capacity())
                                 ? std::min<size_t>(batch.entries()[i + 1].slot, batch.size())
                                 : batch.size();

@@ -1,8 +1,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "crypto/aead.h"
 #include "bindings.h"
+#include "crypto/aead.h"
 
 // What JavaScript calls to seal and open batches.
 
@@ -46,8 +46,8 @@ struct BatchArguments {
   uint32_t start = 0;
   uint32_t end = 0;
 
-  // From (aead, memory, start, end, …); false where they don't fit together.
-  bool Take(const Napi::CallbackInfo& info) {
+  // From (aead, memory, start, end, …). Returns 0, or -errno where they don't fit together.
+  int Take(const Napi::CallbackInfo& info) {
     napi_env env = info.Env();
     void* memory = nullptr;
     size_t size = 0;
@@ -56,18 +56,21 @@ struct BatchArguments {
         napi_get_arraybuffer_info(env, info[1], &memory, &size) != napi_ok ||
         napi_get_value_uint32(env, info[2], &start) != napi_ok ||
         napi_get_value_uint32(env, info[3], &end) != napi_ok) {
-      return false;
+      return -EINVAL;
     }
     holder = static_cast<Holder*>(external);
-    return holder->aead != nullptr && batch.Take(static_cast<uint8_t*>(memory), size) && start <= end &&
-           end <= batch.capacity();
+    if (holder->aead == nullptr) return -EINVAL;
+    const int error = batch.Take(static_cast<uint8_t*>(memory), size);
+    if (error < 0) return error;
+    return start <= end && end <= batch.header()->count ? 0 : -EINVAL;
   }
 };
 
 // sealPackets(aead, memory, start, end, header, counter): 0 or -errno.
 Napi::Value SealPacketsCall(const Napi::CallbackInfo& info) {
   BatchArguments given;
-  if (!given.Take(info) || !info[4].IsTypedArray()) return Napi::Number::New(info.Env(), -EFAULT);
+  const int error = info[4].IsTypedArray() ? given.Take(info) : -EINVAL;
+  if (error < 0) return Napi::Number::New(info.Env(), error);
   const auto header = info[4].As<Napi::Uint8Array>();
   if (header.ByteLength() != given.holder->header_length) return Napi::Number::New(info.Env(), -EINVAL);
   const int64_t counter = info[5].As<Napi::Number>().Int64Value();
@@ -79,7 +82,8 @@ Napi::Value SealPacketsCall(const Napi::CallbackInfo& info) {
 // openPackets(aead, memory, start, end): 0 or -errno.
 Napi::Value OpenPacketsCall(const Napi::CallbackInfo& info) {
   BatchArguments given;
-  if (!given.Take(info)) return Napi::Number::New(info.Env(), -EFAULT);
+  const int error = given.Take(info);
+  if (error < 0) return Napi::Number::New(info.Env(), error);
   given.holder->aead->Open(given.batch, given.start, given.end);
   return Napi::Number::New(info.Env(), 0);
 }

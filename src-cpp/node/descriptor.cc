@@ -1,5 +1,6 @@
 #include "descriptor.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 
@@ -142,23 +143,31 @@ Napi::Value Descriptor::ReadInto(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// Returns false where the batch's memory is gone: the user can detach an ArrayBuffer at any time.
-bool Descriptor::TakeBatch(Batch* batch) {
+// Returns 0 or -errno, as Batch::Take does. The user can detach an ArrayBuffer at any time.
+int Descriptor::TakeBatch(Batch* batch) {
   void* memory = nullptr;
   size_t size = 0;
-  return napi_get_arraybuffer_info(Env(), memory_.Value(), &memory, &size) == napi_ok &&
-         batch->Take(static_cast<uint8_t*>(memory), size);
+  const bool taken = napi_get_arraybuffer_info(Env(), memory_.Value(), &memory, &size) == napi_ok;
+  return taken ? batch->Take(static_cast<uint8_t*>(memory), size) : -EFAULT;
 }
 
-// readPending(): appends what is pending to the batch; 0 or -EFAULT.
-Napi::Value Descriptor::ReadPending(const Napi::CallbackInfo& info) {
+// Reads into the batch, from the fd or what is pending. Returns kReadable, or -errno if the batch is none.
+int Descriptor::ReadBatch(void (PacketPort::*read)(int, const Batch&, Room)) {
+  if (memory_.IsEmpty()) return -EFAULT;
   Batch batch;
-  const bool taken = counters_ != nullptr && !memory_.IsEmpty() && TakeBatch(&batch);
-  if (taken) {
-    port_->ReadPending(batch, room_);
-    CountRead(batch);
-  }
-  return Napi::Number::New(info.Env(), taken ? 0 : -EFAULT);
+  const int error = TakeBatch(&batch);
+  if (error < 0) return error;
+  (port_.get()->*read)(fd_.get(), batch, room_);
+  CountRead(batch);
+  // Without this, a batch that JavaScript made full would be read into for ever.
+  const TableHeader& outcome = *batch.header();
+  return outcome.packets == 0 && outcome.error == 0 ? -EINVAL : kReadable;
+}
+
+// readPending(): appends what is pending to the batch; 0 or -errno.
+Napi::Value Descriptor::ReadPending(const Napi::CallbackInfo& info) {
+  const int result = counters_ == nullptr ? -EBADF : ReadBatch(&PacketPort::ReadPending);
+  return Napi::Number::New(info.Env(), std::min(result, 0));
 }
 
 Napi::Value Descriptor::Arm(const Napi::CallbackInfo& info) {
@@ -187,26 +196,13 @@ Napi::Value Descriptor::SetReferenced(const Napi::CallbackInfo& info) {
 void Descriptor::OnReady(int events) {
   Napi::HandleScope scope(Env());
   [[maybe_unused]] const Napi::Object self = Value();  // keeps this object while the callback runs
-  Batch batch;
   if (events & kFailed) port_->OnFailed(fd_.get());
   if ((events & kReadable) && !memory_.IsEmpty()) {
-    if (TakeBatch(&batch)) {
-      port_->Read(fd_.get(), batch, room_);
-      CountRead(batch);
-    } else {
-      events = -EFAULT;
-    }
+    const int result = ReadBatch(&PacketPort::Read);
+    if (result < 0) events = result;
   }
-  // It ends: nothing more is read from the fd, and what is pending is a part of one super-packet.
-  while (Tell(events)) {
-    events = kReadable;
-    if (TakeBatch(&batch)) {
-      port_->ReadPending(batch, room_);
-      CountRead(batch);
-    } else {
-      events = -EFAULT;
-    }
-  }
+  // It ends: each turn takes packets out of one super-packet, and an error ends the watch.
+  while (Tell(events)) events = ReadBatch(&PacketPort::ReadPending);
 }
 
 // Calls JavaScript; returns whether it asked for kReadable, and packets are pending.
@@ -224,7 +220,7 @@ bool Descriptor::Tell(int events) {
   bool again = false;
   if (!fd_.valid()) {
     ReleaseAll();  // closed from within
-  } else if (armed != 0) {
+  } else if (armed != 0 && events >= 0) {
     again = ArmReadiness(armed) == 1;  // can fail for an fd alone that uv_poll_init refuses
   }
   if (status != napi_pending_exception) return again && status == napi_ok;

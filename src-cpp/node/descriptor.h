@@ -15,7 +15,8 @@ namespace tuntap {
 // environment (a worker that is terminated) closes it, whichever comes first.
 //
 // Once readInto() has named a batch, packets are read into it before the callback is told of kReadable: one
-// call into JavaScript a batch. The callback gets -EFAULT instead of events if the batch's memory is gone.
+// call into JavaScript a batch. The callback gets -errno instead of events if that is no batch, or has no
+// room; what it arms is then ignored.
 //
 // While the callback runs, control[kInCallback] is 1, and the events in control[kArm] are armed when it ends:
 // a write to memory costs a tenth of a call of arm().
@@ -77,7 +78,8 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   void OnTeardown() override { CloseNow(); }
   void CloseNow();
   void CloseLater(Napi::Env env, Napi::Function closed);
-  bool TakeBatch(Batch* batch);
+  int TakeBatch(Batch* batch);
+  int ReadBatch(void (PacketPort::*read)(int, const Batch&, Room));
   int ArmReadiness(int events);
   bool Tell(int events);
   void ReleaseAll();

@@ -3,9 +3,9 @@
 #include <cerrno>
 
 #include "bindings.h"
+#include "linux/tun_ioctl.h"
 #include "port/offload_port.h"
 #include "port/packet_io.h"
-#include "linux/tun_ioctl.h"
 
 // What JavaScript calls for packets and devices. Arguments are checked for type by TypeScript, and for
 // memory safety here.
@@ -48,9 +48,9 @@ napi_value WritePacketsCall(napi_env env, napi_callback_info info) {
       !TakeUint(env, arguments[2], &start)) {
     return Number(env, -EINVAL);
   }
-  if (!batch.Take(static_cast<uint8_t*>(memory), size) || start > batch.header()->count) {
-    return Number(env, -EFAULT);
-  }
+  const int error = batch.Take(static_cast<uint8_t*>(memory), size);
+  if (error < 0) return Number(env, error);
+  if (start > batch.header()->count) return Number(env, -EINVAL);
   static_cast<Descriptor*>(descriptor)->Write(batch, start);
   return Number(env, batch.header()->packets);
 }

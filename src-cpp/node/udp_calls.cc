@@ -136,10 +136,9 @@ napi_value WriteDatagramsCall(napi_env env, napi_callback_info info) {
   }
   Batch batch;
   Remotes remotes;
-  if (!batch.Take(static_cast<uint8_t*>(memory), size) || start > batch.header()->count ||
-      !TakeSlots(env, arguments[3], &remotes)) {
-    return Number(env, -EFAULT);
-  }
+  const int error = batch.Take(static_cast<uint8_t*>(memory), size);
+  if (error < 0) return Number(env, error);
+  if (start > batch.header()->count || !TakeSlots(env, arguments[3], &remotes)) return Number(env, -EINVAL);
   static_cast<Descriptor*>(descriptor)->WriteTo(batch, start, remotes);
   return Number(env, batch.header()->packets);
 }

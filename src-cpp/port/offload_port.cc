@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -18,9 +19,15 @@ int WriteVector(int fd, const Coalescer::Write& write) {
   return written < 0 ? -errno : 0;
 }
 
+// No two ports of a process have the same, so a batch never takes one for another.
+uint32_t NextId() {
+  static std::atomic<uint32_t> last{0};
+  return ++last;
+}
+
 void Accept(const Batch& batch, size_t index) {
   TableEntry& entry = batch.entries()[index];
-  entry.status = kSentAhead;  // where no -EAGAIN follows, Write() makes it 0
+  entry.status = kAlreadySent;  // where no -EAGAIN follows, Write() makes it 0
   batch.header()->packets++;
   batch.header()->bytes += entry.length;
 }
@@ -33,7 +40,7 @@ void Refuse(const Batch& batch, size_t index, int reason) {
 }  // namespace
 
 OffloadPort::OffloadPort(LinkLayer link, CoalescedProtocols protocols)
-    : link_(link), protocols_(protocols), read_buffer_(new uint8_t[kMaxPacketSize]) {}
+    : id_(NextId()), link_(link), protocols_(protocols), read_buffer_(new uint8_t[kMaxPacketSize]) {}
 
 // Puts what was read into the batch; returns whether all of it found room.
 bool OffloadPort::Emit(const Batch& batch, Room room) {
@@ -71,27 +78,41 @@ void OffloadPort::Read(int fd, const Batch& batch, Room room) {
   }
 }
 
-void OffloadPort::ReadPending(const Batch& batch, Room room) {
+void OffloadPort::ReadPending(int, const Batch& batch, Room room) {
   batch.BeginOutcome();
   (void)Emit(batch, room);
 }
 
+// Whether this is the rest of a write of ours: from its first unsent packet on, or from a later one.
+bool OffloadPort::Resumes(const Batch& batch, size_t start) const {
+  if (batch.header()->writer != id_) return false;
+  for (size_t i = 0; i <= start && i < batch.header()->count; i++) {
+    if (batch.entries()[i].status == -EAGAIN) return true;
+  }
+  return false;
+}
+
 void OffloadPort::Write(int fd, const Batch& batch, size_t start, size_t end) {
+  const bool resumes = Resumes(batch, start);
   batch.BeginOutcome();
   if (coalescer_ == nullptr) coalescer_ = std::make_unique<Coalescer>();
   const size_t count = end - start;
   packets_.resize(std::max(packets_.size(), count));
   for (size_t i = 0; i < count; i++) {
     int32_t& status = batch.entries()[start + i].status;
-    const bool sent = start != 0 && status == kSentAhead;
-    if (!sent) status = 0;
-    packets_[i].data = nullptr;
-    packets_[i].length = sent ? 0 : batch.Packet(start + i, &packets_[i].data);
+    packets_[i] = {nullptr, 0};
+    if (resumes && status == kAlreadySent) continue;
+    const int64_t length = batch.Packet(start + i, &packets_[i].data);
+    status = length < 0 ? static_cast<int32_t>(length) : 0;
+    if (length > 0) packets_[i].length = static_cast<size_t>(length);
   }
   const auto protocols = count == 1 ? CoalescedProtocols{} : protocols_;
   const size_t writes = coalescer_->Plan(packets_.data(), count, link_, protocols);
   for (size_t i = 0; i < writes; i++) WriteGroup(fd, batch, start, i);
-  if (batch.header()->error == -EAGAIN) return;
+  if (batch.header()->error == -EAGAIN) {
+    batch.header()->writer = id_;
+    return;
+  }
   for (size_t i = start; i < end; i++) {
     int32_t& status = batch.entries()[i].status;
     status = std::min(status, 0);

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "offload/coalescing.h"
-#include "packet_port.h"
 #include "offload/segmentation.h"
+#include "packet_port.h"
 
 namespace tuntap {
 
@@ -25,13 +25,15 @@ class OffloadPort final : public PacketPort {
   void Read(int fd, const Batch& batch, Room room) override;
   void Write(int fd, const Batch& batch, size_t start, size_t end) override;
   bool Pending() const override { return pending_length_ != 0 || !segmenter_.Done(); }
-  void ReadPending(const Batch& batch, Room room) override;
+  void ReadPending(int fd, const Batch& batch, Room room) override;
 
  private:
   bool Emit(const Batch& batch, Room room);
+  bool Resumes(const Batch& batch, size_t start) const;
   void WriteGroup(int fd, const Batch& batch, size_t start, size_t write);
   bool WriteOneByOne(int fd, const Batch& batch, size_t start, size_t write);
 
+  const uint32_t id_;  // in the header of a batch whose write -EAGAIN ended
   const LinkLayer link_;
   CoalescedProtocols protocols_;
   Segmenter segmenter_;

@@ -19,18 +19,18 @@ bool EndsWriting(int64_t result) {
          result == -ENODEV;
 }
 
-bool Batch::Take(uint8_t* memory, size_t size) {
+int Batch::Take(uint8_t* memory, size_t size) {
+  if (memory == nullptr || size == 0) return -EFAULT;
   if (size < sizeof(TableHeader) || size > UINT32_MAX || reinterpret_cast<uintptr_t>(memory) % 4 != 0) {
-    return false;
+    return -EINVAL;
   }
   memory_ = memory;
   size_ = size;
-  const size_t entries = (size - sizeof(TableHeader)) / sizeof(TableEntry);
-  capacity_ = std::min<size_t>(header()->capacity, entries);
-  const size_t slab = sizeof(TableHeader) + capacity_ * sizeof(TableEntry);
-  header()->count = static_cast<uint32_t>(std::min<size_t>(header()->count, capacity_));
-  header()->end = static_cast<uint32_t>(std::max<size_t>(header()->end, slab));
-  return true;
+  capacity_ = header()->capacity;
+  slab_ = sizeof(TableHeader) + capacity_ * sizeof(TableEntry);
+  const bool valid = capacity_ >= 1 && capacity_ <= kMaxCapacity && header()->count <= capacity_ &&
+                     slab_ <= header()->end && header()->end <= size;
+  return valid ? 0 : -EINVAL;
 }
 
 uint8_t* Batch::Reserve(size_t length, Room room) const {
@@ -46,14 +46,15 @@ void Batch::Commit(size_t length, Room room) const {
   const uint32_t offset = slot + room.headroom;
   const auto size = static_cast<uint32_t>(length);
   entries()[table->count++] = {offset, size, 0, slot};
-  table->end = static_cast<uint32_t>(AlignUp(size_t{offset} + size + room.tailroom));
+  table->end = static_cast<uint32_t>(std::min(AlignUp(size_t{offset} + size + room.tailroom), size_));
   table->packets++;
   table->bytes += size;
 }
 
-size_t Batch::Packet(size_t index, const uint8_t** data) const {
+int64_t Batch::Packet(size_t index, const uint8_t** data) const {
   const TableEntry& entry = entries()[index];
-  if (entry.offset > size_ || entry.length > size_ - entry.offset) return 0;
+  if (entry.length == 0 || entry.length == kDropped) return 0;
+  if (entry.offset < slab_ || entry.offset > size_ || entry.length > size_ - entry.offset) return -EFAULT;
   *data = memory_ + entry.offset;
   return entry.length;
 }
@@ -63,6 +64,7 @@ void Batch::BeginOutcome() const {
   header()->bytes = 0;
   header()->error = 0;
   header()->malformed = 0;
+  header()->writer = 0;
 }
 
 void ReadPackets(int fd, const Batch& batch, Room room) {
@@ -98,9 +100,9 @@ void WritePackets(int fd, const Batch& batch, size_t start, size_t end) {
     TableEntry& entry = batch.entries()[i];
     entry.status = outcome->error;
     const uint8_t* packet = nullptr;
-    const size_t length = batch.Packet(i, &packet);
+    const int64_t length = batch.Packet(i, &packet);
     if (length == 0 || outcome->error != 0) continue;
-    const int64_t written = WritePacket(fd, packet, length);
+    const int64_t written = length < 0 ? length : WritePacket(fd, packet, static_cast<size_t>(length));
     if (written >= 0) {
       outcome->packets++;
       outcome->bytes += static_cast<uint32_t>(length);

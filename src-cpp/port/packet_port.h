@@ -21,7 +21,7 @@ class PacketPort {
   // Whether packets were read from the fd that no batch had room for. Read() appends them first, and
   // ReadPending() appends them alone.
   [[nodiscard]] virtual bool Pending() const { return false; }
-  virtual void ReadPending(const Batch& batch, Room) { batch.BeginOutcome(); }
+  virtual void ReadPending(int, const Batch& batch, Room) { batch.BeginOutcome(); }
 
   // Writes entries `start` to `end`, which the batch has.
   virtual void Write(int fd, const Batch& batch, size_t start, size_t end) = 0;

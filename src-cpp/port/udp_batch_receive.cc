@@ -32,8 +32,7 @@ class UdpPort::Appender {
         table_count_(table_count),
         max_size_(max_size),
         count_(batch.header()->count),
-        slot_(std::max<size_t>(batch.header()->end,
-                               sizeof(TableHeader) + batch.capacity() * sizeof(TableEntry))) {}
+        slot_(batch.header()->end) {}
 
   size_t count() const { return count_; }
   size_t slot() const { return slot_; }
@@ -75,7 +74,7 @@ class UdpPort::Appender {
       offset += stride;
       length -= part;
     } while (length > 0);
-    slot_ = AlignUp(end);
+    slot_ = std::min(AlignUp(end), batch_.size());
     packets_ += static_cast<uint32_t>(count - count_);
     bytes_ += bytes;
     count_ = count;

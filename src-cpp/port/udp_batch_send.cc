@@ -46,6 +46,7 @@ size_t UdpPort::ExtendRun(const Batch& batch, size_t next, size_t end, const Rem
   // A copy each, since the compiler must assume that what is written here changes the others.
   uint8_t* const memory = batch.memory();
   const size_t size = batch.size();
+  const size_t slab = batch.slab();
   TableEntry* const entries = batch.entries();
   iovec* const pieces = pieces_.get();
   const size_t first_piece = piece;
@@ -59,7 +60,8 @@ size_t UdpPort::ExtendRun(const Batch& batch, size_t next, size_t end, const Rem
     TableEntry& entry = entries[i];
     const size_t offset = entry.offset;
     const size_t length = entry.length;
-    const bool valid = offset <= size && length <= size - offset && (i < remotes.count || remotes.count <= 1);
+    const bool valid = offset >= slab && offset <= size && length <= size - offset &&
+                       (i < remotes.count || remotes.count <= 1);
     if (length == kDropped || !valid) {
       if (length != kDropped && slot != nullptr) break;
       entry.status = length == kDropped ? 0 : -EFAULT;
@@ -168,6 +170,7 @@ void UdpPort::WriteTo(int fd, const Batch& batch, size_t start, size_t end, cons
   header->packets = packets;
   header->bytes = bytes;
   header->error = error;
+  header->writer = 0;
 }
 
 int UdpPort::SendTo(int fd, const uint8_t* data, size_t length, const DatagramSlot& slot) {
