@@ -28,7 +28,7 @@ export interface Icmpv4PacketFields {
 export interface Icmpv6PacketFields extends Icmpv4PacketFields {
   /** Source address of the IPv6 packet, which the checksum covers. */
   readonly source: string;
-  /** Destination address of the IPv6 packet, which the checksum covers. */
+  /** Destination address of the IPv6 packet, which the checksum covers; of a source-routed one, where its route ends. */
   readonly destination: string;
 }
 

@@ -13,7 +13,7 @@ const MAX_LENGTH = 0xffff;
 export interface TransportFields {
   /** Source address of the IP packet, `'192.0.2.1'` or `'2001:db8::1'`. */
   readonly source: string;
-  /** Destination address of the IP packet. */
+  /** Destination address of the IP packet; of a source-routed one, where its route ends. */
   readonly destination: string;
   /** Source port, 0 to 65535. */
   readonly sourcePort: number;

@@ -1,13 +1,13 @@
 /** The Internet checksum: RFC 1071, and its incremental update, RFC 1624. */
 
-import type { Ipv4Packet } from './ipv4.js';
-
-/** Both addresses of an IP packet in network order. `Ipv4Packet` and `Ipv6Packet` are such. */
+/** The addresses of an IP packet in network order. `Ipv4Packet` and `Ipv6Packet` are such. */
 export interface IpAddressBytes {
   /** 4 or 16 bytes. */
   readonly sourceBytes: Uint8Array;
   /** As many bytes as the source. */
   readonly destinationBytes: Uint8Array;
+  /** Where a source route ends, which is what checksums cover. **Default:** `destinationBytes` */
+  readonly finalDestinationBytes?: Uint8Array;
 }
 
 /**
@@ -27,7 +27,8 @@ export function internetChecksum(bytes: Uint8Array, initial = 0): number {
  * Sum of the pseudo header that TCP, UDP and ICMPv6 put before themselves, to be given to
  * {@link internetChecksum} as `initial`.
  *
- * @param sourceBytes - 4 bytes of an IPv4 or 16 of an IPv6 address; so `destinationBytes`
+ * @param sourceBytes - 4 bytes of an IPv4 or 16 of an IPv6 address
+ * @param destinationBytes - as many; of a source-routed packet the final destination
  * @param protocol - of the upper layer, 0 to 255: `IpProtocol.TCP`
  * @param length - of the upper layer's header and data in bytes
  * @returns a sum of 16-bit words, neither folded nor complemented
@@ -45,8 +46,8 @@ export function pseudoHeaderSum(
 
 /** Checksum of an upper layer's header and data between two addresses: of TCP, UDP and ICMPv6. */
 export function upperLayerChecksum(bytes: Uint8Array, protocol: number, packet: IpAddressBytes): number {
-  const pseudoHeader = pseudoHeaderSum(packet.sourceBytes, packet.destinationBytes, protocol, bytes.length);
-  return internetChecksum(bytes, pseudoHeader);
+  const destination = packet.finalDestinationBytes ?? packet.destinationBytes;
+  return internetChecksum(bytes, pseudoHeaderSum(packet.sourceBytes, destination, protocol, bytes.length));
 }
 
 /**
@@ -61,21 +62,6 @@ export function upperLayerChecksum(bytes: Uint8Array, protocol: number, packet: 
  */
 export function updateChecksum16(checksum: number, oldValue: number, newValue: number): number {
   return ~fold((~checksum & 0xffff) + (~oldValue & 0xffff) + newValue) & 0xffff;
-}
-
-/**
- * Takes one from the TTL of an IPv4 packet in place and brings its header checksum up to date, as a router does.
- *
- * @returns false if the TTL would reach 0: the packet is left as it was and must not be forwarded (see
- * `icmpv4Error`)
- * @see {@link https://www.rfc-editor.org/rfc/rfc1812#section-5.3.1 | RFC 1812}
- */
-export function decrementTtl(packet: Ipv4Packet): boolean {
-  if (packet.ttl <= 1) return false;
-  const ttlAndProtocol = (packet.ttl << 8) | packet.protocol;
-  packet.checksum = updateChecksum16(packet.checksum, ttlAndProtocol, ttlAndProtocol - 0x100);
-  packet.ttl -= 1;
-  return true;
 }
 
 /** High and low bytes are summed apart, which saves a shift a word; the unrolled loop halves the time again. */

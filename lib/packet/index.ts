@@ -36,7 +36,6 @@ export {
   udpDatagram,
 } from './build-transport.js';
 export {
-  decrementTtl,
   type IpAddressBytes,
   internetChecksum,
   pseudoHeaderSum,
@@ -48,7 +47,7 @@ export { IcmpPacket } from './icmp.js';
 export { Icmpv4Packet } from './icmpv4.js';
 export { type Icmpv4ErrorFields, icmpv4Error } from './icmpv4-error.js';
 export { Icmpv6Packet } from './icmpv6.js';
-export { Ipv4Packet } from './ipv4.js';
+export { decrementTtl, Ipv4Packet } from './ipv4.js';
 export { Ipv6Packet } from './ipv6.js';
 export type { Ipv6ExtensionHeader } from './ipv6-extension-headers.js';
 export { type NdpOption, NeighborMessage } from './neighbor-message.js';

@@ -2,7 +2,7 @@
 
 import { formatIpv4, parseIpv4 } from '../address.js';
 import { requireBoolean, requireInteger } from '../arguments.js';
-import { internetChecksum } from './checksum.js';
+import { internetChecksum, updateChecksum16 } from './checksum.js';
 import { read16, uint8, uint16, write16 } from './fields.js';
 import { PacketView, tooShort } from './view.js';
 
@@ -17,6 +17,11 @@ const CHECKSUM = 10;
 const SOURCE = 12;
 const DESTINATION = 16;
 const OPTIONS = 20;
+
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+const OPTION_LOOSE_ROUTE = 131;
+const OPTION_STRICT_ROUTE = 137;
 
 const DONT_FRAGMENT = 0x4000;
 const MORE_FRAGMENTS = 0x2000;
@@ -188,6 +193,25 @@ export class Ipv4Packet extends PacketView {
     return this.bytes.subarray(DESTINATION, DESTINATION + 4);
   }
 
+  /**
+   * The 4 bytes of the address where the packet's source route ends, which checksums of TCP and UDP cover: the last
+   * one of a loose or strict route option that is not at its end, else the destination. Shares the packet's bytes.
+   */
+  get finalDestinationBytes(): Buffer {
+    const { options } = this;
+    for (let at = 0; at < options.length && options[at] !== OPTION_END; ) {
+      const length = options[at] === OPTION_NOP ? 1 : (options[at + 1] ?? 0);
+      if (length === 0 || at + length > options.length) break;
+      if (options[at] === OPTION_LOOSE_ROUTE || options[at] === OPTION_STRICT_ROUTE) {
+        const pointer = options[at + 2]; // counted from 1
+        if (length < 7 || pointer < 4 || pointer > length) break;
+        return options.subarray(at + length - 4, at + length);
+      }
+      at += length;
+    }
+    return this.destinationBytes;
+  }
+
   /** Options with their padding, 0 to 40 bytes; shares the packet's bytes. */
   get options(): Buffer {
     return this.bytes.subarray(OPTIONS, this.headerLength);
@@ -203,4 +227,19 @@ export class Ipv4Packet extends PacketView {
     this.checksum = 0;
     this.checksum = internetChecksum(this.bytes.subarray(0, this.headerLength));
   }
+}
+
+/**
+ * Takes one from the TTL of an IPv4 packet in place and brings its header checksum up to date, as a router does.
+ *
+ * @returns false if the TTL would reach 0: the packet is left as it was and must not be forwarded (see
+ * `icmpv4Error`)
+ * @see {@link https://www.rfc-editor.org/rfc/rfc1812#section-5.3.1 | RFC 1812}
+ */
+export function decrementTtl(packet: Ipv4Packet): boolean {
+  if (packet.ttl <= 1) return false;
+  const ttlAndProtocol = (packet.ttl << 8) | packet.protocol;
+  packet.checksum = updateChecksum16(packet.checksum, ttlAndProtocol, ttlAndProtocol - 0x100);
+  packet.ttl -= 1;
+  return true;
 }

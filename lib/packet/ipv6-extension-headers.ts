@@ -36,6 +36,8 @@ export interface HeaderChain {
   readonly payloadOffset: number;
   /** 0 if there is no fragment header. */
   readonly fragmentHeaderOffset: number;
+  /** Of the last routing header with segments left; 0 if there is none. */
+  readonly routingHeaderOffset: number;
 }
 
 /**
@@ -49,11 +51,13 @@ export function walkHeaderChain(bytes: Uint8Array, end: number): HeaderChain {
   let type = bytes[NEXT_HEADER];
   let at = IPV6_HEADER_LENGTH;
   let fragmentHeaderOffset = 0;
+  let routingHeaderOffset = 0;
   const stop = (problem?: string): HeaderChain => ({
     problem,
     upperProtocol: type,
     payloadOffset: at,
     fragmentHeaderOffset,
+    routingHeaderOffset,
   });
 
   for (let count = 0; isExtensionHeader(type); count++) {
@@ -69,6 +73,7 @@ export function walkHeaderChain(bytes: Uint8Array, end: number): HeaderChain {
     if (problem !== undefined) return stop(problem);
     const length = extensionHeaderLength(type, bytes, at);
     if (type === IpProtocol.FRAGMENT) fragmentHeaderOffset = at;
+    if (type === IpProtocol.ROUTING && bytes[at + 3] > 0) routingHeaderOffset = at;
     type = bytes[at];
     at += length;
     if (fragmentHeaderOffset > 0 && fragmentOffsetAt(bytes, fragmentHeaderOffset) > 0) break;
@@ -102,6 +107,33 @@ function extensionHeaderProblem(type: number, bytes: Uint8Array): string | undef
 /** Offset of the fragment in bytes, a multiple of 8: the upper 13 bits of the field. */
 export function fragmentOffsetAt(bytes: Uint8Array, fragmentHeaderOffset: number): number {
   return read16(bytes, fragmentHeaderOffset + 2) & 0xfff8;
+}
+
+/**
+ * Where the route of a routing header ends, 16 bytes; undefined if its type is not known or it has too few addresses.
+ *
+ * @param destination - the IPv6 header's, with which addresses of RPL begin
+ */
+export function finalDestination(header: Buffer, destination: Buffer): Buffer | undefined {
+  const segmentsLeft = header[3];
+  const count = (header.length - 8) >> 4;
+  switch (header[2]) {
+    case 0: // RFC 2460 section 4.4
+      return segmentsLeft <= count ? header.subarray(16 * count - 8, 16 * count + 8) : undefined;
+    case 2: // the home address, RFC 6275 section 6.4
+    case 4: // the first of a reversed list, RFC 8754 section 2
+      return segmentsLeft <= count ? header.subarray(8, 24) : undefined;
+    case 3: {
+      // RFC 6554 section 3: the last address may be compressed less than the others.
+      const elided = header[4] & 0x0f;
+      const end = header.length - (header[5] >> 4);
+      const last = end - (16 - elided);
+      if (last < 8 || segmentsLeft > 1 + Math.floor((last - 8) / (16 - (header[4] >> 4)))) return undefined;
+      return Buffer.concat([destination.subarray(0, elided), header.subarray(last, end)]);
+    }
+    default:
+      return undefined;
+  }
 }
 
 export function isExtensionHeader(type: number): boolean {

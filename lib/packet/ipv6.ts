@@ -4,6 +4,8 @@ import { formatIpv6, parseIpv6 } from '../address.js';
 import { requireInteger } from '../arguments.js';
 import { read16, read32, uint8, write32 } from './fields.js';
 import {
+  extensionHeaderLength,
+  finalDestination,
   fragmentOffsetAt,
   type HeaderChain,
   IPV6_HEADER_LENGTH,
@@ -11,6 +13,7 @@ import {
   iterateHeaders,
   walkHeaderChain,
 } from './ipv6-extension-headers.js';
+import { IpProtocol } from './numbers.js';
 import { PacketView, tooShort } from './view.js';
 
 const VERSION_CLASS_LABEL = 0;
@@ -129,6 +132,20 @@ export class Ipv6Packet extends PacketView {
   /** The 16 bytes of the destination address; shares the packet's bytes. */
   get destinationBytes(): Buffer {
     return this.bytes.subarray(DESTINATION, DESTINATION + 16);
+  }
+
+  /**
+   * The 16 bytes of the address where the packet's source route ends, which checksums cover: by a routing header of
+   * type 0, 2, 3 (RPL) or 4 (segment routing) that has segments left, else the destination. May share the packet's
+   * bytes.
+   *
+   * @see {@link https://www.rfc-editor.org/rfc/rfc8200#section-8.1 | RFC 8200}
+   */
+  get finalDestinationBytes(): Buffer {
+    const at = this.#chain.routingHeaderOffset;
+    if (at === 0) return this.destinationBytes;
+    const end = at + extensionHeaderLength(IpProtocol.ROUTING, this.bytes, at);
+    return finalDestination(this.bytes.subarray(at, end), this.destinationBytes) ?? this.destinationBytes;
   }
 
   /** What the payload is, after all extension headers: an `IpProtocol`; `ESP` and `NONE` end the chain too. */

@@ -30,7 +30,7 @@ export interface HostAddress {
  *
  * @param packet - any IPv4 or IPv6 packet, as a TUN device gives it
  * @returns the whole IP packet to send back in a fresh buffer; undefined if `packet` is anything but a sound echo
- * request from one host to one host (a fragment is none)
+ * request from one host to one host (a fragment is none), or if its source route leads on to another host
  * @see {@link https://www.rfc-editor.org/rfc/rfc1122#section-3.2.2.6 | RFC 1122},
  * {@link https://www.rfc-editor.org/rfc/rfc4443#section-4.2 | RFC 4443}
  * @example
@@ -130,7 +130,7 @@ function replyToEchoIpv4(bytes: Uint8Array): Buffer | undefined {
   const packet = Ipv4Packet.parse(bytes);
   if (packet?.protocol !== IpProtocol.ICMP || packet.isFragment || !packet.checksumValid) return undefined;
   if (isIpv4Group(packet.destinationBytes) || isIpv4Group(packet.sourceBytes)) return undefined;
-  if (isUnspecified(packet.sourceBytes)) return undefined;
+  if (isUnspecified(packet.sourceBytes) || !hasArrived(packet)) return undefined;
   const request = Icmpv4Packet.parse(packet.payload);
   if (request?.type !== Icmpv4Type.ECHO_REQUEST || !request.checksumValid) return undefined;
   const { code, identifier, sequence, payload } = request;
@@ -149,7 +149,7 @@ function replyToEchoIpv6(bytes: Uint8Array): Buffer | undefined {
   const packet = Ipv6Packet.parse(bytes);
   if (packet?.upperProtocol !== IpProtocol.ICMPV6 || packet.isFragment) return undefined;
   if (isIpv6Multicast(packet.destinationBytes) || isIpv6Multicast(packet.sourceBytes)) return undefined;
-  if (isUnspecified(packet.sourceBytes)) return undefined;
+  if (isUnspecified(packet.sourceBytes) || !hasArrived(packet)) return undefined;
   const request = Icmpv6Packet.parse(packet.payload);
   if (request?.type !== Icmpv6Type.ECHO_REQUEST || !request.verifyChecksum(packet)) return undefined;
   const { code, identifier, sequence, payload } = request;
@@ -171,6 +171,11 @@ function isNeighborDiscovery(packet: Ipv6Packet): boolean {
   if (isIpv6Multicast(packet.sourceBytes)) return false;
   if (isUnspecified(packet.sourceBytes) && !isSolicitedNode(packet.destinationBytes)) return false;
   return Icmpv6Packet.parse(packet.payload)?.verifyChecksum(packet) ?? false;
+}
+
+/** Whether the destination is where the packet's source route, if any, ends. */
+function hasArrived({ destinationBytes, finalDestinationBytes }: Ipv4Packet | Ipv6Packet): boolean {
+  return destinationBytes.equals(finalDestinationBytes);
 }
 
 function isIpv6Multicast(address: Uint8Array): boolean {

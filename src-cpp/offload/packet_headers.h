@@ -32,6 +32,11 @@ constexpr size_t kIpv4FragmentOffset = 6;
 constexpr size_t kIpv4ProtocolOffset = 9;
 constexpr size_t kIpv4ChecksumOffset = 10;
 constexpr size_t kIpv4SourceOffset = 12;
+constexpr size_t kIpv4DestinationOffset = 16;
+constexpr uint8_t kIpv4OptionEnd = 0;
+constexpr uint8_t kIpv4OptionNop = 1;
+constexpr uint8_t kIpv4OptionLooseRoute = 131;
+constexpr uint8_t kIpv4OptionStrictRoute = 137;
 constexpr uint16_t kIpv4DontFragment = 0x4000;
 constexpr uint16_t kIpv4MoreFragmentsAndOffset = 0x3fff;
 
@@ -40,6 +45,13 @@ constexpr size_t kIpv6HeaderLength = 40;
 constexpr size_t kIpv6PayloadLengthOffset = 4;
 constexpr size_t kIpv6NextHeaderOffset = 6;
 constexpr size_t kIpv6SourceOffset = 8;
+constexpr size_t kIpv6DestinationOffset = 24;
+
+// https://www.iana.org/assignments/ipv6-parameters, routing types
+constexpr uint8_t kRouteSource = 0;
+constexpr uint8_t kRouteHomeAddress = 2;
+constexpr uint8_t kRouteRpl = 3;
+constexpr uint8_t kRouteSegments = 4;
 
 // https://www.iana.org/assignments/protocol-numbers
 constexpr uint8_t kProtocolHopByHop = 0;

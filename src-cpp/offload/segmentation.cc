@@ -38,6 +38,54 @@ bool CompleteChecksum(const VirtioNetHeader& header, uint8_t* packet, size_t len
   return true;
 }
 
+// Sets `destination` to the address where a source route ends, if the packet has not got there (RFC 791
+// section 3.1; linux: ip_options_build()). `length` is that of the whole IP header.
+void ReadIpv4Route(const uint8_t* ip, size_t length, uint8_t* destination) {
+  for (size_t at = kIpv4MinHeaderLength; at < length && ip[at] != kIpv4OptionEnd;) {
+    if (ip[at] == kIpv4OptionNop) {
+      at++;
+      continue;
+    }
+    const size_t option_length = at + 1 < length ? ip[at + 1] : 0;
+    if (option_length < 2 || option_length > length - at) return;
+    if (ip[at] == kIpv4OptionLooseRoute || ip[at] == kIpv4OptionStrictRoute) {
+      const size_t pointer = option_length < 7 ? 0 : ip[at + 2];  // counted from 1
+      if (pointer >= 4 && pointer <= option_length) std::memcpy(destination, ip + at + option_length - 4, 4);
+      return;
+    }
+    at += option_length;
+  }
+}
+
+// The same by a routing header of `length` bytes. `destination` has the IPv6 header's address, of which a
+// compressed one takes its beginning.
+void ReadIpv6Route(const uint8_t* header, size_t length, uint8_t* destination) {
+  const size_t segments_left = header[3];
+  if (segments_left == 0) return;
+  size_t count = (length - 8) / 16;
+  size_t last = 8;    // where the last address is
+  size_t elided = 0;  // how many of its bytes are left out
+  switch (header[2]) {
+    case kRouteSource:  // RFC 2460 section 4.4
+      last += 16 * (count - 1);
+      break;
+    case kRouteHomeAddress:  // RFC 6275 section 6.4
+    case kRouteSegments:     // RFC 8754 section 2: the list is reversed
+      break;
+    case kRouteRpl: {  // RFC 6554 section 3
+      elided = header[4] & 0x0f;
+      const size_t padding = header[5] >> 4;
+      if (length < 8 + padding + 16 - elided) return;
+      last = length - padding - (16 - elided);
+      count = 1 + (last - 8) / (16 - (header[4] >> 4));
+      break;
+    }
+    default:
+      return;
+  }
+  if (segments_left <= count) std::memcpy(destination + elided, header + last, 16 - elided);
+}
+
 }  // namespace
 
 int Segmenter::Begin(const VirtioNetHeader& header, uint8_t* packet, size_t length, LinkLayer link) {
@@ -123,6 +171,8 @@ bool Segmenter::ReadIpv4(uint8_t protocol) {
   identification_ = Load16(ip + kIpv4IdentificationOffset);
   transport_offset_ = link_length_ + header_length;
   extension_headers_ = false;
+  std::memcpy(destination_, ip + kIpv4DestinationOffset, 4);
+  ReadIpv4Route(ip, header_length, destination_);
   return true;
 }
 
@@ -135,12 +185,14 @@ bool Segmenter::ReadIpv6(uint8_t protocol) {
   if (Load16(ip + kIpv6PayloadLengthOffset) != ip_length - kIpv6HeaderLength) return false;
   uint8_t next_header = ip[kIpv6NextHeaderOffset];
   size_t at = kIpv6HeaderLength;
+  std::memcpy(destination_, ip + kIpv6DestinationOffset, 16);
   while (next_header == kProtocolHopByHop || next_header == kProtocolRouting ||
          next_header == kProtocolDestinationOptions) {
     if (ip_length - at < 8) return false;
-    next_header = ip[at];
     const size_t header_length = (size_t{ip[at + 1]} + 1) * 8;
     if (header_length > ip_length - at) return false;
+    if (next_header == kProtocolRouting) ReadIpv6Route(ip + at, header_length, destination_);
+    next_header = ip[at];
     at += header_length;
   }
   if (next_header != protocol) return false;
@@ -176,13 +228,14 @@ void Segmenter::PrepareSums(bool needs_checksum) {
   transport_sum_ = ChecksumPartial(header, header_length);
 
   if (extension_headers_ && needs_checksum) {
-    // The pseudo-header has the final destination, which a routing header or a home address option puts
-    // elsewhere (RFC 8200 section 8.1). The kernel's own sum, which covers the whole length, has it.
+    // A home address option, too, changes the pseudo-header (RFC 6275 section 6.3). The kernel's own sum,
+    // which covers the whole length, is right for all of them.
     const uint16_t length = htons(static_cast<uint16_t>(length_ - transport_offset_));
     transport_sum_ += LoadAsIs<uint16_t>(transport + checksum_offset) + uint64_t{0xffffu ^ length};
   } else {
-    transport_sum_ +=
-        ipv6_ ? ChecksumPartial(ip + kIpv6SourceOffset, 32) : ChecksumPartial(ip + kIpv4SourceOffset, 8);
+    const size_t address_length = ipv6_ ? 16 : 4;
+    transport_sum_ += ChecksumPartial(ip + (ipv6_ ? kIpv6SourceOffset : kIpv4SourceOffset), address_length);
+    transport_sum_ += ChecksumPartial(destination_, address_length);
     transport_sum_ += htons(tcp_ ? kProtocolTcp : kProtocolUdp);
   }
 }

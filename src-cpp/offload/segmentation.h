@@ -52,6 +52,7 @@ class Segmenter {
   uint64_t network_sum_ = 0;     // of the IPv4 header without the fields that differ
   uint64_t transport_sum_ = 0;   // of pseudo-header and transport header, likewise
   uint32_t sequence_ = 0;        // of the next packet
+  uint8_t destination_[16];      // the final one, which the pseudo-header has (RFC 8200 section 8.1)
   uint16_t identification_ = 0;  // of the next packet
   uint8_t flags_ = 0;            // TCP's
   bool ipv6_ = false;

@@ -52,6 +52,7 @@ struct Packet {
   Bytes ip_options;         // a multiple of 4
   Bytes extension_headers;  // complete headers; the last one's next header field is put right
   uint8_t first_extension = 60;
+  Bytes final_destination;  // where a source route ends; empty: the header's destination
   uint16_t source_port = 1000;
   uint16_t destination_port = 2000;
   uint32_t sequence = 1;
@@ -99,7 +100,7 @@ inline Bytes Address(const Packet& packet, bool source) {
 
 inline uint32_t PseudoSum(const Packet& packet) {
   Bytes pseudo = Address(packet, true);
-  Append(pseudo, Address(packet, false));
+  Append(pseudo, packet.final_destination.empty() ? Address(packet, false) : packet.final_destination);
   Append32(pseudo,
            static_cast<uint32_t>(packet.HeaderLength() - packet.TransportOffset() + packet.payload.size()));
   Append32(pseudo, packet.udp ? 17 : 6);

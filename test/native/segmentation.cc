@@ -122,28 +122,142 @@ void KeepsWhatIsNotStamped() {
   }
 }
 
-// With a routing header the checksum covers the final destination, which only the kernel's sum tells.
+struct Route {
+  const char* name;
+  Bytes header;  // IPv4 options, or a routing header, whose first byte is put right
+  Bytes final_destination;
+};
+
+const Bytes kEnd = {198, 51, 100, 2};
+
+const Route kIpv4Routes[] = {
+    {"loose", {131, 7, 4, 198, 51, 100, 2, 0}, kEnd},
+    {"strict", {137, 7, 4, 198, 51, 100, 2, 1}, kEnd},
+    {"behind padding", {1, 131, 7, 4, 198, 51, 100, 2}, kEnd},
+    {"behind another option", {0x94, 4, 0, 0, 131, 7, 4, 198, 51, 100, 2, 0}, kEnd},
+    {"two hops", {131, 11, 4, 198, 51, 100, 1, 198, 51, 100, 2, 0}, kEnd},
+    {"the second of two hops", {131, 11, 8, 198, 51, 100, 1, 198, 51, 100, 2, 0}, kEnd},
+    {"nine hops",
+     {131, 39, 36, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0,   0,  0,   4, 0,
+      0,   0,  5,  0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 198, 51, 100, 2, 0},
+     kEnd},
+    {"at its end", {131, 7, 8, 198, 51, 100, 2, 0}, {}},
+    {"at the end of two hops", {137, 11, 12, 198, 51, 100, 1, 198, 51, 100, 2, 0}, {}},
+    {"behind the end of the list", {0, 131, 7, 4, 198, 51, 100, 2}, {}},
+    {"no address", {131, 3, 4, 1}, {}},
+    {"half an address", {131, 5, 4, 198, 51, 1, 1, 1}, {}},
+    {"a pointer before the addresses", {131, 7, 3, 198, 51, 100, 2, 0}, {}},
+    {"longer than the header", {131, 11, 4, 198, 51, 100, 2, 0}, {}},
+    {"cut off", {1, 1, 1, 131}, {}},
+    {"behind an option of length 0", {7, 0, 131, 7, 4, 198, 51, 100, 2, 0, 0, 0}, {}},
+    {"record route, which is none", {7, 7, 4, 198, 51, 100, 2, 0}, {}},
+};
+
+Bytes Ipv6Address(uint8_t last) { return {0x20, 1, 0xd, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, last}; }
+
+// A routing header with the four bytes in front of its addresses.
+Bytes RoutingHeader(uint8_t type, uint8_t left, const Bytes& four, const Bytes& addresses) {
+  Bytes header = {0, static_cast<uint8_t>(addresses.size() / 8), type, left};
+  Append(header, four);
+  Append(header, addresses);
+  return header;
+}
+
+std::vector<Route> Ipv6Routes() {
+  const Bytes none(4);
+  Bytes two = Ipv6Address(1);
+  Append(two, Ipv6Address(2));
+  Bytes with_options = two;
+  Append(with_options, {5, 6, 0, 0, 0, 0, 0, 0});
+  // RPL: the destination is 2001:db8::c8, and the addresses have its first bytes.
+  const Bytes near = {0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 8};
+  const Bytes two_bytes_each = {0, 1, 0, 2, 7, 8, 0, 0};
+  const Bytes last_is_longer = {0, 1, 0, 2, 0, 0, 7, 8};
+  Bytes one_byte_each = {1, 2, 3, 4, 5, 6, 7, 8};
+  Bytes nearest = near;
+  nearest[14] = 0;
+  return {
+      {"type 0", RoutingHeader(0, 1, none, Ipv6Address(2)), Ipv6Address(2)},
+      {"type 0, two hops", RoutingHeader(0, 2, none, two), Ipv6Address(2)},
+      {"type 0, the second of two hops", RoutingHeader(0, 1, none, two), Ipv6Address(2)},
+      {"type 0, at its end", RoutingHeader(0, 0, none, two), {}},
+      {"type 0, more left than there are", RoutingHeader(0, 3, none, two), {}},
+      {"type 0, no address", RoutingHeader(0, 1, none, {}), {}},
+      {"type 2", RoutingHeader(2, 1, none, Ipv6Address(2)), Ipv6Address(2)},
+      {"type 2, at its end", RoutingHeader(2, 0, none, Ipv6Address(2)), {}},
+      {"RPL", RoutingHeader(3, 3, {0xee, 0x20, 0, 0}, two_bytes_each), near},
+      {"RPL, at its end", RoutingHeader(3, 0, {0xee, 0x20, 0, 0}, two_bytes_each), {}},
+      {"RPL, more left than there are", RoutingHeader(3, 4, {0xee, 0x20, 0, 0}, two_bytes_each), {}},
+      {"RPL, the last one longer", RoutingHeader(3, 3, {0xec, 0, 0, 0}, last_is_longer), near},
+      {"RPL, an odd number of bytes", RoutingHeader(3, 8, {0xff, 0, 0, 0}, one_byte_each), nearest},
+      {"RPL, whole addresses", RoutingHeader(3, 2, none, two), Ipv6Address(2)},
+      {"RPL, padding longer than the header", RoutingHeader(3, 1, {0, 0xf0, 0, 0}, {}), {}},
+      {"segments", RoutingHeader(4, 1, {1, 0, 0, 0}, two), Ipv6Address(1)},
+      {"segments, two left", RoutingHeader(4, 2, {1, 0, 0, 0}, two), Ipv6Address(1)},
+      {"segments, with options", RoutingHeader(4, 1, {1, 0, 0, 0}, with_options), Ipv6Address(1)},
+      {"segments, at their end", RoutingHeader(4, 0, {1, 0, 0, 0}, two), {}},
+      {"an unknown type", RoutingHeader(250, 1, none, two), {}},
+  };
+}
+
+// RFC 8200 section 8.1: the checksum covers the address where a source route ends.
+void FollowsSourceRoutes() {
+  for (const bool udp : {false, true}) {
+    const auto check = [udp](const Route& route, Packet super) {
+      super.final_destination = route.final_destination;
+      CheckSplit(route.name, super, 1400);
+      VirtioNetHeader header = SuperHeader(super, 1400);
+      header.flags = 0;
+      CheckSplit(route.name, super, 1400, header);
+      super.payload.resize(100);
+      CheckSplit(route.name, super, 1400, header);
+    };
+    for (const Route& route : kIpv4Routes) {
+      Packet super = Super(false, udp, 3000);
+      super.ip_options = route.header;
+      check(route, super);
+    }
+    for (const Route& route : Ipv6Routes()) {
+      Packet super = Super(true, udp, 3000);
+      super.first_extension = 43;
+      super.extension_headers = route.header;
+      super.extension_headers[0] = udp ? 17 : 6;
+      check(route, super);
+      super.extension_headers.insert(super.extension_headers.begin(), {43, 0, 1, 4, 0, 0, 0, 0});
+      super.first_extension = 60;
+      check(route, super);
+    }
+    // RFC 6275 section 6.4: a type 2 header follows the other one, and is the last to be processed.
+    Packet super = Super(true, udp, 3000);
+    super.first_extension = 43;
+    super.extension_headers = RoutingHeader(0, 1, Bytes(4), Ipv6Address(1));
+    super.extension_headers[0] = 43;
+    Append(super.extension_headers, RoutingHeader(2, 1, Bytes(4), Ipv6Address(2)));
+    super.extension_headers[24] = udp ? 17 : 6;
+    check({"two routing headers", {}, Ipv6Address(2)}, super);
+  }
+}
+
+// What else may change the pseudo-header, such as a home address option (RFC 6275 section 6.3), only the
+// kernel's sum tells.
 void TrustsTheSumBehindExtensionHeaders() {
   Packet super = Super(true, false, 3000);
-  super.first_extension = 43;
-  super.extension_headers = Bytes(24);
-  super.extension_headers[0] = 6;
-  super.extension_headers[1] = 2;  // 24 bytes
-  super.extension_headers[3] = 1;  // one segment left
+  super.extension_headers = {6, 2, 1, 2, 0, 0, 201, 16};
+  Append(super.extension_headers, Ipv6Address(9));
+  Packet home = super;
+  home.host = 99;  // stands for the home address in the pseudo-header
   Bytes packet = BuildUnfinished(super);
-  Packet arrived = super;
-  arrived.host = 99;  // stands for another address in the pseudo-header
-  Put16(packet, super.TransportOffset() + 16, PseudoSum(arrived));
+  Put16(packet, super.TransportOffset() + 16, PseudoSum(home));
   Segmenter segmenter;
-  CHECK(Begin(segmenter, SuperHeader(super, 1400), packet, super.link) == 3, "routing header");
+  CHECK(Begin(segmenter, SuperHeader(super, 1400), packet, super.link) == 3, "home address option");
   for (uint32_t at = 0; !segmenter.Done(); at += 1400) {
     Bytes out(segmenter.NextLength());
     segmenter.Next(out.data());
-    arrived.payload.resize(out.size() - super.HeaderLength());
+    home.payload.resize(out.size() - super.HeaderLength());
     const size_t transport = super.TransportOffset();
     const uint32_t sum =
-        AddSums(PseudoSum(arrived), ReferenceSum(out.data() + transport, out.size() - transport));
-    CHECK(sum == 0xffff, "routing header, at %u: %x", at, sum);
+        AddSums(PseudoSum(home), ReferenceSum(out.data() + transport, out.size() - transport));
+    CHECK(sum == 0xffff, "home address option, at %u: %x", at, sum);
   }
 }
 
@@ -420,6 +534,7 @@ void BeginsAnewAfterALie() {
 int main() {
   SplitsEveryKind();
   KeepsWhatIsNotStamped();
+  FollowsSourceRoutes();
   TrustsTheSumBehindExtensionHeaders();
   StampsTcp();
   SplitsEverySize();
