@@ -1,4 +1,7 @@
 import { createWriteStream, type PathLike, type WriteStream } from 'node:fs';
+import { finished } from 'node:stream/promises';
+import type { PacketBatch } from '../io/packet-batch.js';
+import type { PacketChannel, PacketRecorder } from '../io/packet-channel.js';
 import { PcapngWriter } from '../packet/pcapng.js';
 
 // What waits to be written before packets are dropped from the capture: a slow disk must not fill the memory.
@@ -14,11 +17,11 @@ export interface CaptureOptions {
 export class Capture implements AsyncDisposable {
   readonly #file: WriteStream;
   readonly #writer: PcapngWriter;
+  readonly #written: Promise<void>;
   readonly #onClose: (capture: Capture) => void;
   #packets = 0;
   #dropped = 0;
-  #closed: Promise<void> | undefined;
-  #error: Error | undefined;
+  #closing = false;
 
   /** @internal */
   constructor(
@@ -36,11 +39,12 @@ export class Capture implements AsyncDisposable {
     });
     // Only now, when the options were found to be right: an existing file is emptied.
     this.#file = createWriteStream(path);
+    this.#written = finished(this.#file);
+    this.#written.catch((error: Error) => {
+      process.emitWarning(`The capture of '${device.name}' ended: ${error.message}`, 'CaptureWarning');
+    });
     write = (block) => this.#file.write(block);
     header.forEach(write);
-    this.#file.on('error', (error) => {
-      this.#error = error;
-    });
     this.#onClose = onClose;
   }
 
@@ -49,11 +53,16 @@ export class Capture implements AsyncDisposable {
     return this.#dropped;
   }
 
+  /** The error that ended the writing of the file, or null. */
+  get errored(): Error | null {
+    return this.#file.errored;
+  }
+
   /** @internal */
-  record(bytes: Uint8Array, direction: 'inbound' | 'outbound'): void {
+  record(packet: Uint8Array, direction: 'inbound' | 'outbound'): void {
     this.#packets++;
-    if (this.#error || this.#file.writableLength > MAX_PENDING_BYTES) this.#dropped++;
-    else this.#writer.packet(bytes, { direction });
+    if (this.errored || this.#file.writableLength > MAX_PENDING_BYTES) this.#dropped++;
+    else this.#writer.packet(packet, { direction });
   }
 
   /**
@@ -61,20 +70,68 @@ export class Capture implements AsyncDisposable {
    * @throws the file's error, if it could not be written
    */
   close(): Promise<void> {
-    this.#closed ??= new Promise((resolve, reject) => {
+    if (!this.#closing) {
+      this.#closing = true;
       this.#onClose(this);
-      if (this.#error) {
-        reject(this.#error);
-        return;
-      }
-      this.#writer.statistics({ received: this.#packets, dropped: this.#dropped });
-      this.#file.end((error?: Error | null) => (error ? reject(error) : resolve()));
-    });
-    return this.#closed;
+      if (!this.errored) this.#writer.statistics({ received: this.#packets, dropped: this.#dropped });
+      this.#file.end();
+    }
+    return this.#written;
   }
 
   /** Closes, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+}
+
+/** The captures of one device that are not closed. */
+export class Captures implements PacketRecorder {
+  readonly #channel: PacketChannel;
+  readonly #prefix: number;
+  #captures: readonly Capture[] = [];
+  #error: unknown;
+
+  /** @param prefix bytes before each packet that are no part of it */
+  constructor(channel: PacketChannel, prefix: number) {
+    this.#channel = channel;
+    this.#prefix = prefix;
+  }
+
+  open(path: PathLike, device: { name: string; kind: string }, options: CaptureOptions): Capture {
+    const capture = new Capture(path, device, options, (ended) => {
+      this.#use(this.#captures.filter((other) => other !== ended));
+    });
+    this.#use([...this.#captures, capture]);
+    return capture;
+  }
+
+  #use(captures: readonly Capture[]): void {
+    this.#captures = captures;
+    this.#channel.recorder = captures.length > 0 ? this : undefined;
+  }
+
+  record(packet: Uint8Array, direction: 'inbound' | 'outbound'): void {
+    for (const capture of this.#captures) capture.record(packet.subarray(this.#prefix), direction);
+  }
+
+  recordBatch(batch: PacketBatch, start: number, direction: 'inbound' | 'outbound'): void {
+    for (let i = start; i < batch.length; i++) {
+      const packet = batch.at(i);
+      if (batch.status(i) === 0 && packet.length > 0) this.record(packet, direction);
+    }
+  }
+
+  /** Resolves when all files are complete; never rejects. */
+  async close(): Promise<void> {
+    const results = await Promise.allSettled(this.#captures.map((capture) => capture.close()));
+    this.#error = results.find((result) => result.status === 'rejected')?.reason;
+  }
+
+  /** Throws, once, the first error that {@link close} met. */
+  throwError(): void {
+    const error = this.#error;
+    this.#error = undefined;
+    if (error) throw error;
   }
 }

@@ -1,12 +1,24 @@
+import { fstatSync, statSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
+import type { PacketChannel } from '../io/packet-channel.js';
+import { type Descriptor, native } from '../native/addon.js';
+import type { Link } from '../net/link.js';
 import type { NetlinkMessage } from '../net/netlink/message.js';
 import { NotificationSocket } from '../net/netlink/notification-socket.js';
-import { withNetlink } from '../net/netlink/socket.js';
-import { getLink } from '../net/rtnetlink/device-requests.js';
+import { NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
+import { NetworkNamespace } from '../net/network-namespace.js';
+import { getLink, setLink } from '../net/rtnetlink/device-requests.js';
 import { decodeLink, type LinkInfo } from '../net/rtnetlink/link-info.js';
 import { IFINFOMSG_SIZE, linkTable, RTM_DELLINK, RTM_NEWLINK } from '../net/rtnetlink/link-message.js';
+import { check } from '../system-error.js';
+import { withDeviceNamespace } from './attach.js';
 
 const RTNLGRP_LINK = 1; // linux/rtnetlink.h
+const IFF_UP = 0x1; // linux/if.h
+const IFF_LOWER_UP = 0x10000;
+
+// Of the process's own namespace, which can be used without the privilege of entering one: fd -1.
+let ownInode: number | undefined;
 
 /** What `'link'` listeners of a {@link PacketDevice} get. */
 export interface LinkEvent {
@@ -19,54 +31,125 @@ export interface LinkEvent {
   readonly link: LinkInfo;
 }
 
-/** A device, and how its link is found. */
-export interface WatchedLink {
-  readonly device: Duplex;
-  /** The link's name now. */
-  readonly name: () => string;
-  /** Calls `use` with an nsfs fd of the namespace that the link is in now, or -1. */
-  readonly withNamespace: <T>(use: (namespace: number) => T) => T;
+/** A device whose link is asked for. */
+interface LinkedDevice extends Duplex {
+  readonly name: string;
 }
 
-/**
- * Watches a device's link as long as `'link'` has listeners and the device is open.
- * @returns what to call when a listener was taken off, with `true` when all were: from Node.js 20 on, a stream does not
- * emit `'removeListener'` for the last one
- */
-export function watchLink(watched: WatchedLink): (all?: boolean) => void {
-  const { device } = watched;
-  let watch: LinkWatch | undefined;
-  const stop = (): void => {
-    watch?.close();
-    watch = undefined;
+/** The link of an open device. It is found wherever it is now, under another name or in another namespace too. */
+export class DeviceLink {
+  readonly #device: LinkedDevice;
+  readonly #channel: PacketChannel;
+  readonly #namespace: Descriptor | undefined;
+  // The inode of the namespace that the device was opened in. The device's fd holds it anyway, so a socket can stay
+  // open in it; in another one a socket would keep the namespace from going. Opening a socket there takes a thread.
+  readonly #home: number | undefined;
+  #socket: NetlinkSocket | undefined;
+  readonly #namespaces: NetworkNamespace[] = [];
+  #watch: LinkWatch | undefined;
+  #closed = false;
+
+  /** @param namespace the device's, if the kernel can't be asked for it */
+  constructor(device: LinkedDevice, channel: PacketChannel, namespace: Descriptor | undefined) {
+    this.#device = device;
+    this.#channel = channel;
+    this.#namespace = namespace;
+    try {
+      this.#home = this.withNamespace((_, inode) => inode);
+    } catch {
+      // Before Linux 5.2 the kernel does not tell.
+    }
+  }
+
+  /** Calls `use` with an nsfs fd of the namespace that the device is in now, and with its inode. */
+  readonly withNamespace = <T>(use: (namespace: number, inode: number) => T): T => {
+    const fd = this.#channel.requireFd();
+    const enter = (namespace: number): T => {
+      ownInode ??= statSync('/proc/thread-self/ns/net').ino;
+      const inode = namespace < 0 ? ownInode : fstatSync(namespace).ino;
+      return use(inode === ownInode ? -1 : namespace, inode);
+    };
+    return this.#namespace ? enter(this.#namespace.fd()) : withDeviceNamespace(fd, this.#device.name, enter);
   };
-  const start = (event: string | symbol): void => {
-    if (event === 'link' && !device.destroyed) watch ??= new LinkWatch(watched);
-  };
-  const end = (): void => {
-    // The device may hear of its link's end before the watch does.
-    if (isGone(device.errored)) watch?.remove();
-    stop();
-  };
-  const listen = (): void => {
-    if (!device.listeners('newListener').includes(start)) device.on('newListener', start);
-    if (!device.listeners('close').includes(end)) device.once('close', end);
-  };
-  listen();
-  return (all = false) => {
-    if (all) listen(); // these were taken off, too
-    if (device.listenerCount('link') === 0) stop();
-  };
+
+  /** In bytes. */
+  get mtu(): number {
+    return this.#ask('getLinkMtu', 'SIOCGIFMTU');
+  }
+
+  /** Whether it is administratively up. */
+  get up(): boolean {
+    return (this.#ask('getLinkFlags', 'SIOCGIFFLAGS') & IFF_UP) !== 0;
+  }
+
+  /** The flags of netdevice(7). The first 16 are read without a lock, the carrier's needs the kernel's RTNL lock. */
+  get flags(): number {
+    const flags = this.#ask('getLinkFlags', 'SIOCGIFFLAGS');
+    return this.#ask('getLinkCarrier', 'SIOCETHTOOL') ? flags | IFF_LOWER_UP : flags;
+  }
+
+  #ask(property: 'getLinkMtu' | 'getLinkFlags' | 'getLinkCarrier', request: string): number {
+    const { name } = this.#device;
+    return this.#withNetlink(({ fd }) => check(native()[property](fd, name), `ioctl ${request}`, name));
+  }
+
+  /** Changes the link. */
+  set(change: { readonly up?: boolean; readonly mtu?: number }): void {
+    this.#withNetlink((socket) => setLink(socket, getLink(socket, this.#device.name), change));
+  }
+
+  #withNetlink<T>(use: (socket: NetlinkSocket) => T): T {
+    return this.withNamespace((namespace, inode) => {
+      if (inode !== this.#home) return withNetlink(namespace, use);
+      this.#socket ??= new NetlinkSocket(namespace);
+      return use(this.#socket);
+    });
+  }
+
+  /** The link in an object of its namespace, which is closed with the device. */
+  async link(): Promise<Link> {
+    const namespace = await this.withNamespace(
+      (fd, inode) =>
+        this.#namespaces.find((open) => open.fd >= 0 && fstatSync(open.fd).ino === inode) ??
+        (fd < 0 ? NetworkNamespace.current() : NetworkNamespace.open(`/proc/self/fd/${fd}`)),
+    );
+    if (!this.#namespaces.includes(namespace)) this.#namespaces.push(namespace);
+    if (this.#closed) await namespace.close();
+    this.#channel.requireFd();
+    return namespace.link(this.#device.name);
+  }
+
+  /** Emits `'link'` events on the device from now on. */
+  watch(): void {
+    if (!this.#closed) this.#watch ??= new LinkWatch(this.#device, this.withNamespace);
+  }
+
+  unwatch(): void {
+    this.#watch?.close();
+    this.#watch = undefined;
+  }
+
+  /** @param error what ends the device: it may hear of its link's end before the watch does */
+  async close(error: Error | null): Promise<void> {
+    this.#closed = true;
+    if (isGone(error)) this.#watch?.remove();
+    this.unwatch();
+    this.#socket?.close();
+    for (const namespace of this.#namespaces) await namespace.close();
+  }
 }
 
+/** Follows a link from namespace to namespace. A watch never keeps the process alive. */
 class LinkWatch {
-  readonly #watched: WatchedLink;
+  readonly #device: LinkedDevice;
+  readonly #withNamespace: DeviceLink['withNamespace'];
   #socket: NotificationSocket;
   #link: LinkInfo;
   #ended = false;
 
-  constructor(watched: WatchedLink) {
-    this.#watched = watched;
+  constructor(device: LinkedDevice, withNamespace: DeviceLink['withNamespace']) {
+    this.#device = device;
+    this.#withNamespace = withNamespace;
     [this.#socket, this.#link] = this.#open();
   }
 
@@ -84,13 +167,12 @@ class LinkWatch {
 
   /** Listens where the link is now. */
   #open(): [NotificationSocket, LinkInfo] {
-    const { withNamespace, name } = this.#watched;
-    return withNamespace((namespace) => {
+    return this.#withNamespace((namespace) => {
       const socket = new NotificationSocket(namespace, [RTNLGRP_LINK]);
       try {
         socket.setReferenced(false);
         // After the subscription, so that no change is lost between the two.
-        const link = withNetlink(namespace, (asking) => getLink(asking, name()));
+        const link = withNetlink(namespace, (asking) => getLink(asking, this.#device.name));
         void this.#follow(socket);
         return [socket, link];
       } catch (error) {
@@ -101,12 +183,11 @@ class LinkWatch {
   }
 
   async #follow(socket: NotificationSocket): Promise<void> {
-    const { device } = this.#watched;
     try {
       for (;;) {
         const received = await socket.receive();
         // Closing a device removes its link, which is nothing to tell. A closed watch must not open another socket.
-        if (received === undefined || this.#ended || device.destroyed) return;
+        if (received === undefined || this.#ended || this.#device.destroyed) return;
         if (received === 'overflow') return this.#reopen();
         for (const message of received) {
           if (socket === this.#socket) this.#take(message);
@@ -114,7 +195,7 @@ class LinkWatch {
       }
     } catch (error) {
       if (isGone(error)) this.remove();
-      else device.destroy(error as Error);
+      else this.#device.destroy(error as Error);
     }
   }
 
@@ -153,10 +234,7 @@ class LinkWatch {
 
   /** In a turn of its own, so that what a listener throws is not taken for a failure of the watch. */
   #emit(change: LinkEvent['change']): void {
-    process.nextTick((event: LinkEvent) => this.#watched.device.emit('link', event), {
-      change,
-      link: this.#link,
-    });
+    process.nextTick((event: LinkEvent) => this.#device.emit('link', event), { change, link: this.#link });
   }
 }
 

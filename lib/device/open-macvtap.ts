@@ -71,7 +71,7 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
             headroom,
             tailroom,
             signal,
-            home,
+            namespace: home,
             onClose: remove,
           });
         });

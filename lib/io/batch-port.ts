@@ -1,51 +1,124 @@
-import { READABLE } from '../native/addon.js';
+import type { EventEmitter } from 'node:events';
+import { READABLE, WRITABLE } from '../native/addon.js';
+import { EAGAIN } from '../native/errno.js';
 import type { PacketBatch } from './packet-batch.js';
-import type { WatchedDescriptor } from './packet-channel.js';
+import { alreadyReading, type PacketChannel } from './packet-channel.js';
 
 const ignore = (): void => {};
 
-/** What a {@link BatchIterator} needs of whom it reads for. */
-export interface BatchReader {
-  /** Arming the descriptor gave this, which is not 0. */
-  armed(result: number): void;
-  /** The loop was left. */
-  release(): void;
+/** Reads a device or socket in batches, by one reader at a time, and tells when it can be written again. */
+export class BatchPort {
+  readonly #channel: PacketChannel;
+  readonly #owner: EventEmitter;
+  #iterator: BatchIterator | undefined;
+  #blocked = false;
+
+  /** @param owner emits `'drain'` once after each EAGAIN. While a loop runs, it is the loop that rejects with its error. */
+  constructor(channel: PacketChannel, owner: EventEmitter) {
+    this.#channel = channel;
+    this.#owner = owner;
+  }
+
+  /** Whether a loop over batches runs. */
+  get reading(): boolean {
+    return this.#iterator !== undefined;
+  }
+
+  /**
+   * @param batch what each turn yields
+   * @param takeLeftovers adds packets to an empty batch that were read before
+   * @throws Error `ERR_TUNTAP_READING` if a loop runs already
+   */
+  batches(
+    batch: PacketBatch,
+    takeLeftovers?: (batch: PacketBatch) => void,
+  ): AsyncIterableIterator<PacketBatch> {
+    if (this.#iterator) throw alreadyReading(this.#channel.name, 'in batches');
+    const leave = (): void => {
+      this.#iterator = undefined;
+      this.#owner.off('error', ignore);
+      this.#channel.disarm(READABLE);
+    };
+    this.#iterator = new BatchIterator(batch, this.#channel, leave, takeLeftovers);
+    this.#owner.on('error', ignore);
+    return this.#iterator;
+  }
+
+  /** Settles a written batch and sees to `'drain'`: see {@link PacketChannel.settle}. */
+  settle(batch: PacketBatch, start: number, taken: number, syscall: string): number {
+    const error = this.#channel.settle(batch, start, taken, syscall);
+    if (error === EAGAIN) this.block();
+    return error;
+  }
+
+  /** The kernel's queue is full: `'drain'` is to follow. */
+  block(): void {
+    this.#blocked = true;
+    this.#channel.arm(WRITABLE);
+  }
+
+  /** Ends the turn that waits with what was read, or waits on. Returns 0, or the errno that ended reading. */
+  deliver(): number {
+    const iterator = this.#iterator;
+    if (iterator === undefined) return 0;
+    this.#channel.recorder?.recordBatch(iterator.batch, 0, 'outbound');
+    if (iterator.deliver()) return 0;
+    const { error } = iterator.batch;
+    if (error !== 0 && error !== EAGAIN) return error;
+    this.#channel.arm(READABLE);
+    return 0;
+  }
+
+  /** The kernel's queue has room again. */
+  drained(): void {
+    if (!this.#blocked) return;
+    this.#blocked = false;
+    this.#owner.emit('drain');
+  }
+
+  /** Ends the loop, if one runs, with an error or without. */
+  finish(error: Error | null): void {
+    this.#iterator?.finish(error);
+  }
 }
 
-/** One at a time reads a device or socket; `deliver` is called once a batch was read, after a turn asked for it. */
-export class BatchIterator implements AsyncIterableIterator<PacketBatch> {
+class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   readonly batch: PacketBatch;
-  readonly #watched: WatchedDescriptor;
-  readonly #reader: BatchReader;
+  readonly #channel: PacketChannel;
+  readonly #leave: () => void;
+  readonly #takeLeftovers: (batch: PacketBatch) => void;
   readonly #turn: IteratorYieldResult<PacketBatch>;
+  #leftovers: boolean;
   #resolve: ((result: IteratorResult<PacketBatch>) => void) | undefined;
   #reject: (error: Error) => void = ignore;
   #done = false;
   #error: Error | null = null;
 
-  constructor(batch: PacketBatch, watched: WatchedDescriptor, reader: BatchReader) {
+  constructor(
+    batch: PacketBatch,
+    channel: PacketChannel,
+    leave: () => void,
+    takeLeftovers: (batch: PacketBatch) => void = ignore,
+  ) {
     this.batch = batch;
-    batch.readFrom(watched.descriptor);
-    this.#watched = watched;
-    this.#reader = reader;
     this.#turn = { value: batch, done: false };
+    this.#channel = channel;
+    this.#leave = leave;
+    this.#takeLeftovers = takeLeftovers;
+    this.#leftovers = takeLeftovers !== ignore;
+    batch.readFrom(channel.descriptor);
   }
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
-  /** Whether a turn waits for packets. */
-  get waiting(): boolean {
-    return this.#resolve !== undefined;
-  }
-
   next(): Promise<IteratorResult<PacketBatch>> {
     if (this.#error || this.#done || this.#resolve) return this.#refuseTurn();
     this.batch.clear();
     const turn = new Promise(this.#wait);
-    const result = this.#watched.arm(READABLE);
-    if (result !== 0) this.#reader.armed(result);
+    if (this.#leftovers) queueMicrotask(this.#deliverLeftovers);
+    else this.#channel.arm(READABLE);
     return turn;
   }
 
@@ -55,6 +128,20 @@ export class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   ): void => {
     this.#resolve = resolve;
     this.#reject = reject;
+  };
+
+  /** In a microtask, since a loop may begin while the packets of one read are being given out. */
+  readonly #deliverLeftovers = (): void => {
+    const resolve = this.#resolve;
+    if (resolve === undefined) return;
+    this.#takeLeftovers(this.batch);
+    this.#leftovers = this.batch.length > 0;
+    if (this.#leftovers) {
+      this.#resolve = undefined;
+      resolve(this.#turn);
+    } else {
+      this.#channel.arm(READABLE);
+    }
   };
 
   async #refuseTurn(): Promise<IteratorResult<PacketBatch>> {
@@ -68,15 +155,15 @@ export class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   async return(): Promise<IteratorResult<PacketBatch>> {
     if (!this.#done) {
       this.finish(null);
-      this.#reader.release();
+      this.#leave();
     }
     return { value: undefined, done: true };
   }
 
-  /** Ends the turn that waits with what was read; returns whether there is such a turn and something was. */
+  /** Returns whether a turn waited and something was read. */
   deliver(): boolean {
     const resolve = this.#resolve;
-    if (resolve === undefined || this.batch.moved === 0) return false;
+    if (resolve === undefined || this.batch.transferred === 0) return false;
     this.#resolve = undefined;
     resolve(this.#turn);
     return true;

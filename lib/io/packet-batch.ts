@@ -1,8 +1,10 @@
+import { markAsUntransferable } from 'node:worker_threads';
 import { invalidArgType, outOfRange, requireInteger, requireObject } from '../arguments.js';
 import { type Descriptor, native } from '../native/addon.js';
+import { EAGAIN } from '../native/errno.js';
 
 // The layout of a batch's memory, in 32-bit words, as src-cpp/packet_io.h has it: a header, an entry per packet,
-// and the slab.
+// and the data area.
 const CAPACITY = 0;
 const COUNT = 1;
 const END = 2;
@@ -15,7 +17,6 @@ const STATUS = 2;
 const SLOT = 3;
 const ENTRY_WORDS = 4;
 const SLOT_ALIGNMENT = 8;
-const EAGAIN = -11;
 /** The length of a dropped packet: beyond any memory, and no length that a packet can have. */
 const DROPPED = -0x80000000;
 
@@ -32,10 +33,11 @@ export interface PacketBatchOptions {
 }
 
 /**
- * Packets that lie one after the other in one slab of memory, each between its headroom and tailroom.
+ * Packets that lie one after the other in one piece of memory, each between its headroom and tailroom.
  *
- * What `at` and iteration give shares the slab's memory: it is valid until the batch is read into again or
- * cleared, which for a batch from `device.batches()` is the next turn of the loop.
+ * The Buffers of `at` and of iteration share that memory. They are valid until the batch is read into again or cleared,
+ * which for a batch of `batches()` is the next turn of the loop: copy what you keep. The memory can't be transferred to
+ * a worker.
  */
 export class PacketBatch implements Iterable<Buffer> {
   /** How many packets fit. */
@@ -49,7 +51,7 @@ export class PacketBatch implements Iterable<Buffer> {
   readonly #bytes: Buffer;
   readonly #view: DataView;
   readonly #words: Int32Array;
-  readonly #slab: number;
+  readonly #dataArea: number;
 
   constructor(options: PacketBatchOptions = {}) {
     requireObject('options', options);
@@ -58,13 +60,15 @@ export class PacketBatch implements Iterable<Buffer> {
     this.headroom = requireInteger('options.headroom', headroom, 0, 4096);
     this.tailroom = requireInteger('options.tailroom', tailroom, 0, 4096);
     requireInteger('options.size', size, 1, 2 ** 30);
-    this.#slab = 4 * (HEADER_WORDS + ENTRY_WORDS * capacity);
+    this.#dataArea = 4 * (HEADER_WORDS + ENTRY_WORDS * capacity);
     // Untouched memory costs nothing, so it is not zeroed; only what was written into it is ever shown.
-    const length = this.#slab + size + headroom + native().maxTransferSize + tailroom;
+    const length = this.#dataArea + size + headroom + native().maxTransferSize + tailroom;
     this.#bytes = Buffer.allocUnsafeSlow((length + SLOT_ALIGNMENT - 1) & -SLOT_ALIGNMENT);
     this.memory = this.#bytes.buffer;
+    // Node.js 20 copies what is so marked, newer versions throw DataCloneError.
+    markAsUntransferable(this.memory);
     this.#view = new DataView(this.memory);
-    this.#words = new Int32Array(this.memory, 0, this.#slab / 4);
+    this.#words = new Int32Array(this.memory, 0, this.#dataArea / 4);
     this.#words.fill(0, 0, HEADER_WORDS);
     this.#words[CAPACITY] = capacity;
     this.clear();
@@ -72,10 +76,13 @@ export class PacketBatch implements Iterable<Buffer> {
 
   /** How many packets the batch holds. */
   get length(): number {
-    return this.#words[COUNT] ?? 0; // the memory may have been transferred away
+    return this.#words[COUNT] ?? 0; // the memory may have been detached
   }
 
-  /** Packet `index`: its bytes in place, not a copy. */
+  /**
+   * Packet `index`: its bytes in place, not a copy. Give `Buffer.from(batch.at(i))`, which is a copy, to whatever uses
+   * them after this turn of the loop, such as `ws.send`, which may send later.
+   */
   at(index: number): Buffer {
     const entry = this.#entry(index);
     const offset = this.#words[entry + OFFSET];
@@ -201,7 +208,7 @@ export class PacketBatch implements Iterable<Buffer> {
   /** Empties the batch. */
   clear(): void {
     this.#words[COUNT] = 0;
-    this.#words[END] = this.#slab;
+    this.#words[END] = this.#dataArea;
   }
 
   /** Lets packets be read into this batch, behind those that it holds. @internal */
@@ -220,8 +227,8 @@ export class PacketBatch implements Iterable<Buffer> {
     return native().writePackets(descriptor, this.memory, start);
   }
 
-  /** How many packets the last read or write moved. @internal */
-  get moved(): number {
+  /** How many packets the last read or write transferred. @internal */
+  get transferred(): number {
     return this.#words[PACKETS];
   }
 

@@ -1,35 +1,52 @@
-import { type Descriptor, watchArrays } from '../native/addon.js';
-import { check } from '../system-error.js';
+import { type Descriptor, READABLE, watchArrays } from '../native/addon.js';
+import { EAGAIN, isFatal } from '../native/errno.js';
+import { check, errnoName, systemError } from '../system-error.js';
+import type { PacketBatch } from './packet-batch.js';
 
-/**
- * The descriptor of an open device or socket, and its readiness. Its number is -1 from {@link close} on, though the
- * kernel may take longer.
- */
-export class WatchedDescriptor {
+/** Sees every packet of a channel. The directions are the kernel's: what the program reads is `'outbound'`. */
+export interface PacketRecorder {
+  record(packet: Uint8Array, direction: 'inbound' | 'outbound'): void;
+  recordBatch(batch: PacketBatch, start: number, direction: 'inbound' | 'outbound'): void;
+}
+
+/** The device or socket that a channel belongs to. */
+export interface ChannelOwner {
+  /** Gets the events that hold, or a negative errno; see {@link Descriptor.watch}. */
+  readonly onReady: (events: number) => void;
+  /** Must close the channel. */
+  readonly onFailed: (error: Error) => void;
+}
+
+/** The descriptor of an open device or socket, its readiness and its counters. */
+export class PacketChannel {
   readonly descriptor: Descriptor;
   /** What errors call it. */
-  readonly name: string;
+  name: string;
+  recorder: PacketRecorder | undefined;
   // To arm from within the callback without a call; see Descriptor.watch.
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
+  readonly #refused: Record<string, number> = {};
+  readonly #owner: ChannelOwner;
   #fd: number;
+  #pendingDue = false;
 
-  /** @param onReady gets the events that hold, or a negative errno; see Descriptor.watch */
-  constructor(descriptor: Descriptor, name: string, onReady: (events: number) => void) {
+  constructor(descriptor: Descriptor, name: string, owner: ChannelOwner) {
     this.descriptor = descriptor;
     this.name = name;
+    this.#owner = owner;
     this.#fd = descriptor.fd();
     [this.#control, this.#counters] = watchArrays();
-    check(descriptor.watch(onReady, this.#control, this.#counters), 'epoll_ctl', name);
+    check(descriptor.watch(owner.onReady, this.#control, this.#counters), 'epoll_ctl', name);
   }
 
-  /** What was moved since the descriptor was opened. */
-  get moved() {
+  /** The packets and bytes that were transferred since the descriptor was opened, and those that were not. */
+  get counters() {
     const [packetsRead, bytesRead, packetsWritten, bytesWritten, malformed] = this.#counters;
-    return { packetsRead, bytesRead, packetsWritten, bytesWritten, malformed };
+    return { packetsRead, bytesRead, packetsWritten, bytesWritten, refused: { ...this.#refused }, malformed };
   }
 
-  /** The number, -1 once closed. */
+  /** The number; -1 from {@link close} on, though the kernel may take longer. */
   get fd(): number {
     return this.#fd;
   }
@@ -42,25 +59,80 @@ export class WatchedDescriptor {
     return this.#fd;
   }
 
-  /** Asks for one callback when any of the events holds. Returns what Descriptor.arm does. */
-  arm(events: number): number {
-    if (!this.#control[1]) return this.descriptor.arm(events);
-    this.#control[0] |= events;
-    return 0;
+  /** Asks for one call of `onReady` when any of the events holds. */
+  arm(events: number): void {
+    if (this.#control[1]) {
+      this.#control[0] |= events;
+      return;
+    }
+    const result = this.descriptor.arm(events);
+    if (result < 0) this.fail(result, 'epoll_ctl');
+    if (result <= 0 || this.#pendingDue) return;
+    this.#pendingDue = true;
+    setImmediate(this.#readPending);
   }
 
-  disarm(): void {
-    this.#control[0] = 0;
-    if (this.#fd >= 0) this.descriptor.disarm();
+  /** Packets of a super-packet that the last batch had no room for: no event tells of them. */
+  readonly #readPending = (): void => {
+    if (!this.#pendingDue) return;
+    this.#pendingDue = false;
+    const result = this.descriptor.readPending();
+    this.#owner.onReady(result < 0 ? result : READABLE);
+  };
+
+  /** Takes {@link arm} back. */
+  disarm(events: number): void {
+    this.#control[0] &= ~events;
+    if (events & READABLE) this.#pendingDue = false;
+    if (this.#fd >= 0) this.descriptor.disarm(events);
+  }
+
+  /** Whether waiting keeps the event loop alive; it does at first. */
+  setReferenced(referenced: boolean): void {
+    this.descriptor.setReferenced(referenced);
+  }
+
+  /**
+   * Records and counts what the kernel made of packets `start` to the end of a batch.
+   * @param taken what the native call returned
+   * @returns 0, EAGAIN if the kernel's queue is full, or the errno of a device that is gone
+   */
+  settle(batch: PacketBatch, start: number, taken: number, syscall: string): number {
+    if (taken < 0) throw systemError(taken, syscall, this.name);
+    this.recorder?.recordBatch(batch, start, 'inbound');
+    const { error } = batch;
+    if (isFatal(error) || (error === 0 && taken === batch.length - start)) return error;
+    for (let i = start; i < batch.length; i++) {
+      const status = batch.status(i);
+      if (status !== 0 && status !== EAGAIN && !batch.isDropped(i)) this.countRefused(status);
+    }
+    return error;
+  }
+
+  countRefused(errno: number): void {
+    const code = errnoName(errno);
+    this.#refused[code] = (this.#refused[code] ?? 0) + 1;
+  }
+
+  /** Ends the channel with a system error. */
+  fail(errno: number, syscall: string): void {
+    if (this.#fd >= 0) this.#owner.onFailed(systemError(errno, syscall, this.name));
   }
 
   close(closed?: () => void): void {
     this.#fd = -1;
+    this.#pendingDue = false;
     this.descriptor.close(closed);
   }
 }
 
 /** The error of a second reader. */
-export function alreadyReading(name: string, how: string): Error {
-  return Object.assign(new Error(`'${name}' is already being read ${how}`), { code: 'ERR_TUNTAP_READING' });
+export function alreadyReading(name: string, how: 'as a stream' | 'in batches'): Error {
+  const first =
+    how === 'in batches'
+      ? 'leave that loop first'
+      : "take off its 'data' and 'readable' listeners and call pause() first";
+  return Object.assign(new Error(`'${name}' is already being read ${how}: ${first}`), {
+    code: 'ERR_TUNTAP_READING',
+  });
 }

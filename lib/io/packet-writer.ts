@@ -1,75 +1,174 @@
+import { native, WRITABLE } from '../native/addon.js';
+import { EAGAIN, ECANCELED, EINVAL, EMSGSIZE, isFatal } from '../native/errno.js';
+import { systemError } from '../system-error.js';
 import { PacketBatch } from './packet-batch.js';
+import type { PacketChannel } from './packet-channel.js';
 
-const EAGAIN = -11;
+type Callback = (error?: Error | null) => void;
 
-/**
- * Packets that were written to a stream one by one, gathered until the program's turn ends, so that neighbours can go
- * to the kernel as one. They are copied.
- */
-export class OutgoingPackets {
-  readonly #batch = new PacketBatch({ size: 256 * 1024 });
-  readonly #send: (batch: PacketBatch, start: number) => number;
-  readonly #later: () => void;
+/** A packet whose writer wants to know how the kernel took it: an error of its own does not end the stream. */
+export class TrackedPacket {
+  error: Error | null = null;
+  readonly bytes: Uint8Array;
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+}
+
+/** How a {@link PacketWriter} writes. */
+export interface WriterOptions {
+  /** Whether packets are gathered until the program's turn ends, so that neighbours can go to the kernel as one. */
+  readonly coalesces?: boolean;
+  /** Bytes before each packet that are no part of it. */
+  readonly packetPrefix?: number;
+}
+
+/** The writing side of a stream of packets. They leave in the order in which they were written. */
+export class PacketWriter {
+  readonly #channel: PacketChannel;
+  readonly #prefix: number;
+  readonly #batch: PacketBatch | undefined;
+  // The first packet of the batch that the kernel has not taken.
   #start = 0;
   #scheduled = false;
+  #blocked: { readonly chunk: Uint8Array | TrackedPacket; readonly callback: Callback } | undefined;
+  #end: Callback | undefined;
 
-  /**
-   * @param send gives a batch to the kernel and returns 0, EAGAIN, or what ended the device
-   * @param later is called after the current turn where packets wait for {@link flush}
-   */
-  constructor(send: (batch: PacketBatch, start: number) => number, later: () => void) {
-    this.#send = send;
-    this.#later = later;
+  constructor(channel: PacketChannel, { coalesces = false, packetPrefix = 0 }: WriterOptions) {
+    this.#channel = channel;
+    this.#prefix = packetPrefix;
+    if (coalesces) this.#batch = new PacketBatch({ size: 256 * 1024 });
   }
 
-  /**
-   * Takes a packet of a size that a batch takes, and where `now` is set gives it to the kernel.
-   * @returns 0, or a negative errno; EAGAIN: it was not taken, since the kernel's queue is full
-   */
-  write(packet: Uint8Array, now: boolean): number {
-    const batch = this.#batch;
+  /** Whether packets wait in the batch. */
+  get waiting(): boolean {
+    return this.#batch !== undefined && this.#batch.length > 0;
+  }
+
+  /** Writes a packet unless it must wait, or the device is gone; returns whether it did. */
+  offer(packet: Uint8Array): boolean {
+    const result = this.#put(packet, false);
+    return result !== EAGAIN && !isFatal(result);
+  }
+
+  /** Writes a chunk of the stream; see `Writable._write`. */
+  write(chunk: Uint8Array | TrackedPacket, callback: Callback): void {
+    const tracked = chunk instanceof TrackedPacket;
+    const result = this.#put(tracked ? chunk.bytes : chunk, tracked);
+    if (result === EAGAIN) {
+      this.#blocked = { chunk, callback };
+      this.#channel.arm(WRITABLE);
+      return;
+    }
+    const error = result === 0 ? null : systemError(result, 'write', this.#channel.name);
+    if (tracked) chunk.error = error;
+    callback(isFatal(result) ? error : null);
+  }
+
+  /** Returns 0 or a negative errno, which is counted if it is this packet's alone. */
+  #put(packet: Uint8Array, now: boolean): number {
+    const size = packet.length - this.#prefix;
+    const invalid = size <= 0 ? EINVAL : size > native().maxPacketSize ? EMSGSIZE : 0;
+    if (invalid === 0 && this.#batch !== undefined) return this.#append(this.#batch, packet, now);
+    const result = invalid || native().writePacket(this.#channel.descriptor, packet);
+    if (result >= 0) {
+      this.#channel.recorder?.record(packet, 'inbound');
+      return 0;
+    }
+    if (result !== EAGAIN && !isFatal(result)) this.#channel.countRefused(result);
+    return result;
+  }
+
+  #append(batch: PacketBatch, packet: Uint8Array, now: boolean): number {
     if (this.#start > 0) return EAGAIN;
     if (!batch.push(packet)) {
-      const error = this.flush();
+      const error = this.#send(batch);
       if (error !== 0) return error;
       batch.push(packet);
     }
-    if (now) return this.#writeNow();
+    if (now) return this.#sendLast(batch);
     if (!this.#scheduled) {
       this.#scheduled = true;
-      queueMicrotask(this.#later);
+      queueMicrotask(this.flush);
     }
     return 0;
   }
 
-  #writeNow(): number {
-    const batch = this.#batch;
+  /** Sends all; returns what became of the last packet, which is taken out again if the kernel's queue is full. */
+  #sendLast(batch: PacketBatch): number {
     const last = batch.length - 1;
-    const error = this.#send(batch, this.#start);
+    const error = this.#settle(batch);
     const status = batch.status(last);
     if (error === EAGAIN && status === EAGAIN) batch.pop();
-    this.#settle(error);
+    this.#forget(batch, error);
     return error === EAGAIN ? status : error || status;
   }
 
-  /** Whether packets wait. */
-  get waiting(): boolean {
-    return this.#batch.length > 0;
-  }
-
-  /** Gives what waits to the kernel; returns 0, EAGAIN, or what ended the device. */
-  flush(): number {
-    this.#scheduled = false;
-    if (this.#batch.length === 0) return 0;
-    const error = this.#send(this.#batch, this.#start);
-    this.#settle(error);
+  #send(batch: PacketBatch): number {
+    const error = batch.length === 0 ? 0 : this.#settle(batch);
+    this.#forget(batch, error);
     return error;
   }
 
-  #settle(error: number): void {
-    this.#start = error === EAGAIN ? this.#batch.firstUnsent : this.#batch.length;
-    if (this.#start < this.#batch.length) return;
-    this.#batch.clear();
+  #settle(batch: PacketBatch, start = this.#start): number {
+    return this.#channel.settle(batch, start, batch.writeTo(this.#channel.descriptor, start), 'write');
+  }
+
+  /** Keeps what the kernel has not taken. */
+  #forget(batch: PacketBatch, error: number): void {
+    this.#start = error === EAGAIN ? batch.firstUnsent : batch.length;
+    if (this.#start < batch.length) return;
+    batch.clear();
     this.#start = 0;
+  }
+
+  /** Gives the kernel what waits. What it does not take is tried again when it can be written. */
+  readonly flush = (): void => {
+    this.#scheduled = false;
+    if (this.#channel.fd < 0) return;
+    const error = this.#batch === undefined ? 0 : this.#send(this.#batch);
+    if (error === EAGAIN) this.#channel.arm(WRITABLE);
+    else if (error !== 0) this.#channel.fail(error, 'write');
+    else this.#finish();
+  };
+
+  /**
+   * Gives the kernel a batch of another device as it is, unless packets wait before it; returns whether it did.
+   * The packets that found the kernel's queue full have the status EAGAIN.
+   */
+  forward(batch: PacketBatch, start: number): boolean {
+    if (this.waiting) this.flush();
+    if (this.waiting || this.#channel.fd < 0) return false;
+    const error = this.#settle(batch, start);
+    if (isFatal(error)) this.#channel.fail(error, 'write');
+    return true;
+  }
+
+  /** Goes on when the kernel's queue has room again. */
+  resume(): void {
+    this.flush();
+    const blocked = this.#blocked;
+    this.#blocked = undefined;
+    if (blocked) this.write(blocked.chunk, blocked.callback);
+  }
+
+  /** Calls back once all has been given to the kernel; see `Writable._final`. */
+  end(callback: Callback): void {
+    this.#end = callback;
+    this.flush();
+  }
+
+  #finish(): void {
+    const end = this.#end;
+    this.#end = undefined;
+    end?.();
+  }
+
+  /** Fails the write that is blocked. Without an error, what waits is sent first, as far as the kernel takes it. */
+  abort(error: Error | null): void {
+    if (error === null && this.waiting && this.#batch !== undefined) this.#send(this.#batch);
+    const blocked = this.#blocked;
+    this.#blocked = undefined;
+    blocked?.callback(error ?? systemError(ECANCELED, 'write', this.#channel.name));
   }
 }

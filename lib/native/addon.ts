@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { markAsUntransferable } from 'node:worker_threads';
 import bindings from 'bindings';
 
 /** An open fd that can't leak. Functions that can fail return `-errno`. */
@@ -29,13 +30,17 @@ export interface Descriptor {
    * call `readPending`, since no event will tell of these.
    */
   arm(events: number): number;
-  disarm(): void;
+  /** Takes `arm` back. */
+  disarm(events: number): void;
   setReferenced(referenced: boolean): void;
 }
 
 /** The arrays that {@link Descriptor.watch} takes. */
 export function watchArrays(): [control: Int32Array, counters: Float64Array] {
-  return [new Int32Array(2), new Float64Array(5)];
+  const [control, counters] = [new Int32Array(2), new Float64Array(5)];
+  markAsUntransferable(control.buffer);
+  markAsUntransferable(counters.buffer);
+  return [control, counters];
 }
 
 /** Readiness events, as src-cpp/readiness.h has them. */
@@ -86,6 +91,10 @@ export interface Native {
   detachFilter(fd: number): number;
   setTxFilter(fd: number, addresses: Uint8Array, allMulticast: boolean): number;
   deviceNamespace(fd: number): Descriptor | number;
+  /** Properties of the link of that name in the namespace of a socket: the MTU, IFF_* flags, and 1 if it has a carrier. */
+  getLinkMtu(socket: number, name: string): number;
+  getLinkFlags(socket: number, name: string): number;
+  getLinkCarrier(socket: number, name: string): number;
   writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number): number;
   writePacket(descriptor: Descriptor, packet: Uint8Array): number;
   readonly socketConstants: Readonly<Record<string, number>>;

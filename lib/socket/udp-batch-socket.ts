@@ -1,12 +1,14 @@
 import { EventEmitter } from 'node:events';
+import { markAsUntransferable } from 'node:worker_threads';
 import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../arguments.js';
 import { closingOnError } from '../device/attach.js';
-import { BatchIterator } from '../io/batch-port.js';
+import { BatchPort } from '../io/batch-port.js';
 import { PacketBatch } from '../io/packet-batch.js';
-import { alreadyReading, WatchedDescriptor } from '../io/packet-channel.js';
+import { PacketChannel } from '../io/packet-channel.js';
 import { type Descriptor, FAILED, native, READABLE, WRITABLE } from '../native/addon.js';
+import { EAGAIN } from '../native/errno.js';
 import { withNamespace } from '../net/network-namespace.js';
-import { check, errnoName, systemError } from '../system-error.js';
+import { check, systemError } from '../system-error.js';
 import { DatagramTable, slotsOf } from './datagram-table.js';
 import { Endpoint, SLOT_SIZE } from './endpoint.js';
 import { ERROR_RECORD_SIZE, type IcmpError, parseErrorRecord } from './socket-errors.js';
@@ -32,7 +34,6 @@ const USUAL_DATAGRAM = 2048;
 const MAX_DATAGRAM = 65535;
 const SLOT_PADDING = 8;
 
-const EAGAIN = -11;
 const EADDRNOTAVAIL = -99;
 const EAFNOSUPPORT = -97;
 
@@ -44,7 +45,7 @@ export interface UdpOffloads {
   readonly gro: boolean;
 }
 
-/** What a socket moved since it was opened. */
+/** What a socket transferred since it was opened. */
 export interface UdpCounters {
   /** Datagrams received. */
   readonly packetsRead: number;
@@ -150,15 +151,13 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   readonly tailroom: number;
   /** Where the packets of the batch that {@link batches} gave last came from; good as long as that batch is. */
   readonly received: DatagramTable;
-  readonly #watched: WatchedDescriptor;
+  readonly #channel: PacketChannel;
+  readonly #port: BatchPort;
   readonly #af: number;
   readonly #ipv6Only: boolean;
   readonly #state: Uint32Array;
-  readonly #refused: Record<string, number> = {};
   readonly #unlisten: () => void;
   #remote: Endpoint | undefined;
-  #reading: BatchIterator | undefined;
-  #blocked = false;
 
   /** @internal */
   constructor({ descriptor, family, af, options, gso, gro }: SocketParts) {
@@ -170,6 +169,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     this.#af = af;
     this.#ipv6Only = options.ipv6Only ?? false;
     const memory = new ArrayBuffer(STATE_SIZE + CAPACITY * SLOT_SIZE);
+    markAsUntransferable(memory);
     this.#state = new Uint32Array(memory, 0, STATE_SIZE / 4);
     this.#state[GSO] = Number(gso);
     this.#state[GRO] = Number(gro);
@@ -177,7 +177,9 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     check(native().attachUdp(descriptor, af, memory, maxDatagramSize), 'attach');
     const local = new Endpoint('0.0.0.0', 0);
     check(native().socketAddress(descriptor.fd(), local.slot), 'getsockname');
-    this.#watched = new WatchedDescriptor(descriptor, `${local}`, (events) => this.#onReady(events));
+    const onFailed = (error: Error): void => this.#destroy(error);
+    this.#channel = new PacketChannel(descriptor, `${local}`, { onReady: this.#onReady, onFailed });
+    this.#port = new BatchPort(this.#channel, this);
     const onAbort = () => this.#destroy(abortError(signal));
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#unlisten = () => signal?.removeEventListener('abort', onAbort);
@@ -185,13 +187,13 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
 
   /** The file descriptor, -1 once closed. It stays the socket's. */
   get fd(): number {
-    return this.#watched.fd;
+    return this.#channel.fd;
   }
 
   /** What the socket is bound to, as the kernel has it now. */
   get local(): Endpoint {
     const local = new Endpoint('0.0.0.0', 0);
-    check(native().socketAddress(this.#watched.requireFd(), local.slot), 'getsockname');
+    check(native().socketAddress(this.#channel.requireFd(), local.slot), 'getsockname');
     return local;
   }
 
@@ -228,12 +230,11 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     return this.#option(SOL_SOCKET, SO_SNDBUF, 'SO_SNDBUF');
   }
 
-  /** What the socket moved since it was opened, and what was lost. */
+  /** What the socket transferred since it was opened, and what was lost. */
   get counters(): UdpCounters {
-    const { malformed: _, ...moved } = this.#watched.moved;
+    const { malformed: _, ...counters } = this.#channel.counters;
     return {
-      ...moved,
-      refused: { ...this.#refused },
+      ...counters,
       dropped: this.#state[DROPS],
       segmentedSends: this.#state[SEGMENTED_SENDS],
       coalescedReads: this.#state[COALESCED_READS],
@@ -243,7 +244,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
 
   /** Connects, or connects to another one: see {@link UdpOptions.remote}. */
   connect(remote: Endpoint): void {
-    const fd = this.#watched.requireFd();
+    const fd = this.#channel.requireFd();
     this.#checkRemote(remote);
     check(native().connectSocket(fd, this.#af, remote.slot), 'connect', `${remote}`);
     this.#remote = remote;
@@ -258,21 +259,12 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
    * @throws Error `ERR_TUNTAP_READING` if the socket is being read already; `ERR_TUNTAP_CLOSED`
    */
   batches(): AsyncIterableIterator<PacketBatch> {
-    this.#watched.requireFd();
-    if (this.#reading !== undefined) throw alreadyReading(this.#watched.name, 'in batches');
+    this.#channel.requireFd();
     const { headroom, tailroom } = this;
     const room = headroom + tailroom + SLOT_PADDING;
     const size = ENOUGH_PACKETS * (USUAL_DATAGRAM + room) + MESSAGES * (MAX_DATAGRAM + MAX_SEGMENTS * room);
     const batch = new PacketBatch({ capacity: CAPACITY, size, headroom, tailroom });
-    this.#reading = new BatchIterator(batch, this.#watched, {
-      armed: this.#armed,
-      release: () => {
-        this.#reading = undefined;
-        this.#watched.disarm();
-        if (this.#blocked && this.fd >= 0) this.#arm(WRITABLE);
-      },
-    });
-    return this.#reading;
+    return this.#port.batches(batch);
   }
 
   /**
@@ -287,7 +279,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
    * `ERR_TUNTAP_CLOSED`
    */
   writeBatch(batch: PacketBatch, remote?: Endpoint | DatagramTable, start = 0): number {
-    this.#watched.requireFd();
+    this.#channel.requireFd();
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     requireInteger('start', start, 0, batch.length);
     let slots: Uint8Array | null = null;
@@ -300,15 +292,9 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
       this.#checkRemote(remote);
       if (remote !== undefined) slots = remote.slot;
     }
-    const taken = native().writeDatagrams(this.#watched.descriptor, batch.memory, start, slots);
-    if (taken < 0) throw systemError(taken, 'sendmmsg', this.#watched.name);
+    const taken = native().writeDatagrams(this.#channel.descriptor, batch.memory, start, slots);
     if (this.#state[ERROR_COUNT] > 0) this.#reportErrorsLater();
-    if (taken === batch.length - start) return taken;
-    for (let i = start; i < batch.length; i++) {
-      const status = batch.status(i);
-      if (status !== 0 && status !== EAGAIN && !batch.isDropped(i)) this.#refuse(status);
-    }
-    if (batch.error === EAGAIN) this.#block();
+    this.#port.settle(batch, start, taken, 'sendmmsg');
     return taken;
   }
 
@@ -319,17 +305,17 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
    * @throws the system error that the kernel refused it with, see {@link writeBatch}; TypeError with an `ERR_…` code
    */
   send(datagram: Uint8Array, remote?: Endpoint): boolean {
-    this.#watched.requireFd();
+    this.#channel.requireFd();
     if (!(datagram instanceof Uint8Array)) throw invalidArgType('datagram', 'a Uint8Array', datagram);
     this.#checkRemote(remote);
-    const result = native().sendDatagram(this.#watched.descriptor, datagram, remote?.slot ?? null);
+    const result = native().sendDatagram(this.#channel.descriptor, datagram, remote?.slot ?? null);
     if (this.#state[ERROR_COUNT] > 0) this.#reportErrorsLater();
     if (result === EAGAIN) {
-      this.#block();
+      this.#port.block();
       return false;
     }
     if (result < 0) {
-      this.#refuse(result);
+      this.#channel.countRefused(result);
       throw systemError(result, 'sendmsg', `${remote ?? this.#remote}`);
     }
     return true;
@@ -337,13 +323,13 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
 
   /** Lets the event loop end though this socket waits for datagrams. */
   unref(): this {
-    this.#watched.descriptor.setReferenced(false);
+    this.#channel.setReferenced(false);
     return this;
   }
 
   /** Undoes {@link unref}. */
   ref(): this {
-    this.#watched.descriptor.setReferenced(true);
+    this.#channel.setReferenced(true);
     return this;
   }
 
@@ -357,38 +343,20 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     await this.close();
   }
 
-  #onReady(events: number): void {
+  readonly #onReady = (events: number): void => {
     if (events < 0) {
-      this.#destroy(systemError(events, 'recvmmsg', this.#watched.name));
+      this.#channel.fail(events, 'recvmmsg');
       return;
     }
     this.#reportErrors();
     if (this.fd < 0) return;
-    if (events & READABLE) this.#onRead();
-    if (events & WRITABLE && this.#blocked && this.fd >= 0) {
-      // An error that was reported wakes as well; a write tells whether there is room.
-      if (events & FAILED) this.#arm(WRITABLE);
-      else this.#drain();
-    }
-  }
-
-  #onRead(): void {
-    const reading = this.#reading;
-    if (reading === undefined) return;
-    const { error } = reading.batch;
-    if (!reading.deliver() && (error === EAGAIN || error === 0)) this.#arm(READABLE);
-    if (error !== 0 && error !== EAGAIN) this.#destroy(systemError(error, 'recvmmsg', this.#watched.name));
-  }
-
-  #drain(): void {
-    this.#blocked = false;
-    this.emit('drain');
-  }
-
-  #block(): void {
-    this.#blocked = true;
-    this.#arm(WRITABLE);
-  }
+    const error = events & READABLE ? this.#port.deliver() : 0;
+    if (error !== 0) this.#channel.fail(error, 'recvmmsg');
+    if (!(events & WRITABLE) || this.fd < 0) return;
+    // An error that was reported wakes as well; a write tells whether there is room.
+    if (events & FAILED) this.#port.block();
+    else this.#port.drained();
+  };
 
   #reportErrors(): void {
     const count = this.#state[ERROR_COUNT];
@@ -402,11 +370,6 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   /** A listener never runs within the call that it learns of. */
   #reportErrorsLater(): void {
     process.nextTick(() => this.#reportErrors());
-  }
-
-  #refuse(errno: number): void {
-    const code = errnoName(errno);
-    this.#refused[code] = (this.#refused[code] ?? 0) + 1;
   }
 
   #checkRemote(remote: Endpoint | undefined): void {
@@ -426,26 +389,17 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   }
 
   #option(level: number, name: number, text: string): number {
-    const value = native().getSocketOption(this.#watched.requireFd(), level, name);
-    return check<number>(value, `getsockopt ${text}`, this.#watched.name);
+    const value = native().getSocketOption(this.#channel.requireFd(), level, name);
+    return check<number>(value, `getsockopt ${text}`, this.#channel.name);
   }
-
-  #arm(events: number): void {
-    this.#armed(this.#watched.arm(events));
-  }
-
-  readonly #armed = (result: number): void => {
-    if (result < 0) this.#destroy(systemError(result, 'epoll_ctl', this.#watched.name));
-  };
 
   #destroy(error: Error | null): void {
     if (this.fd < 0) return;
     this.#unlisten();
-    this.#watched.close();
-    const reading = this.#reading;
-    reading?.finish(error);
+    this.#channel.close();
+    this.#port.finish(error);
     process.nextTick(() => {
-      if (error && !reading && !isAbort(error)) this.emit('error', error);
+      if (error && !this.#port.reading && !isAbort(error)) this.emit('error', error);
       this.emit('close');
     });
   }

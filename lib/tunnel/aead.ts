@@ -145,7 +145,7 @@ export class Aead implements Disposable {
     this.#counter += to - start;
     const failed = native().sealPackets(handle, batch.memory, start, to, bytes, first);
     if (failed < 0) throw systemError(failed, 'seal');
-    return batch.moved;
+    return batch.transferred;
   }
 
   /**
@@ -160,7 +160,7 @@ export class Aead implements Disposable {
     const to = checkRange(batch, start, end);
     const failed = native().openPackets(handle, batch.memory, start, to);
     if (failed < 0) throw systemError(failed, 'open');
-    return batch.moved;
+    return batch.transferred;
   }
 
   /** Wipes the key; sealing and opening throw from now on. Disposing twice is harmless. */

@@ -1,8 +1,10 @@
 #include "tun_ioctl.h"
 
+#include <linux/ethtool.h>
 #include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 
 #include <cerrno>
@@ -27,6 +29,12 @@ int Ioctl(int fd, unsigned long request, Argument argument) {
     result = ioctl(fd, request, argument);
   } while (result < 0 && errno == EINTR);
   return result < 0 ? -errno : result;
+}
+
+int LinkIoctl(int socket, unsigned long request, const std::string& name, ifreq* argument) {
+  if (name.size() >= IFNAMSIZ) return -ENAMETOOLONG;
+  memcpy(argument->ifr_name, name.data(), name.size());
+  return Ioctl(socket, request, argument);
 }
 
 void TakeInterface(const ifreq& request, TunInterface* interface) {
@@ -97,5 +105,25 @@ int SetTxFilter(int fd, const uint8_t* addresses, size_t count, bool all_multica
 }
 
 int DeviceNamespace(int fd) { return Ioctl(fd, TUNGETDEVNETNS, 0UL); }
+
+int LinkMtu(int socket, const std::string& name) {
+  ifreq request{};
+  const int result = LinkIoctl(socket, SIOCGIFMTU, name, &request);
+  return result < 0 ? result : request.ifr_mtu;
+}
+
+int LinkFlags(int socket, const std::string& name) {
+  ifreq request{};
+  const int result = LinkIoctl(socket, SIOCGIFFLAGS, name, &request);
+  return result < 0 ? result : static_cast<uint16_t>(request.ifr_flags);
+}
+
+int LinkCarrier(int socket, const std::string& name) {
+  ethtool_value value{ETHTOOL_GLINK, 0};
+  ifreq request{};
+  request.ifr_data = reinterpret_cast<char*>(&value);
+  const int result = LinkIoctl(socket, SIOCETHTOOL, name, &request);
+  return result < 0 ? result : static_cast<int>(value.data);
+}
 
 }  // namespace tuntap

@@ -43,6 +43,12 @@ struct TunInterface {
 // TUNGETDEVNETNS (Linux 5.2): a new fd of the namespace that the device is in now.
 [[nodiscard]] int DeviceNamespace(int fd);
 
+// Properties of the link `name` in the namespace of a socket, of any kind: SIOCGIFMTU; SIOCGIFFLAGS, IFF_* of 16 bits;
+// ETHTOOL_GLINK, 1 if the link is up and has a carrier. The first two take no lock in the kernel.
+[[nodiscard]] int LinkMtu(int socket, const std::string& name);
+[[nodiscard]] int LinkFlags(int socket, const std::string& name);
+[[nodiscard]] int LinkCarrier(int socket, const std::string& name);
+
 }  // namespace tuntap
 
 #endif  // TUNTAP_TUN_DEVICE_H_

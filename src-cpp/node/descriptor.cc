@@ -184,7 +184,7 @@ int Descriptor::ArmReadiness(int events) {
 }
 
 Napi::Value Descriptor::Disarm(const Napi::CallbackInfo& info) {
-  if (readiness_ != nullptr) readiness_->Disarm();
+  if (readiness_ != nullptr) readiness_->Disarm(info[0].As<Napi::Number>().Int32Value());
   return info.Env().Undefined();
 }
 

@@ -24,7 +24,7 @@ namespace tuntap {
 // What was moved is added up in counters[Counter], so that JavaScript does no work for it a batch.
 //
 // JavaScript: fd(), close(closed?), watch(callback, control, counters), readInto(memory, headroom, tailroom),
-// arm(events), readPending(), disarm(), setReferenced(boolean). What can fail returns -errno.
+// arm(events), readPending(), disarm(events), setReferenced(boolean). What can fail returns -errno.
 //
 // Where the port has packets pending, which no event of the fd tells of, the callback is called again at once
 // if it armed kReadable; arm(kReadable) from elsewhere returns 1, and the caller then calls readPending().

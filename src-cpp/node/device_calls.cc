@@ -139,6 +139,13 @@ Napi::Value DeviceNamespaceCall(const Napi::CallbackInfo& info) {
   return Descriptor::Wrap(info.Env(), DeviceNamespace(IntArgument(info, 0)));
 }
 
+// getLinkMtu(socket, name), getLinkFlags, getLinkCarrier: the property or -errno.
+template <int (*kFunction)(int, const std::string&)>
+Napi::Value LinkPropertyCall(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(),
+                           kFunction(IntArgument(info, 0), info[1].As<Napi::String>().Utf8Value()));
+}
+
 void ExportRaw(Napi::Env env, Napi::Object exports, const char* name, napi_callback function) {
   napi_value value = nullptr;
   if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value) == napi_ok) {
@@ -166,6 +173,9 @@ void RegisterDeviceBinding(Napi::Env env, Napi::Object exports) {
   Export<DetachFilterCall>(env, exports, "detachFilter");
   Export<SetTxFilterCall>(env, exports, "setTxFilter");
   Export<DeviceNamespaceCall>(env, exports, "deviceNamespace");
+  Export<LinkPropertyCall<LinkMtu>>(env, exports, "getLinkMtu");
+  Export<LinkPropertyCall<LinkFlags>>(env, exports, "getLinkFlags");
+  Export<LinkPropertyCall<LinkCarrier>>(env, exports, "getLinkCarrier");
   exports.Set("maxPacketSize", static_cast<double>(kMaxPacketSize));
   exports.Set("maxTransferSize", static_cast<double>(kMaxTransferSize));
 }

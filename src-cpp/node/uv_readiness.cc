@@ -78,8 +78,8 @@ int Readiness::Arm(int events) {
   return state_->in_callback ? 0 : state_->Apply();
 }
 
-void Readiness::Disarm() {
-  state_->armed = 0;
+void Readiness::Disarm(int events) {
+  state_->armed &= ~events;
   if (!state_->in_callback) (void)state_->Apply();
 }
 

@@ -35,7 +35,8 @@ class Readiness {
   // Asks for one OnReady call when any of `events` holds. What OnReady did not arm again is off after it;
   // arming again from within costs no system call.
   [[nodiscard]] int Arm(int events);
-  void Disarm();
+  // Takes Arm back.
+  void Disarm(int events);
 
   // Whether an armed watch keeps the event loop alive; it does at first.
   void SetReferenced(bool referenced);

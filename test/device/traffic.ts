@@ -2,6 +2,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { setFlagsFromString } from 'node:v8';
 import type { NetworkNamespace, PacketDevice, TapDevice, TunDevice } from 'tuntap-native';
 import { ethernetFrame, ipv4Packet, udpDatagram } from 'tuntap-native/packet';
 import { run } from '../support.ts';
@@ -11,6 +12,21 @@ export async function shell(namespace: NetworkNamespace, commands: string): Prom
   const { status, stdout, stderr } = await run(namespace, 'sh', '-ec', commands);
   if (status !== 0) throw new Error(`${commands}\n${stderr}`);
   return stdout;
+}
+
+/** Detaches memory, as the user may; returns whether that was possible: from Node.js 24 on, it is not. */
+export function detach(memory: ArrayBufferLike): boolean {
+  if ('transfer' in memory && memory.transfer instanceof Function) {
+    try {
+      memory.transfer();
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+    }
+  } else {
+    setFlagsFromString('--allow-natives-syntax');
+    new Function('memory', '%ArrayBufferDetach(memory)')(memory);
+  }
+  return memory.byteLength === 0;
 }
 
 /** Waits until a tcpdump, whose stderr is a pipe, captures. @returns what tells all that it has said until then */

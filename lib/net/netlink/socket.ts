@@ -33,6 +33,10 @@ export class NetlinkSocket {
     this.#descriptor = openNetlinkRoute(namespace);
   }
 
+  get fd(): number {
+    return this.#descriptor.fd();
+  }
+
   /** Sends a request, waits for its acknowledgement and returns the answers that came before that. */
   request<T>(request: Request<T>): T[] {
     for (let attempt = 1; attempt <= DUMP_ATTEMPTS; attempt++) {

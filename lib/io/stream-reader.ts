@@ -1,0 +1,120 @@
+import { Duplex, type Writable } from 'node:stream';
+import { READABLE } from '../native/addon.js';
+import { EAGAIN } from '../native/errno.js';
+import { PacketBatch } from './packet-batch.js';
+import type { PacketChannel } from './packet-channel.js';
+import type { PacketWriter } from './packet-writer.js';
+
+// A chunk of the stream is a view of the memory that its batch was read into. Less memory is held by fewer packets
+// that a slow user keeps; more costs fewer allocations.
+const BATCH_SIZE = 128 * 1024;
+const BATCH_CAPACITY = 1024;
+
+const { push } = Duplex.prototype;
+const rethrow = (error: unknown): never => {
+  throw error;
+};
+
+/** A pipe into another device, and the `'data'` listener that it put on the source. */
+interface Pipe {
+  readonly destination: Writable;
+  readonly writer: PacketWriter;
+  readonly listener: unknown;
+}
+
+/** The reading side of a stream of packets. The memory of a chunk is never written again. */
+export class StreamReader {
+  readonly #stream: Duplex;
+  readonly #channel: PacketChannel;
+  // Undefined while somebody else reads the channel.
+  #batch: PacketBatch | undefined;
+  // Whether the stream asked for a packet and got none yet.
+  #wanted = false;
+  #pipe: Pipe | undefined;
+
+  constructor(stream: Duplex, channel: PacketChannel) {
+    this.#stream = stream;
+    this.#channel = channel;
+  }
+
+  /** The stream asks for packets; while `paused`, it gets them after {@link resume}. */
+  start(paused: boolean): void {
+    this.#wanted = true;
+    if (paused) return;
+    if (this.#batch === undefined) this.#renew();
+    this.#channel.arm(READABLE);
+  }
+
+  /** Leaves the channel to another reader. Packets that were read stay in the stream. */
+  stop(): void {
+    this.#batch = undefined;
+    this.#channel.disarm(READABLE);
+  }
+
+  /** Takes the channel back after {@link stop} if the stream asked for packets. */
+  resume(): void {
+    if (this.#wanted && this.#batch === undefined) this.start(false);
+  }
+
+  /** Gives whole batches to `writer` as long as the pipe alone gets the stream's packets. */
+  pipeTo(pipe: Pipe): void {
+    this.#pipe = pipe;
+  }
+
+  /** Pushes what was read. Returns what ended the reading: 0, EAGAIN, or the errno of a device that is gone. */
+  deliver(): number {
+    const batch = this.#batch;
+    if (batch === undefined) return EAGAIN;
+    this.#wanted = false;
+    const { transferred, error } = batch;
+    const start = batch.length - transferred;
+    this.#channel.recorder?.recordBatch(batch, start, 'outbound');
+    const forwarded = transferred > 0 && this.#forwardBatch(batch, start);
+    let pushed = 0;
+    let threw = false;
+    // Past the high-water mark the rest of the batch is pushed all the same: it has been read. If a listener detaches
+    // the batch's memory, its length is 0.
+    for (let i = start; i < batch.length && !this.#stream.destroyed; i++) {
+      if (forwarded && batch.status(i) !== EAGAIN) continue;
+      pushed++;
+      try {
+        push.call(this.#stream, batch.at(i));
+      } catch (error) {
+        // A listener's. Where the program goes on after it, so does the stream.
+        threw = true;
+        process.nextTick(rethrow, error);
+      }
+    }
+    if (this.#batch !== batch || this.#stream.destroyed) return error;
+    if (start === 0 && pushed === 0) batch.clear();
+    else if (!batch.hasRoom) this.#renew();
+    if (pushed === 0 || threw) this.start(false);
+    return error;
+  }
+
+  /** Goes on after the batch's memory was detached: nothing had been read into it. */
+  recover(): void {
+    this.#renew();
+    this.start(false);
+  }
+
+  /**
+   * If only the pipe into another device gets the packets, and none wait before them, gives that device the batch as
+   * it is: one call does what the pipe's listener would do with each packet.
+   */
+  #forwardBatch(batch: PacketBatch, start: number): boolean {
+    if (this.#pipe === undefined) return false;
+    const { destination, writer, listener } = this.#pipe;
+    if (!this.#stream.readableFlowing || this.#stream.readableLength > 0) return false;
+    const [first, ...others] = this.#stream.listeners('data');
+    if (first !== listener || others.length > 0) return false;
+    const idle = destination.writable && destination.writableLength === 0 && destination.writableCorked === 0;
+    return idle && writer.forward(batch, start);
+  }
+
+  /** The user keeps the packets of the last one. */
+  #renew(): void {
+    this.#batch = new PacketBatch({ capacity: BATCH_CAPACITY, size: BATCH_SIZE });
+    this.#batch.readFrom(this.#channel.descriptor);
+  }
+}

@@ -1,0 +1,16 @@
+/** The negative errnos that decide what happens next (asm-generic/errno.h). */
+
+export const EAGAIN = -11;
+export const EFAULT = -14;
+export const EINVAL = -22;
+export const EMSGSIZE = -90;
+export const EBADFD = -77;
+export const ECANCELED = -125;
+
+// EBADFD, EBADF, ENOLINK, ENODEV: StopsWriting() in src-cpp/port/packet_io.cc has the same.
+const FATAL: ReadonlySet<number> = new Set([EBADFD, -9, -67, -19]);
+
+/** Whether the error says that the device itself is gone. */
+export function isFatal(errno: number): boolean {
+  return FATAL.has(errno);
+}
