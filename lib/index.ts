@@ -1,3 +1,8 @@
+/**
+ * TUN, TAP and macvtap devices, packet batches and network namespaces.
+ * @module tuntap-native
+ */
+
 export { Capture, type CaptureOptions } from './device/capture.js';
 export type { LinkEvent } from './device/device-link.js';
 export type { OffloadedProtocols, OffloadOption, Offloads } from './device/offload.js';

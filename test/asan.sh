@@ -10,7 +10,7 @@ work=${ASAN_DIR:-$(mktemp -d)}
 mkdir -p "$work/package"
 chmod 1777 "$work" # tests' unprivileged processes report, too
 rm -f "$work"/report.*
-(cd "$root" && cp -a binding.gyp package.json src-cpp lib dist out test .mocharc.json node_modules "$work/package/")
+(cd "$root" && cp -a $(ls -A | grep -vxE "[.]git|build|prebuilds") "$work/package/")
 cd "$work/package"
 flags='-fsanitize=address,undefined -fno-sanitize=vptr -fno-omit-frame-pointer -g -O1'
 CFLAGS="$flags" CXXFLAGS="$flags" LDFLAGS="$flags" npx node-gyp rebuild >"$work/build.log" 2>&1 ||

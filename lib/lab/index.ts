@@ -1,4 +1,7 @@
-/** Labs: hosts, links, bridges and routes inside namespaces, from one description. The public names, nothing else. */
+/**
+ * Labs: hosts, links, bridges and routes inside namespaces, from one description.
+ * @module tuntap-native/lab
+ */
 
 export { createLab, Lab } from './lab.js';
 export type { LabBridge, LabDescription, LabEnd, LabHost } from './plan.js';

@@ -67,7 +67,7 @@ export class Lab<H extends string = string> implements AsyncDisposable {
  * taken; ENETUNREACH for a route whose gateway is on no link
  * @example
  * ```ts
- * await using lab = await createLab({
+ * const lab = await createLab({
  *   hosts: {
  *     alice: { routes: [{ destination: 'default', via: '192.0.2.1' }] },
  *     router: { forwarding: true },
@@ -81,6 +81,7 @@ export class Lab<H extends string = string> implements AsyncDisposable {
  * });
  * lab.hosts.alice.spawn('ping', ['-c3', '198.51.100.2'], { stdio: 'inherit' });
  * writeFileSync('lab.svg', lab.toSvg());
+ * await lab.close();
  * ```
  */
 export async function createLab<H extends string>(description: LabDescription<H>): Promise<Lab<H>> {

@@ -1,3 +1,8 @@
+/**
+ * Network configuration over rtnetlink: namespaces, links, addresses, routes and their changes.
+ * @module tuntap-native/net
+ */
+
 export type { SystemError } from '../system-error.js';
 export { type BridgeSetup, createBridge } from './bridge.js';
 export { Link } from './link.js';

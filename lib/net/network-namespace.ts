@@ -30,7 +30,7 @@ export type NamespaceReference = NetworkNamespace | string | number;
  *
  * @example
  * ```ts
- * await using net1 = await NetworkNamespace.create();
+ * const net1 = await NetworkNamespace.create();
  * const tun = openTun('tun0', { namespace: net1, addresses: ['192.0.2.1/24'], up: true });
  * net1.spawn('ping', ['-c3', '192.0.2.2'], { stdio: 'inherit' });
  * ```

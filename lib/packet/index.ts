@@ -1,4 +1,7 @@
-/** Packets: views, builders, checksums, descriptions and captures. The public names, nothing else. */
+/**
+ * Packets: views, builders, checksums, descriptions and captures.
+ * @module tuntap-native/packet
+ */
 
 export {
   type Cidr,

@@ -42,9 +42,10 @@ export interface AeadOptions {
  * one counter, so give each direction a key of its own, and never go on from an old counter.
  * @example
  * ```ts
- * using aead = new Aead('chacha20-poly1305', key, { headerLength: 16, counterOffset: 8 });
+ * const aead = new Aead('chacha20-poly1305', key, { headerLength: 16, counterOffset: 8 });
  * aead.sealBatch(batch, header);
  * socket.writeBatch(batch, peer);
+ * aead.dispose();
  * ```
  * @see RFC 5116
  */

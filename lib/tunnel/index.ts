@@ -1,4 +1,7 @@
-/** Tunnels: UDP sockets, authenticated encryption and replay protection by batches. The public names, nothing else. */
+/**
+ * Tunnels: UDP sockets, authenticated encryption and replay protection by batches.
+ * @module tuntap-native/tunnel
+ */
 
 export { DatagramTable } from '../socket/datagram-table.js';
 export { Endpoint } from '../socket/endpoint.js';
