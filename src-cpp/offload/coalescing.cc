@@ -20,6 +20,7 @@ struct iovec Slice(const void* data, size_t length) {
 
 void Coalescer::NextGeneration() {
   flow_count_ = 0;
+  latest_flow_ = nullptr;
   if (++generation_ != 0) return;
   for (Flow& flow : flows_) flow.generation = 0;
   generation_ = 1;
@@ -85,19 +86,21 @@ size_t Coalescer::Plan(const OutgoingPacket* packets, size_t count, LinkLayer li
   return group_count_;
 }
 
-void Coalescer::Insert(const Segment& segment, uint32_t packet) {
-  Segment candidate = segment;
-  Flow* const flow = FindFlow(candidate, FlowHash(candidate), true);
-  if (flow != nullptr && flow->open && Merge(groups_[flow->group], candidate, packet)) return;
+void Coalescer::Insert(Segment& segment, uint32_t packet) {
+  Flow* flow = latest_flow_;  // most packets are of the same flow as the one before
+  if (flow == nullptr || !SameFlow(groups_[flow->group].leader, segment)) {
+    flow = latest_flow_ = FindFlow(segment, FlowHash(segment), true);
+  }
+  if (flow != nullptr && flow->open && Merge(groups_[flow->group], segment, packet)) return;
   const uint32_t index = AddGroup(packet);
   if (flow == nullptr) return;
   flow->group = index;
   flow->open = true;
   Group& group = groups_[index];
-  group.leader = candidate;
-  group.payload_length = candidate.payload_length;
-  group.segment_size = candidate.payload_length;
-  group.push = (candidate.flags & kTcpPsh) != 0;
+  group.leader = segment;
+  group.payload_length = segment.payload_length;
+  group.segment_size = segment.payload_length;
+  group.push = (segment.flags & kTcpPsh) != 0;
   group.full = group.push;
 }
 

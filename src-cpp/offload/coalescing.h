@@ -82,14 +82,15 @@ class Coalescer {
   void NextGeneration();
   Flow* FindFlow(const Segment& segment, uint32_t hash, bool insert);
   uint32_t AddGroup(uint32_t packet);
-  void Insert(const Segment& segment, uint32_t packet);
+  void Insert(Segment& segment, uint32_t packet);
   bool Merge(Group& group, Segment& segment, uint32_t packet);
   size_t BuildHeader(const Group& group);
 
   const OutgoingPacket* packets_ = nullptr;
   size_t group_count_ = 0;
-  size_t flow_count_ = 0;  // entries of this generation
-  size_t flow_mask_ = 0;   // of the part of the table that is used
+  size_t flow_count_ = 0;        // entries of this generation
+  size_t flow_mask_ = 0;         // of the part of the table that is used
+  Flow* latest_flow_ = nullptr;  // the latest candidate's
   uint32_t generation_ = 0;
   VirtioNetHeader virtio_header_{};
   uint8_t header_[kMaxLinkHeaderLength + kIpv6HeaderLength + kTcpMaxHeaderLength];

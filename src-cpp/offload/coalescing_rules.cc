@@ -44,6 +44,15 @@ uint64_t SumOfWords(const uint8_t* words) {
   return sum;
 }
 
+template <size_t kWords>
+bool SameWords(const uint8_t* a, const uint8_t* b) {
+  uint32_t difference = 0;
+  for (size_t i = 0; i < kWords; i++) {
+    difference |= LoadAsIs<uint32_t>(a + 4 * i) ^ LoadAsIs<uint32_t>(b + 4 * i);
+  }
+  return difference == 0;
+}
+
 Mergeability ClassifyTcp(const uint8_t* tcp, size_t room, bool exact, Segment* segment) {
   if (room < kTcpMinHeaderLength) return Mergeability::kSealsAll;
   segment->flags = tcp[kTcpFlagsOffset];
@@ -135,10 +144,10 @@ uint32_t FlowHash(const Segment& segment) {
 
 bool SameFlow(const Segment& a, const Segment& b) {
   if (a.ip_length != b.ip_length || a.protocol != b.protocol || a.link_length != b.link_length) return false;
-  const size_t addresses = a.ipv6() ? kIpv6SourceOffset : kIpv4SourceOffset;
-  // The ports follow the addresses: neither IP header has options.
-  return std::memcmp(a.ip() + addresses, b.ip() + addresses, a.ip_length - addresses + 4) == 0 &&
-         (a.link_length == 0 || std::memcmp(a.packet, b.packet, a.link_length) == 0);
+  // Addresses and ports lie side by side: neither IP header has options.
+  const bool same = a.ipv6() ? SameWords<9>(a.ip() + kIpv6SourceOffset, b.ip() + kIpv6SourceOffset)
+                             : SameWords<3>(a.ip() + kIpv4SourceOffset, b.ip() + kIpv4SourceOffset);
+  return same && (a.link_length == 0 || std::memcmp(a.packet, b.packet, a.link_length) == 0);
 }
 
 bool SameHeaders(const Segment& a, const Segment& b) {
@@ -164,8 +173,12 @@ bool SameHeaders(const Segment& a, const Segment& b) {
           LoadAsIs<uint32_t>(tcp_b + kTcpAcknowledgmentOffset)) {
     return false;
   }
-  return std::memcmp(tcp_a + kTcpUrgentOffset, tcp_b + kTcpUrgentOffset,
-                     a.transport_length - kTcpUrgentOffset) == 0;
+  uint32_t difference =
+      LoadAsIs<uint16_t>(tcp_a + kTcpUrgentOffset) ^ LoadAsIs<uint16_t>(tcp_b + kTcpUrgentOffset);
+  for (size_t at = kTcpMinHeaderLength; at < a.transport_length; at += 4) {  // options
+    difference |= LoadAsIs<uint32_t>(tcp_a + at) ^ LoadAsIs<uint32_t>(tcp_b + at);
+  }
+  return difference == 0;
 }
 
 uint16_t PseudoHeaderSum(const uint8_t* ip, bool ipv6, uint8_t protocol, size_t transport_length) {

@@ -62,7 +62,12 @@ bool OffloadPort::Emit(const Batch& batch, Room room) {
 void OffloadPort::Read(int fd, const Batch& batch, Room room) {
   batch.BeginOutcome();
   TableHeader* const outcome = batch.header();
-  while (Emit(batch, room) && outcome->count < batch.capacity()) {
+  // What the largest super-packet of this read takes. Another one that had no room would be cut in two, and
+  // be written as two.
+  size_t packets = 1;
+  size_t bytes = 0;
+  while (Emit(batch, room) && outcome->count + packets <= batch.capacity() &&
+         outcome->end + bytes <= batch.size()) {
     VirtioNetHeader header;
     const iovec parts[2] = {{&header, sizeof(header)}, {read_buffer_.get(), kMaxPacketSize}};
     const ssize_t length = readv(fd, parts, 2);
@@ -75,6 +80,10 @@ void OffloadPort::Read(int fd, const Batch& batch, Room room) {
     const int count = segmenter_.Begin(header, read_buffer_.get(), packet_length, link_);
     if (count < 0) outcome->malformed++;
     if (count == 1) pending_length_ = packet_length;
+    if (count <= 1) continue;
+    const size_t slot = room.headroom + segmenter_.NextLength() + room.tailroom;
+    packets = std::max(packets, static_cast<size_t>(count));
+    bytes = std::max(bytes, static_cast<size_t>(count) * slot);
   }
 }
 

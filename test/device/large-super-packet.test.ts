@@ -14,6 +14,33 @@ import {
   wire,
 } from './super-packets.ts';
 
+describe('several super-packets', () => {
+  before(function () {
+    needs(this, 'ip', 'tc');
+  });
+
+  for (const [what, segments, size, lengths] of [
+    ['entries', 60, 100, [240, 240, 240, 240, 240]],
+    ['bytes', 7, 9000, [63, 63, 14]],
+  ] as const) {
+    it(`are not cut where a batch has no ${what} for all of them`, () =>
+      inNamespace(async (namespace) => {
+        await silence(namespace);
+        await using sender = openTun('tun0', { namespace, offload: 'raw', up: true, mtu: 9100 });
+        await using device = openTun('tun1', { namespace, up: true, mtu: 9100 });
+        await wire(namespace, sender, device);
+        const payload = pattern(segments * size);
+        for (let i = 0; i < 20; i++) sender.write(unfinishedPacket({ payload, gsoSize: size }));
+        const found: number[] = [];
+        for await (const batch of device.batches()) {
+          found.push(batch.length);
+          if (found.reduce((sum, length) => sum + length) >= 20 * segments) break;
+        }
+        assert.deepEqual(found, lengths);
+      }));
+  }
+});
+
 describe('a super-packet of more packets than a batch holds', () => {
   before(function () {
     needs(this, 'ip', 'tc');
