@@ -1,6 +1,6 @@
 /** Drawings of a lab, from its plan alone: pure functions to text. */
 
-import type { NewRoute } from '../net/rtnetlink/route-requests.js';
+import type { NewRoute } from '../net/rtnetlink/route.js';
 import type { LabBridge, LabPlan, PlannedEnd } from './plan.js';
 
 /** A line of a host's box. */

@@ -2,12 +2,13 @@
 
 import { invalidArgType, invalidArgValue, requireBoolean, requireObject } from '../arguments.js';
 import { sysctlParts, sysctlText } from '../net/namespace/sysctl.js';
-import { addressRequest } from '../net/rtnetlink/address-requests.js';
+import { addressRequest } from '../net/rtnetlink/address.js';
 import type { BridgeOptions } from '../net/rtnetlink/bridge.js';
 import { addLinkRequest } from '../net/rtnetlink/link-requests.js';
 import { type NewLink, type NewLinkBase, newLinkValues } from '../net/rtnetlink/new-link.js';
 import { checkQdisc, type NewQdisc } from '../net/rtnetlink/qdisc.js';
-import { checkRoute, type NewRoute } from '../net/rtnetlink/route-requests.js';
+import type { NewRoute } from '../net/rtnetlink/route.js';
+import { checkRoute } from '../net/rtnetlink/route-requests.js';
 
 /** A bridge of a {@link LabHost}. */
 export interface LabBridge extends NewLinkBase, BridgeOptions {

@@ -21,8 +21,7 @@ export type { UnknownAttribute } from './netlink/attributes.js';
 export type { NetlinkError } from './netlink/error.js';
 export type { NeighborFilter, RouteFilter } from './network-configuration.js';
 export { type NamespaceReference, NetworkNamespace } from './network-namespace.js';
-export type { AddressFlag, AddressInfo, Scope } from './rtnetlink/address.js';
-export type { AddressOptions } from './rtnetlink/address-requests.js';
+export type { AddressFlag, AddressInfo, AddressOptions, Scope } from './rtnetlink/address.js';
 export type {
   BridgeDetails,
   BridgeOptions,
@@ -31,6 +30,7 @@ export type {
 } from './rtnetlink/bridge.js';
 export type { BridgeVlan, NewBridgeVlan } from './rtnetlink/bridge-vlan.js';
 export type { Family } from './rtnetlink/family.js';
+export type { FdbEntry, NewFdbEntry } from './rtnetlink/fdb.js';
 export type { LinkChange } from './rtnetlink/link-change.js';
 export type { LinkFlag, LinkInfo } from './rtnetlink/link-info.js';
 export type {
@@ -45,13 +45,12 @@ export type { LinkStatistics } from './rtnetlink/link-message.js';
 export type { LinkReference } from './rtnetlink/link-names.js';
 export type { LinkName } from './rtnetlink/link-requests.js';
 export type {
-  FdbEntry,
   NeighborAges,
   NeighborFlag,
   NeighborInfo,
   NeighborState,
+  NewNeighbor,
 } from './rtnetlink/neighbor.js';
-export type { NewFdbEntry, NewNeighbor } from './rtnetlink/neighbor-requests.js';
 export type {
   NewBridge,
   NewLink,
@@ -66,13 +65,15 @@ export type {
 } from './rtnetlink/new-link.js';
 export type { NewQdisc, QdiscInfo, TbfOptions } from './rtnetlink/qdisc.js';
 export type {
+  NewNexthop,
+  NewRoute,
   NexthopFlag,
   NexthopInfo,
   RouteInfo,
+  RouteMetric,
   RouteProtocol,
   RouteTable,
   RouteType,
 } from './rtnetlink/route.js';
-export type { NewNexthop, NewRoute } from './rtnetlink/route-requests.js';
 export type { NewRule, RuleInfo } from './rtnetlink/rule.js';
 export { createVethPair, type VethEnd } from './veth-pair.js';

@@ -2,8 +2,7 @@
 
 import { requireObject } from '../arguments.js';
 import type { RequestQueue } from './netlink/request-queue.js';
-import { type AddressInfo, SCOPES, type Scope } from './rtnetlink/address.js';
-import { listAddressesRequest } from './rtnetlink/address-requests.js';
+import { type AddressInfo, listAddressesRequest, SCOPES, type Scope } from './rtnetlink/address.js';
 import { type Family, fromFamily } from './rtnetlink/family.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
 import { findLink, type LinkReference, namesOf, withNames } from './rtnetlink/link-names.js';

@@ -1,21 +1,26 @@
 import { constants } from 'node:os';
 import { checkName, invalidArgValue, requireObject } from '../arguments.js';
 import { systemError } from '../system-error.js';
+import type { Change } from './netlink/message.js';
 import type { NetworkNamespace } from './network-namespace.js';
-import type { AddressInfo } from './rtnetlink/address.js';
-import { type AddressOptions, addressRequest } from './rtnetlink/address-requests.js';
+import { type AddressInfo, type AddressOptions, addressRequest } from './rtnetlink/address.js';
 import {
   type BridgeVlan,
   listVlansRequest,
   type NewBridgeVlan,
   vlanRequest,
 } from './rtnetlink/bridge-vlan.js';
+import {
+  type FdbEntry,
+  type FdbLink,
+  fdbRequest,
+  listFdbRequest,
+  type NewFdbEntry,
+} from './rtnetlink/fdb.js';
 import { changeValues, checkChange, type LinkChange } from './rtnetlink/link-change.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
 import { getLink, indexOf, namesOf } from './rtnetlink/link-names.js';
 import { deleteLinkRequest, setLinkRequest } from './rtnetlink/link-requests.js';
-import type { FdbEntry } from './rtnetlink/neighbor.js';
-import { fdbRequest, listFdbRequest, type NewFdbEntry } from './rtnetlink/neighbor-requests.js';
 
 /**
  * A link of a namespace: a handle that finds it by its index, so that it survives a rename. It holds nothing
@@ -163,15 +168,16 @@ export class Link {
 
   /**
    * Adds an address.
-   * @param address with its prefix length: `172.16.0.1/24`; without one, a host's
+   * @param address with its prefix length: `172.16.0.1/24`. Without one it is that of a host, /32 or /128. An address
+   * that {@link addresses} listed is added as it was.
    * @throws EEXIST if the link has it
    */
-  async addAddress(address: string, options?: AddressOptions): Promise<void> {
+  async addAddress(address: string | AddressInfo, options?: AddressOptions): Promise<void> {
     await this.#namespace.rtnetlink.request(addressRequest('add', this, address, options));
   }
 
   /** Adds an address, or changes the lifetimes, flags and metric of one that the link has. */
-  async replaceAddress(address: string, options?: AddressOptions): Promise<void> {
+  async replaceAddress(address: string | AddressInfo, options?: AddressOptions): Promise<void> {
     await this.#namespace.rtnetlink.request(addressRequest('replace', this, address, options));
   }
 
@@ -179,7 +185,10 @@ export class Link {
    * Removes an address.
    * @throws EADDRNOTAVAIL if the link does not have it
    */
-  async deleteAddress(address: string, options?: Pick<AddressOptions, 'peer'>): Promise<void> {
+  async deleteAddress(
+    address: string | AddressInfo,
+    options?: Pick<AddressOptions, 'peer' | 'label'>,
+  ): Promise<void> {
     await this.#namespace.rtnetlink.request(addressRequest('delete', this, address, options));
   }
 
@@ -232,9 +241,9 @@ export class Link {
     await this.#fdb('delete', entry);
   }
 
-  async #fdb(action: 'add' | 'append' | 'replace' | 'delete', entry: NewFdbEntry): Promise<void> {
+  async #fdb(action: Change, entry: NewFdbEntry): Promise<void> {
     fdbRequest(action, entry, { index: 1, name: '', isPort: false });
-    await this.#namespace.rtnetlink.request(fdbRequest(action, entry, await this.#asPort()));
+    await this.#namespace.rtnetlink.request(fdbRequest(action, entry, await this.#asPort(entry.device)));
   }
 
   /** The VLANs of a bridge or of a port; none where the kernel has no VLANs. */
@@ -258,8 +267,9 @@ export class Link {
     await this.#namespace.rtnetlink.request(vlanRequest('delete', vlan, await this.#asPort()));
   }
 
-  async #asPort(): Promise<{ index: number; name: string; isPort: boolean }> {
-    const { index, name, portKind } = await this.get();
+  /** This link, or another of its namespace. */
+  async #asPort(device: string | number = this.#index): Promise<FdbLink> {
+    const { index, name, portKind } = await getLink(this.#namespace.rtnetlink, device);
     return { index, name, isPort: portKind === 'bridge' };
   }
 }

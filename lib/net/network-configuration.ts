@@ -1,11 +1,16 @@
 import { requireObject } from '../arguments.js';
+import type { Change } from './netlink/message.js';
 import type { RequestQueue } from './netlink/request-queue.js';
 import { type Family, fromFamily } from './rtnetlink/family.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
 import { findLink, getLink, indexOf, type LinkReference, namesOf } from './rtnetlink/link-names.js';
 import { addLinkRequest } from './rtnetlink/link-requests.js';
-import type { NeighborInfo } from './rtnetlink/neighbor.js';
-import { listNeighborsRequest, type NewNeighbor, neighborRequest } from './rtnetlink/neighbor-requests.js';
+import {
+  listNeighborsRequest,
+  type NeighborInfo,
+  type NewNeighbor,
+  neighborRequest,
+} from './rtnetlink/neighbor.js';
 import { type NewLink, newLinkValues, referencesOf } from './rtnetlink/new-link.js';
 import {
   checkQdisc,
@@ -17,6 +22,7 @@ import {
 } from './rtnetlink/qdisc.js';
 import {
   type BareRoute,
+  type NewRoute,
   nameRoute,
   ROUTE_PROTOCOLS,
   type RouteInfo,
@@ -24,13 +30,7 @@ import {
   type RouteTable,
   TABLES,
 } from './rtnetlink/route.js';
-import {
-  checkRoute,
-  listRoutesRequest,
-  type NewRoute,
-  type RouteAction,
-  routeRequest,
-} from './rtnetlink/route-requests.js';
+import { checkRoute, listRoutesRequest, routeRequest } from './rtnetlink/route-requests.js';
 import { listRulesRequest, type NewRule, type RuleInfo, ruleRequest } from './rtnetlink/rule.js';
 
 /** Which routes to list. */
@@ -132,7 +132,7 @@ export abstract class NetworkConfiguration {
     await this.#route('delete', route);
   }
 
-  async #route(action: RouteAction, route: NewRoute): Promise<void> {
+  async #route(action: Change, route: NewRoute): Promise<void> {
     checkRoute(route);
     const devices = [route.device, ...(route.nexthops ?? []).map(({ device }) => device)].filter(
       (device) => device !== undefined,
@@ -218,7 +218,7 @@ export abstract class NetworkConfiguration {
    * Removes a neighbour.
    * @throws ENOENT if there is none
    */
-  async deleteNeighbor(neighbor: Pick<NewNeighbor, 'device' | 'address' | 'proxy'>): Promise<void> {
+  async deleteNeighbor(neighbor: Pick<NewNeighbor, 'device' | 'address' | 'proxy' | 'flags'>): Promise<void> {
     await this.#neighbor('delete', neighbor);
   }
 
@@ -244,7 +244,8 @@ export abstract class NetworkConfiguration {
   }
 
   /**
-   * Makes a link slow: a token bucket at its root.
+   * Makes a link slow: a token bucket, at its root unless you give a `parent`.
+   * @param qdisc the token bucket, or any discipline that {@link qdiscs} listed
    * @throws EEXIST if another than the default discipline is there
    * @example
    * ```ts
@@ -252,28 +253,33 @@ export abstract class NetworkConfiguration {
    * ```
    * @see tc-tbf(8)
    */
-  async addQdisc(qdisc: NewQdisc): Promise<void> {
-    checkQdisc(qdisc);
-    await this.rtnetlink.request(qdiscRequest('add', qdisc, await indexOf(this.rtnetlink, qdisc.device)));
+  async addQdisc(qdisc: NewQdisc | QdiscInfo): Promise<void> {
+    await this.#qdisc('add', qdisc);
   }
 
-  /** As {@link addQdisc}, in place of what is at the root. */
-  async replaceQdisc(qdisc: NewQdisc): Promise<void> {
+  /** Like {@link addQdisc}, in place of the discipline that is there. */
+  async replaceQdisc(qdisc: NewQdisc | QdiscInfo): Promise<void> {
+    await this.#qdisc('replace', qdisc);
+  }
+
+  async #qdisc(action: 'add' | 'replace', qdisc: NewQdisc | QdiscInfo): Promise<void> {
     checkQdisc(qdisc);
-    await this.rtnetlink.request(qdiscRequest('replace', qdisc, await indexOf(this.rtnetlink, qdisc.device)));
+    await this.rtnetlink.request(qdiscRequest(action, qdisc, await indexOf(this.rtnetlink, qdisc.device)));
   }
 
   /**
-   * Removes the discipline at the root of a link, so that the default one takes its place.
+   * Removes a discipline of a link. In place of the one at the root, the default one appears.
+   * @param which the link, for the discipline at its root, or a discipline that {@link qdiscs} listed
    * @throws ENOENT if only the default one is there
    */
-  async deleteQdisc(device: string | number): Promise<void> {
+  async deleteQdisc(which: string | number | QdiscInfo): Promise<void> {
+    const { device, ...place } = typeof which === 'object' && which !== null ? which : { device: which };
     const index = await indexOf(this.rtnetlink, device);
-    await this.rtnetlink.request(deleteQdiscRequest(index, String(device)));
+    await this.rtnetlink.request(deleteQdiscRequest(index, String(device), place));
   }
 
   /** @internal */
-  async makeLink(link: NewLink): Promise<LinkInfo> {
+  async makeLink(link: NewLink | LinkInfo): Promise<LinkInfo> {
     requireObject('link', link);
     newLinkValues(link, () => 1);
     const references = referencesOf(link);
@@ -283,7 +289,7 @@ export abstract class NetworkConfiguration {
     const send = (): Promise<LinkInfo[]> =>
       this.rtnetlink.request(addLinkRequest(newLinkValues(link, index), { up, index: wanted }));
     // A request that names the peer's namespace by an fd needs it open until it is answered.
-    const peerNamespace = link.kind === 'veth' ? link.peer.namespace : undefined;
+    const peerNamespace = 'peer' in link ? link.peer.namespace : undefined;
     const [made] = await (peerNamespace === undefined ? send() : peerNamespace.hold(send));
     return made ?? getLink(this.rtnetlink, name);
   }

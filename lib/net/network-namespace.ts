@@ -145,6 +145,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
 
   /**
    * Makes a link.
+   * @param link what it is to be, or what {@link links} listed: a link is made like that one
    * @throws EEXIST if the name is taken; ENOTSUP if the kernel has no such kind
    * @example
    * ```ts
@@ -152,7 +153,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    * ```
    * @see ip-link(8)
    */
-  async addLink(link: NewLink): Promise<Link> {
+  async addLink(link: NewLink | LinkInfo): Promise<Link> {
     return this.handleOf(await this.makeLink(link));
   }
 

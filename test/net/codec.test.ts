@@ -8,10 +8,14 @@ import { decodeMessages, encodeMessage, NetlinkMessage } from '#dist/net/netlink
 import { nothing, PendingRequest } from '#dist/net/netlink/request.js';
 // The codec is internal: tested by its compiled modules, beside the package's entry points.
 import { decodeAddress } from '#dist/net/rtnetlink/address.js';
+import { decodeFdbEntry } from '#dist/net/rtnetlink/fdb.js';
 import { decodeLink } from '#dist/net/rtnetlink/link-info.js';
-import { decodeFdbEntry, decodeNeighbor } from '#dist/net/rtnetlink/neighbor.js';
+import { linkTable } from '#dist/net/rtnetlink/link-message.js';
+import { decodeNeighbor } from '#dist/net/rtnetlink/neighbor.js';
+import { newLinkValues } from '#dist/net/rtnetlink/new-link.js';
 import { listQdiscsRequest } from '#dist/net/rtnetlink/qdisc.js';
 import { decodeRoute } from '#dist/net/rtnetlink/route.js';
+import { routeRequest } from '#dist/net/rtnetlink/route-requests.js';
 import { listRulesRequest } from '#dist/net/rtnetlink/rule.js';
 import { skip } from '../support.ts';
 
@@ -173,6 +177,50 @@ function decodeAll(datagram: Buffer): number {
   }
   return read;
 }
+
+describe('attributes without a name', () => {
+  const hop = { type: 77, value: Buffer.of(1, 2, 3, 4) };
+  const own = { type: 60, value: Buffer.of(5) };
+  const nested = { type: 61, value: Buffer.of(6, 0, 0, 0), nested: true } as const;
+  const metric = { type: 40, value: Buffer.of(7, 0, 0, 0) };
+  const route = {
+    destination: '198.51.100.0/24',
+    nexthops: [
+      { device: 1, unknown: [hop] },
+      { device: 1, via: '192.0.2.9' },
+    ],
+    mtu: 1400,
+    locked: ['mtu', 'congestion'],
+    unknown: [own, nested],
+    unknownMetrics: [metric],
+  } as const;
+
+  it('of a route, its metrics and its next hops stay apart, and are written back', () => {
+    const decode = (body: Buffer) => decodeRoute(new NetlinkMessage(24, 0, 1, body));
+    const first = decode(routeRequest('add', route, () => 1).body);
+    assert.deepEqual(first?.unknown, [own, nested]);
+    assert.deepEqual(first?.unknownMetrics, [metric]);
+    assert.deepEqual(first?.nexthops?.[0].unknown, [hop]);
+    assert.deepEqual([first?.mtu, first?.locked], [1400, ['mtu', 'congestion']]);
+    assert.deepEqual(
+      decode(routeRequest('replace', first as typeof route & typeof first, () => 1).body),
+      first,
+    );
+  });
+});
+
+describe('a VLAN link, which this kernel may lack', () => {
+  it('is made with the flags that it was listed with', () => {
+    for (const flags of [[], ['reorder_hdr'], ['gvrp', 'loose_binding', 'bridge_binding']] as const) {
+      const details = { kind: 'vlan', id: 7, protocol: '802.1ad', flags } as const;
+      const listed = { kind: 'vlan', name: 'x', link: 'eth0', details };
+      const values = newLinkValues(listed as never, () => 9);
+      const { info, linkIndex } = linkTable.decode(linkTable.encode(values));
+      assert.deepEqual(info, { kind: 'vlan', data: { id: 7, protocol: '802.1ad', flags } });
+      assert.equal(linkIndex, 9);
+    }
+  });
+});
 
 describe('the decoder', () => {
   const corpus = readdirSync(CORPUS).flatMap((file) =>

@@ -10,26 +10,26 @@ const HEADER_SIZE = 4;
 const NLA_TYPE_MASK = 0x3fff;
 const NLA_F_NESTED = 0x8000;
 
-/** How a value stands in an attribute. Where it depends on an attribute before it, that is in `siblings`. */
+/** How a value is encoded. `siblings` holds the values of the attributes before it. */
 export interface Codec<T> {
-  /** Whether a value of this many bytes can be read; others are kept as unknown. */
+  /** Whether a value of this many bytes can be read. Others are kept as unknown. */
   fits(length: number): boolean;
-  /** Undefined where it says nothing. */
+  /** Returns undefined for a value that means nothing. */
   read(bytes: Buffer, start: number, end: number, siblings: Fields): T;
-  /** Throws an error of misuse that names `field` where the value can't be right. */
+  /** Throws an error of misuse that names `field` if the value can't be right. */
   write(value: T, field: string, siblings: Fields): Uint8Array;
-  /** The kernel tells it and is never told it: not written. */
+  /** Only the kernel sends it; it is not written. */
   readonly readOnly?: boolean;
   /** The value is attributes of its own. */
   readonly nested?: boolean;
-  /** Where it is, their table. */
+  /** The table of those attributes. */
   table?(siblings: Fields): AttributeTable<Shape> | undefined;
 }
 
 /** One row of a table. */
 export interface Attribute<T> {
   readonly type: number;
-  /** As linux/*.h has it. */
+  /** The name in linux/*.h. */
   readonly kernelName: string;
   readonly codec: Codec<T>;
 }
@@ -38,24 +38,23 @@ export function attribute<T>(type: number, kernelName: string, codec: Codec<T>):
   return { type, kernelName, codec };
 }
 
-/** An attribute that this package has no name for, or whose length is not what it should be. */
+/** An attribute that this package has no name for, or that has an unexpected length. */
 export interface UnknownAttribute {
   /** Its number among those of its message. */
   readonly type: number;
   /** Its bytes as the kernel sent them. */
   readonly value: Buffer;
+  /** Whether it was marked as nested (NLA_F_NESTED). */
+  readonly nested?: true;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
 export type Shape = Readonly<Record<string, Attribute<unknown>>>;
 
-/** The values that a table writes. */
+/** The values that a table reads and writes, and attributes that it has no field for. */
 export type Values<S extends Shape> = {
   readonly [K in keyof S]?: S[K] extends Attribute<infer T> ? T : never;
-};
-
-/** The values that a table reads, and what it could not read. */
-export type Decoded<S extends Shape> = Values<S> & { readonly unknown?: readonly UnknownAttribute[] };
+} & { readonly unknown?: readonly UnknownAttribute[] };
 
 export class AttributeTable<S extends Shape> {
   readonly #rows: readonly (readonly [field: string, Attribute<unknown>])[];
@@ -66,14 +65,15 @@ export class AttributeTable<S extends Shape> {
     for (const row of this.#rows) this.#byType[row[1].type] = row;
   }
 
-  /** Fields from the attributes at `start`, the last where one is repeated. */
-  decode(bytes: Buffer, start = 0, end = bytes.length): Decoded<S> {
+  /** Reads the attributes at `start`. Of one that is repeated, the last counts. */
+  decode(bytes: Buffer, start = 0, end = bytes.length): Values<S> {
     const values: Record<string, unknown> = {};
     let unknown: UnknownAttribute[] | undefined;
     for (let offset = start; offset + HEADER_SIZE <= end; ) {
       const length = readU16(bytes, offset);
       if (length < HEADER_SIZE || length > end - offset) break;
-      const type = readU16(bytes, offset + 2) & NLA_TYPE_MASK;
+      const flaggedType = readU16(bytes, offset + 2);
+      const type = flaggedType & NLA_TYPE_MASK;
       const row = this.#byType[type];
       const valueStart = offset + HEADER_SIZE;
       const valueEnd = offset + length;
@@ -82,15 +82,16 @@ export class AttributeTable<S extends Shape> {
         if (value !== undefined) values[row[0]] = value;
       } else {
         unknown ??= [];
-        unknown.push({ type, value: bytes.subarray(valueStart, valueEnd) });
+        const value = bytes.subarray(valueStart, valueEnd);
+        unknown.push(flaggedType & NLA_F_NESTED ? { type, value, nested: true } : { type, value });
       }
       offset += align(length);
     }
     if (unknown !== undefined) values.unknown = unknown;
-    return values as Decoded<S>;
+    return values as Values<S>;
   }
 
-  /** The attributes of the fields that are there, in the table's order. */
+  /** Writes the fields that are given, in the table's order, then the unknown attributes as they were. */
   encode(values: Values<S>): Buffer {
     const parts: Buffer[] = [];
     for (const [field, { type, codec }] of this.#rows) {
@@ -100,12 +101,16 @@ export class AttributeTable<S extends Shape> {
         encodeAttribute(codec.nested ? type | NLA_F_NESTED : type, codec.write(value, field, values)),
       );
     }
+    for (const { type, value, nested } of values.unknown ?? []) {
+      parts.push(encodeAttribute(nested ? type | NLA_F_NESTED : type, value));
+    }
     return Buffer.concat(parts);
   }
 
-  /** The names of its fields. */
-  fields(): readonly string[] {
-    return this.#rows.map(([field]) => field);
+  /** Those properties of `source` that are fields of this table. */
+  pick(source: object): Values<S> {
+    const fields = this.#rows.map(([field]) => [field, (source as Fields)[field]] as const);
+    return Object.fromEntries(fields.filter(([, value]) => value !== undefined)) as Values<S>;
   }
 
   /** The kernel's name of an attribute. */
@@ -137,7 +142,7 @@ export function encodeAttribute(type: number, value: Uint8Array): Buffer {
   return bytes;
 }
 
-/** Where each attribute is. What follows a length that can't be true is left out. */
+/** Where each attribute is. It stops at a length that can't be true. */
 export function* eachAttribute(
   bytes: Buffer,
   start = 0,

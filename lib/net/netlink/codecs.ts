@@ -1,4 +1,4 @@
-/** How values stand in netlink attributes. */
+/** How values are encoded in netlink attributes. */
 
 import { formatIpv4, formatIpv6, formatMac, parseIp } from '../../address.js';
 import {
@@ -8,7 +8,7 @@ import {
   requireBoolean,
   requireInteger,
 } from '../../arguments.js';
-import type { AttributeTable, Codec, Decoded, Shape, Values } from './attributes.js';
+import type { AttributeTable, Codec, Shape, Values } from './attributes.js';
 import * as bytes from './bytes.js';
 import type { EnumNames } from './names.js';
 
@@ -52,44 +52,49 @@ export const flag: Codec<boolean> = {
   write: (value, field) => bytes.u8(Number(requireBoolean(field, value))),
 };
 
-/** As {@link flag}, in four bytes. */
+/** A number of four bytes that is 0 or 1. */
 export const flag32: Codec<boolean> = {
   fits: atLeast(4),
   read: (from, start) => bytes.readU32(from, start) !== 0,
   write: (value, field) => bytes.u32(Number(requireBoolean(field, value))),
 };
 
-/** A time in the kernel's clock_t, hundredths of a second whatever its CONFIG_HZ; here in seconds. */
-export const clockTime: Codec<number> = {
-  fits: atLeast(4),
-  read: (from, start) => bytes.readU32(from, start) / 100,
-  write: (value, field) => bytes.u32(hundredths(field, value)),
-};
+/** A number of a coarser unit than the kernel's: what `divisor` of its steps make is 1 here. */
+export function scaled(divisor: number): Codec<number> {
+  return {
+    fits: atLeast(4),
+    read: (from, start) => bytes.readU32(from, start) / divisor,
+    write(value, field) {
+      if (typeof value !== 'number') throw invalidArgType(field, 'of type number', value);
+      const steps = Math.round(value * divisor);
+      if (!(steps >= 0 && steps <= 0xffffffff)) {
+        throw outOfRange(field, `from 0 to ${0xffffffff / divisor}`, value);
+      }
+      return bytes.u32(steps);
+    },
+  };
+}
 
-/** A timer in clock_t, 64 bits wide. */
-export const clockTime64 = {
+/** Seconds. The kernel's clock_t counts hundredths of a second, whatever its CONFIG_HZ is. */
+export const clockTime = scaled(100);
+
+/** Seconds, in a clock_t of 64 bits that is only read. */
+export const clockTime64 = readOnly({
   fits: atLeast(8),
   read: (from: Buffer, start: number): number => Number(bytes.readU64(from, start)) / 100,
-};
-
-function hundredths(field: string, value: unknown): number {
-  if (typeof value !== 'number') throw invalidArgType(field, 'a number of seconds', value);
-  const whole = Math.round(value * 100);
-  if (!(whole >= 0 && whole <= 0xffffffff)) throw outOfRange(field, 'a number of seconds', value);
-  return whole;
-}
+});
 
 export const text: Codec<string> = {
   fits: () => true,
   read: bytes.readText,
   write(value, field) {
     if (typeof value !== 'string') throw invalidArgType(field, 'a string', value);
-    if (value.includes('\0')) throw invalidArgValue(field, value, 'must not hold a NUL');
+    if (value.includes('\0')) throw invalidArgValue(field, value, 'must not contain a NUL');
     return bytes.text(value);
   },
 };
 
-/** Bytes as they are: a view of what was received. */
+/** Bytes as they are. What is read is a view of the received message. */
 export const raw: Codec<Uint8Array> = {
   fits: () => true,
   read: (from, start, end) => from.subarray(start, end),
@@ -103,7 +108,7 @@ export const ip: Codec<string> = {
   write: (value) => parseIp(value),
 };
 
-/** A link-layer address: that of Ethernet, or of any other length in the same notation. */
+/** A link-layer address of any length, written like an Ethernet address. */
 export const linkLayerAddress: Codec<string> = {
   fits: (length) => length > 0 && length <= 32,
   read(from, start, end) {
@@ -119,7 +124,7 @@ export const linkLayerAddress: Codec<string> = {
   },
 };
 
-/** First and last port, or other numbers, of a range. */
+/** The first and the last number of a range. */
 export function range(number: Codec<number>, size: number): Codec<readonly [number, number]> {
   return {
     fits: atLeast(2 * size),
@@ -141,13 +146,13 @@ export function named<N extends string>(number: Codec<number>, names: EnumNames<
   };
 }
 
-/** What the kernel tells and is never told. */
+/** A value that only the kernel sends. */
 export function readOnly<T>(codec: Pick<Codec<T>, 'fits' | 'read'>): Codec<T> {
   return { fits: codec.fits, read: codec.read, readOnly: true, write: () => Buffer.alloc(0) };
 }
 
 /** Attributes in an attribute. */
-export function nested<S extends Shape>(table: AttributeTable<S>): Codec<Values<S> | Decoded<S>> {
+export function nested<S extends Shape>(table: AttributeTable<S>): Codec<Values<S>> {
   return {
     nested: true,
     fits: () => true,
@@ -158,8 +163,8 @@ export function nested<S extends Shape>(table: AttributeTable<S>): Codec<Values<
 }
 
 /**
- * Attributes in an attribute whose table goes by the text in the attribute `sibling`, which stands before it.
- * Without a table the value is its bytes.
+ * Attributes in an attribute. The text in the attribute `sibling`, which stands before it, chooses their table.
+ * Without a table, the value is its bytes.
  */
 export function nestedBy(
   sibling: string,
@@ -174,7 +179,8 @@ export function nestedBy(
     fits: () => true,
     read: (from, start, end, siblings) =>
       tableFor(siblings)?.decode(from, start, end) ?? from.subarray(start, end),
-    write: (value, _field, siblings) => tableFor(siblings)?.encode(value as Values<Shape>) ?? Buffer.alloc(0),
+    write: (value, _field, siblings) =>
+      tableFor(siblings)?.encode(value as Values<Shape>) ?? (value as Uint8Array),
     table: tableFor,
   };
 }

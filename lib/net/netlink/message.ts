@@ -9,21 +9,30 @@ export const NLMSG_HEADER_SIZE = 16;
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_ECHO = 0x8;
-/** Of a dump's part: what it lists changed meanwhile. */
+/** In a part of a dump: the list changed while it was made. */
 export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
 export const NLM_F_APPEND = 0x800;
-/** Of an acknowledgement: it repeats the request's header only. */
+/** In an acknowledgement: it repeats only the request's header. */
 export const NLM_F_CAPPED = 0x100;
+
+/** What a change does if the object exists, or does not. */
+export const CHANGE_FLAGS = {
+  add: NLM_F_CREATE | NLM_F_EXCL,
+  append: NLM_F_CREATE | NLM_F_APPEND,
+  replace: NLM_F_CREATE | NLM_F_REPLACE,
+  delete: 0,
+} as const;
+export type Change = keyof typeof CHANGE_FLAGS;
 
 export class NetlinkMessage {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
-  /** What it came in, and where its payload is there: a list may have a million messages, too many for a view each. */
+  /** What it came in, and where its payload is. A list may have a million messages, too many for a view each. */
   readonly datagram: Buffer;
   readonly start: number;
   readonly end: number;
@@ -53,11 +62,11 @@ export class NetlinkMessage {
 export function encodeMessage(type: number, flags: number, sequence: number, payload: Uint8Array): Buffer {
   const length = NLMSG_HEADER_SIZE + payload.length;
   const padding = Buffer.alloc(align(length) - length);
-  // nlmsg_pid 0: the kernel knows the socket that it came from.
+  // nlmsg_pid 0: the kernel knows the sending socket.
   return Buffer.concat([u32(length), u16(type), u16(flags), u32(sequence), u32(0), payload, padding]);
 }
 
-/** The messages of one datagram. What follows a length that can't be true is left out. */
+/** The messages of one datagram. It stops at a length that can't be true. */
 export function* decodeMessages(datagram: Buffer): Generator<NetlinkMessage> {
   for (let offset = 0; offset + NLMSG_HEADER_SIZE <= datagram.length; ) {
     const length = readU32(datagram, offset);

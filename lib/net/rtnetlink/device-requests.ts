@@ -2,7 +2,7 @@
 
 import { type Cidr, formatIp, formatMac } from '../../address.js';
 import type { NetlinkSocket } from '../netlink/socket.js';
-import { addressRequest } from './address-requests.js';
+import { addressRequest } from './address.js';
 import type { LinkInfo } from './link-info.js';
 import type { MACVLAN_MODES } from './link-kinds.js';
 import {

@@ -1,8 +1,7 @@
 import { checkLinkMtu, invalidArgType, requireBoolean, requireObject } from '../../arguments.js';
-import { type BridgeOptions, type BridgePortOptions, bridgePortTable } from './bridge.js';
+import { type BridgeOptions, type BridgePortOptions, bridgePortTable, bridgeTable } from './bridge.js';
 import type { LinkValues } from './link-message.js';
 import type { LinkReference } from './link-names.js';
-import { bridgeValues } from './new-link.js';
 
 /** What can be changed of a link; what is not told stays as it is. */
 export interface LinkChange {
@@ -49,17 +48,12 @@ export function changeValues(change: LinkChange): LinkValues {
     group,
     txQueueLength,
     families: addressGeneration === undefined ? undefined : { inet6: { addressGeneration } },
-    info: bridge || port ? { ...bridgeInfo(bridge), ...portInfo(port) } : undefined,
+    info:
+      bridge || port
+        ? {
+            ...(bridge && { kind: 'bridge', data: bridgeTable.pick(bridge) }),
+            ...(port && { portKind: 'bridge', port: bridgePortTable.pick(port) }),
+          }
+        : undefined,
   };
-}
-
-function bridgeInfo(bridge: BridgeOptions | undefined): object {
-  return bridge === undefined ? {} : { kind: 'bridge', data: bridgeValues(bridge) };
-}
-
-function portInfo(port: BridgePortOptions | undefined): object {
-  if (port === undefined) return {};
-  const values: Record<string, unknown> = {};
-  for (const name of bridgePortTable.fields()) values[name] = port[name as keyof BridgePortOptions];
-  return { portKind: 'bridge', port: values };
 }

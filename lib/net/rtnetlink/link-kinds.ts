@@ -1,14 +1,23 @@
 /** The kinds of virtual links and what each of them has (linux/if_link.h, ip-link(8)). */
 
-import { AttributeTable, attribute, type Shape } from '../netlink/attributes.js';
+import { AttributeTable, attribute, type Codec, type Shape } from '../netlink/attributes.js';
+import { readU32, u32 as u32Bytes } from '../netlink/bytes.js';
 import { flag, ip, named, range, raw, u8, u16, u16be, u32 } from '../netlink/codecs.js';
-import { enumNames } from '../netlink/names.js';
+import { enumNames, flagNames } from '../netlink/names.js';
 import { type BridgeDetails, bridgeTable, VLAN_PROTOCOLS } from './bridge.js';
 
 /** The modes of a macvtap link that has a device (ip-link(8)), with the kernel's values. */
 export const MACVLAN_MODES = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
 const macvlanModes = enumNames({ ...MACVLAN_MODES, source: 16 }, 16);
 const tunTypes = enumNames({ tun: 1, tap: 2 });
+const vlanFlags = flagNames({ reorder_hdr: 1, gvrp: 2, loose_binding: 4, mvrp: 8, bridge_binding: 16 });
+
+/** struct ifla_vlan_flags: the flags, and a mask of those that are to change. */
+const vlanFlagsCodec: Codec<readonly VlanFlag[]> = {
+  fits: (length) => length >= 8,
+  read: (from, start) => vlanFlags.namesOf(readU32(from, start)),
+  write: (value, field) => Buffer.concat([u32Bytes(vlanFlags.bits(field, value)), u32Bytes(0xffffffff)]),
+};
 
 const macvlanTable = new AttributeTable({
   mode: attribute(1, 'IFLA_MACVLAN_MODE', named(u32, macvlanModes)),
@@ -55,11 +64,14 @@ export const kindTables = {
   veth: new AttributeTable({ peer: attribute(1, 'VETH_INFO_PEER', raw) }),
   vlan: new AttributeTable({
     id: attribute(1, 'IFLA_VLAN_ID', u16),
-    flags: attribute(2, 'IFLA_VLAN_FLAGS', raw),
+    flags: attribute(2, 'IFLA_VLAN_FLAGS', vlanFlagsCodec),
     protocol: attribute(5, 'IFLA_VLAN_PROTOCOL', named(u16be, VLAN_PROTOCOLS)),
   }),
   vxlan: vxlanTable,
 } as const satisfies Readonly<Record<string, AttributeTable<Shape>>>;
+
+/** A property of a VLAN link, as `ip link` has it. */
+export type VlanFlag = ReturnType<typeof vlanFlags.namesOf>[number];
 
 /** One end of a virtual Ethernet cable. */
 export interface VethDetails {
@@ -67,16 +79,20 @@ export interface VethDetails {
   readonly kind: 'veth';
 }
 
-/** A link that shares another link's wire, with a MAC of its own. */
-export interface MacvlanDetails {
-  /** The kind; a macvtap has a character device /dev/tapN as well. */
-  readonly kind: 'macvlan' | 'macvtap';
-  /** How the links on the same wire reach one another. */
+/** What a macvlan or macvtap can be told. */
+export interface MacvlanOptions {
+  /** How the links on the same wire reach one another. **Default:** `vepa`, the kernel's */
   readonly mode?: 'private' | 'vepa' | 'bridge' | 'passthru' | 'source' | number;
   /** `MACVLAN_FLAG_*` of linux/if_link.h. */
   readonly flags?: number;
   /** In packets. */
   readonly broadcastQueueLength?: number;
+}
+
+/** A link that shares another link's wire, with a MAC of its own. */
+export interface MacvlanDetails extends MacvlanOptions {
+  /** The kind; a macvtap has a character device /dev/tapN as well. */
+  readonly kind: 'macvlan' | 'macvtap';
 }
 
 /** A TUN or TAP device. */
@@ -103,29 +119,31 @@ export interface TunDetails {
   readonly disabledQueues?: number;
 }
 
-/** A VLAN of another link. */
-export interface VlanDetails {
-  /** The kind. */
-  readonly kind: 'vlan';
-  /** The VLAN's number, 0 to 4095. */
+/** What a VLAN can be told. */
+export interface VlanOptions {
+  /** The VLAN's number, 0 to 4094. */
   readonly id?: number;
-  /** The tag's EtherType. */
+  /** The tag's EtherType. **Default:** `802.1Q` */
   readonly protocol?: '802.1Q' | '802.1ad' | number;
+  /** **Default:** `['reorder_hdr']` */
+  readonly flags?: readonly VlanFlag[];
 }
 
-/** Ethernet in UDP (RFC 7348). */
-export interface VxlanDetails {
+/** A VLAN of another link. */
+export interface VlanDetails extends VlanOptions {
   /** The kind. */
-  readonly kind: 'vxlan';
+  readonly kind: 'vlan';
+}
+
+/** What a VXLAN can be told. */
+export interface VxlanOptions {
   /** The VXLAN network identifier, 0 to 16777215. */
   readonly id?: number;
-  /** Where frames to unknown addresses go: a host, or a multicast group. */
+  /** Where frames to unknown addresses go: a host, or a multicast group, which needs `link`. */
   readonly remote?: string;
   /** Source address of the outer packets. */
   readonly local?: string;
-  /** Index of the link that the outer packets leave by. */
-  readonly linkIndex?: number;
-  /** Destination port. */
+  /** Destination port. **Default:** 4789 */
   readonly port?: number;
   /** Source ports, first and last; 0, 0: the system's. */
   readonly portRange?: readonly [number, number];
@@ -133,9 +151,9 @@ export interface VxlanDetails {
   readonly ttl?: number;
   /** Of the outer packets; 1: that of the inner packet. */
   readonly tos?: number;
-  /** Whether it learns where addresses are. */
+  /** Whether it learns where addresses are. **Default:** `true` */
   readonly learning?: boolean;
-  /** Seconds that a learned address is kept. */
+  /** Seconds that a learned address is kept. **Default:** 300 */
   readonly ageing?: number;
   /** How many addresses it keeps; 0: any number. */
   readonly limit?: number;
@@ -147,6 +165,14 @@ export interface VxlanDetails {
   readonly l3miss?: boolean;
   /** Whether the outer IPv4 packets have a UDP checksum. */
   readonly udpChecksum?: boolean;
+}
+
+/** Ethernet in UDP (RFC 7348). */
+export interface VxlanDetails extends VxlanOptions {
+  /** The kind. */
+  readonly kind: 'vxlan';
+  /** Index of the link that the outer packets leave by. */
+  readonly linkIndex?: number;
 }
 
 /** What a virtual link has besides what all links have, by its kind. */

@@ -1,11 +1,14 @@
-/** Neighbours (ARP and NDP) and the forwarding database of bridges and VXLANs (linux/neighbour.h). */
+/** Neighbours of ARP and NDP: messages and requests (linux/neighbour.h). */
 
+import { checkIp } from '../../address.js';
+import { invalidArgValue, requireBoolean, requireObject } from '../../arguments.js';
 import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import { i32, ip, linkLayerAddress, named, readOnly, u8, u16, u16be, u32 } from '../netlink/codecs.js';
-import type { NetlinkMessage } from '../netlink/message.js';
+import { CHANGE_FLAGS, type Change, type NetlinkMessage, NLM_F_DUMP } from '../netlink/message.js';
 import { enumNames, flagNames } from '../netlink/names.js';
-import { AF_BRIDGE, type Family, toFamily } from './family.js';
+import { nothing, type Request } from '../netlink/request.js';
+import { AF_INET, AF_INET6, type Family, toFamily } from './family.js';
 import { ROUTE_PROTOCOLS, type RouteProtocol } from './route.js';
 
 export const RTM_NEWNEIGH = 28;
@@ -13,20 +16,21 @@ export const RTM_DELNEIGH = 29;
 export const RTM_GETNEIGH = 30;
 export const NDMSG_SIZE = 12;
 
-export const NTF_SELF = 2;
-export const NTF_MASTER = 4;
-export const NTF_PROXY = 8;
-export const NEIGHBOR_FLAGS = flagNames({
+// NTF_* of the header's eight bits, and from bit 8 on NTF_EXT_* of NDA_FLAGS_EXT.
+const FLAGS = flagNames({
   use: 1,
-  self: NTF_SELF,
-  master: NTF_MASTER,
-  proxy: NTF_PROXY,
+  self: 2,
+  master: 4,
+  proxy: 8,
   extern_learn: 16,
   offload: 32,
   sticky: 64,
   router: 128,
+  managed: 0x100,
+  locked: 0x200,
+  extern_valid: 0x400,
 });
-export const NEIGHBOR_STATES = enumNames(
+const STATES = enumNames(
   {
     NONE: 0,
     INCOMPLETE: 1,
@@ -42,15 +46,15 @@ export const NEIGHBOR_STATES = enumNames(
 );
 
 /** What is known of a neighbour. */
-export type NeighborState = Exclude<ReturnType<typeof NEIGHBOR_STATES.nameOf>, number> | number;
+export type NeighborState = Exclude<ReturnType<typeof STATES.nameOf>, number> | number;
 /** A property of a neighbour or of an entry of a forwarding database. */
-export type NeighborFlag = ReturnType<typeof NEIGHBOR_FLAGS.namesOf>[number];
+export type NeighborFlag = ReturnType<typeof FLAGS.namesOf>[number];
 
 /** How long ago something happened, in seconds. */
 export interface NeighborAges {
-  /** It was last known to be there. */
+  /** The neighbour was last known to be there. */
   readonly confirmed: number;
-  /** It was last used. */
+  /** The entry was last used. */
   readonly used: number;
   /** The entry last changed. */
   readonly updated: number;
@@ -76,67 +80,61 @@ export const neighborTable = new AttributeTable({
   vni: attribute(7, 'NDA_VNI', u32),
   viaIndex: attribute(8, 'NDA_IFINDEX', u32),
   masterIndex: attribute(9, 'NDA_MASTER', u32),
-  linkNetnsid: attribute(10, 'NDA_LINK_NETNSID', i32),
+  linkNetnsid: attribute(10, 'NDA_LINK_NETNSID', readOnly(i32)),
   sourceVni: attribute(11, 'NDA_SRC_VNI', u32),
   protocol: attribute(12, 'NDA_PROTOCOL', named(u8, ROUTE_PROTOCOLS)),
+  extendedFlags: attribute(15, 'NDA_FLAGS_EXT', u32),
 });
 
+/** A neighbour to add, replace or delete. */
+export interface NewNeighbor {
+  /** Name or index of the link that it is on. */
+  readonly device: string | number;
+  /** Its address. */
+  readonly address: string;
+  /** Its link-layer address. Required unless you give `proxy`, or a `state` that needs none. */
+  readonly mac?: string;
+  /** **Default:** `PERMANENT` */
+  readonly state?: NeighborState;
+  /** Whether this host answers for that address on the link. **Default:** `flags` */
+  readonly proxy?: boolean;
+  /** Whether the neighbour is a router (NDP). **Default:** `flags` */
+  readonly router?: boolean;
+  /** `proxy`, `router`, `extern_learn`, or `managed`: the kernel keeps it resolved. **Default:** none */
+  readonly flags?: readonly NeighborFlag[];
+  /** Who made the entry. */
+  readonly protocol?: RouteProtocol;
+  /** Attributes that this package has no name for. */
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
 /** A neighbour, as `ip neighbor` shows it. */
-export interface NeighborInfo {
+export interface NeighborInfo extends NewNeighbor {
   /** Index of the link that it is on. */
   readonly deviceIndex: number;
   /** Name of that link. */
   readonly device: string;
   /** 4: by ARP; 6: by NDP. */
   readonly family: Family;
-  /** Its address. */
-  readonly address: string;
-  /** Its link-layer address, where it is known. */
-  readonly mac?: string;
-  /** What is known of it. */
   readonly state: NeighborState;
-  /** `proxy`: this host answers for it; `router`: it is one. */
   readonly flags: readonly NeighborFlag[];
-  /** How often it was asked for without an answer. */
+  /** How many requests got no answer. */
   readonly probes?: number;
   /** Seconds since it was last confirmed, used and changed. */
   readonly ages?: NeighborAges;
-  /** Who made the entry. */
-  readonly protocol?: RouteProtocol;
-  /** What the kernel said besides. */
-  readonly unknown?: readonly UnknownAttribute[];
 }
 
-/** An entry of a forwarding database, as `bridge fdb` shows it. */
-export interface FdbEntry {
-  /** The link-layer address. */
-  readonly mac: string;
-  /** Index of the link that it is behind: a port, or the bridge itself. */
-  readonly deviceIndex: number;
-  /** Name of that link. */
-  readonly device: string;
-  /** Index of the bridge. */
-  readonly masterIndex?: number;
-  /** In this VLAN. */
-  readonly vlan?: number;
-  /** Of a VXLAN: the host behind which it is. */
-  readonly address?: string;
-  /** Of a VXLAN: the port of that host, where it is another than the link's. */
-  readonly port?: number;
-  /** Of a VXLAN: the network identifier there. */
-  readonly vni?: number;
-  /** Of a VXLAN: the network identifier here. */
-  readonly sourceVni?: number;
-  /** Index of the link towards that host. */
-  readonly viaIndex?: number;
-  /** `permanent`: of this host; `static`: made by a user; none: learned. */
-  readonly state?: 'permanent' | 'static' | 'stale';
-  /** `self`: kept by the link; `master`: by its bridge; `extern_learn`, `sticky`, `offload`. */
-  readonly flags: readonly NeighborFlag[];
-  /** Seconds since it was used and changed. */
-  readonly ages?: NeighborAges;
-  /** What the kernel said besides. */
-  readonly unknown?: readonly UnknownAttribute[];
+export function neighborFlags(header: number, extended = 0): readonly NeighborFlag[] {
+  return FLAGS.namesOf(header | (extended << 8));
+}
+
+/** @returns those of the header, and the attribute for the others if there are any */
+export function flagBits(
+  argument: string,
+  flags: readonly NeighborFlag[],
+): [header: number, extended: number | undefined] {
+  const bits = FLAGS.bits(argument, flags);
+  return [bits & 0xff, bits >> 8 || undefined];
 }
 
 export function ndmsg(family: number, index: number, state: number, flags: number): Buffer {
@@ -146,42 +144,72 @@ export function ndmsg(family: number, index: number, state: number, flags: numbe
 export function decodeNeighbor({ payload }: NetlinkMessage): Omit<NeighborInfo, 'device'> | undefined {
   if (payload.length < NDMSG_SIZE) return undefined;
   const family = toFamily(payload[0]);
-  const { address, ...rest } = neighborTable.decode(payload, NDMSG_SIZE);
+  const { address, extendedFlags, ...rest } = neighborTable.decode(payload, NDMSG_SIZE);
   if (family === undefined || address === undefined) return undefined;
   return {
     deviceIndex: bytes.readI32(payload, 4),
     family,
     address,
-    state: NEIGHBOR_STATES.nameOf(bytes.readU16(payload, 8)),
-    flags: NEIGHBOR_FLAGS.namesOf(payload[10]),
+    state: STATES.nameOf(bytes.readU16(payload, 8)),
+    flags: neighborFlags(payload[10], extendedFlags),
     ...rest,
   };
 }
 
-export function decodeFdbEntry({ payload }: NetlinkMessage): Omit<FdbEntry, 'device'> | undefined {
-  if (payload.length < NDMSG_SIZE || payload[0] !== AF_BRIDGE) return undefined;
-  const {
-    mac,
-    probes: _probes,
-    linkNetnsid: _id,
-    protocol: _protocol,
-    ...rest
-  } = neighborTable.decode(payload, NDMSG_SIZE);
-  if (mac === undefined) return undefined;
-  const state = fdbState(bytes.readU16(payload, 8));
+const common = { headerSize: NDMSG_SIZE, table: neighborTable } as const;
+
+/** The neighbours that the kernel's filters let through, or the addresses that this host answers for. */
+export function listNeighborsRequest({
+  family,
+  deviceIndex,
+  proxy,
+}: {
+  readonly family: number;
+  readonly deviceIndex?: number;
+  readonly proxy: boolean;
+}): Request<Omit<NeighborInfo, 'device'>> {
   return {
-    mac,
-    deviceIndex: bytes.readI32(payload, 4),
-    ...(state !== undefined && { state }),
-    flags: NEIGHBOR_FLAGS.namesOf(payload[10]),
-    ...rest,
+    ...common,
+    operation: 'list neighbors',
+    type: RTM_GETNEIGH,
+    flags: NLM_F_DUMP,
+    body: Buffer.concat([
+      ndmsg(family, 0, 0, flagBits('', proxy ? ['proxy'] : [])[0]),
+      neighborTable.encode({ viaIndex: deviceIndex }),
+    ]),
+    decode: (message) => (message.type === RTM_NEWNEIGH ? decodeNeighbor(message) : undefined),
   };
 }
 
-/** state_n2a() of iproute2's bridge/fdb.c: the states of neighbours mean something else here. */
-function fdbState(state: number): FdbEntry['state'] {
-  if (state & 128) return 'permanent';
-  if (state & 64) return 'static';
-  if (state & 4) return 'stale';
-  return undefined;
+export function neighborRequest(
+  action: Exclude<Change, 'append'>,
+  neighbor: NewNeighbor,
+  index: number,
+): Request<undefined> {
+  requireObject('neighbor', neighbor);
+  const { address, mac, state, flags = [], protocol, unknown } = neighbor;
+  const v4 = checkIp('neighbor.address', address).length === 4;
+  const set = new Set(flags);
+  for (const name of ['proxy', 'router'] as const) {
+    const wanted = neighbor[name];
+    if (wanted !== undefined) requireBoolean(`neighbor.${name}`, wanted) ? set.add(name) : set.delete(name);
+  }
+  const deleting = action === 'delete';
+  if (mac === undefined && state === undefined && !set.has('proxy') && !deleting) {
+    throw invalidArgValue('neighbor.mac', mac, 'is required for an entry that is no proxy');
+  }
+  const [header, extendedFlags] = flagBits('neighbor.flags', [...set]);
+  const stateBits = deleting ? 0 : STATES.number('neighbor.state', state ?? 'PERMANENT');
+  return {
+    ...common,
+    operation: `${action} neighbor`,
+    subject: address,
+    type: deleting ? RTM_DELNEIGH : RTM_NEWNEIGH,
+    flags: CHANGE_FLAGS[action],
+    body: Buffer.concat([
+      ndmsg(v4 ? AF_INET : AF_INET6, index, stateBits, header),
+      neighborTable.encode(deleting ? { address } : { address, mac, protocol, extendedFlags, unknown }),
+    ]),
+    decode: nothing,
+  };
 }

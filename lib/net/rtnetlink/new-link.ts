@@ -11,8 +11,9 @@ import {
   requireObject,
 } from '../../arguments.js';
 import type { NamespaceHandle } from '../namespace/handle.js';
-import { type BridgeOptions, bridgeTable } from './bridge.js';
-import { kindTables } from './link-kinds.js';
+import type { BridgeOptions } from './bridge.js';
+import type { LinkInfo } from './link-info.js';
+import { kindTables, type MacvlanOptions, type VlanOptions, type VxlanOptions } from './link-kinds.js';
 import { ifinfomsg, type LinkValues, linkBody } from './link-message.js';
 import type { LinkReference } from './link-names.js';
 
@@ -67,61 +68,29 @@ export interface NewBridge extends NewLinkInNamespace, BridgeOptions {
 }
 
 /** Ethernet in UDP (RFC 7348). */
-export interface NewVxlan extends NewLinkInNamespace {
+export interface NewVxlan extends NewLinkInNamespace, VxlanOptions {
   /** The kind. */
   readonly kind: 'vxlan';
-  /** The VXLAN network identifier, 0 to 16777215. */
   readonly id: number;
-  /** Where frames to unknown addresses go: a host, or a multicast group, which needs `link`. */
-  readonly remote?: string;
-  /** Source address of the outer packets. */
-  readonly local?: string;
   /** The link that the outer packets leave by. */
   readonly link?: LinkReference;
-  /** Destination port. **Default:** 4789 */
-  readonly port?: number;
-  /** Source ports, first and last. */
-  readonly portRange?: readonly [number, number];
-  /** Of the outer packets. */
-  readonly ttl?: number;
-  /** Of the outer packets; 1: that of the inner packet. */
-  readonly tos?: number;
-  /** Whether it learns where addresses are. **Default:** `true` */
-  readonly learning?: boolean;
-  /** Seconds that a learned address is kept. **Default:** 300 */
-  readonly ageing?: number;
-  /** How many addresses it keeps. **Default:** any number */
-  readonly limit?: number;
-  /** Whether it answers ARP from what it knows. */
-  readonly proxy?: boolean;
-  /** Whether it notifies of unknown link-layer addresses. */
-  readonly l2miss?: boolean;
-  /** Whether it notifies of unknown network addresses. */
-  readonly l3miss?: boolean;
-  /** Whether the outer IPv4 packets have a UDP checksum. */
-  readonly udpChecksum?: boolean;
 }
 
 /** A link that shares another link's wire, with a MAC of its own. */
-export interface NewMacvlan extends NewLinkInNamespace {
+export interface NewMacvlan extends NewLinkInNamespace, MacvlanOptions {
   /** The kind; a macvtap has a character device, for `openMacvtap`, as well. */
   readonly kind: 'macvlan' | 'macvtap';
   /** The link whose wire it shares. */
   readonly link: LinkReference;
-  /** How the links on the same wire reach one another. **Default:** `vepa`, the kernel's */
-  readonly mode?: 'private' | 'vepa' | 'bridge' | 'passthru' | 'source';
 }
 
 /** A VLAN of another link. */
-export interface NewVlan extends NewLinkInNamespace {
+export interface NewVlan extends NewLinkInNamespace, VlanOptions {
   /** The kind. */
   readonly kind: 'vlan';
+  readonly id: number;
   /** The link that it is a VLAN of. */
   readonly link: LinkReference;
-  /** The VLAN's number, 0 to 4094. */
-  readonly id: number;
-  /** The tag's EtherType. **Default:** `802.1Q` */
-  readonly protocol?: '802.1Q' | '802.1ad';
 }
 
 /** A link of a kind without options here. */
@@ -153,11 +122,20 @@ export function baseValues(link: NewLinkBase): LinkValues & { readonly name: str
   };
 }
 
+/** The parent of a link. What a veth's `LinkInfo` names there is its peer. */
+function parentOf({
+  kind,
+  link,
+}: {
+  readonly kind?: string;
+  readonly link?: LinkReference;
+}): LinkReference | undefined {
+  return kind === 'veth' ? undefined : link;
+}
+
 /** The references to other links in a new link, which are to be turned into indices. */
-export function referencesOf(link: NewLink): readonly LinkReference[] {
-  const { master } = link;
-  const parent = 'link' in link ? link.link : undefined;
-  return [master, parent].filter((reference) => reference !== undefined);
+export function referencesOf(link: NewLink | LinkInfo): readonly LinkReference[] {
+  return [link.master, parentOf(link)].filter((reference) => reference !== undefined);
 }
 
 /**
@@ -165,47 +143,50 @@ export function referencesOf(link: NewLink): readonly LinkReference[] {
  * @param index gives the index of a link that {@link referencesOf} named
  */
 export function newLinkValues(
-  link: NewLink,
+  link: NewLink | LinkInfo,
   index: (reference: LinkReference) => number,
 ): LinkValues & { readonly name: string } {
-  const values = baseValues(link);
-  const masterIndex = link.master === undefined ? undefined : index(link.master);
-  const info = (data?: object) => ({ ...values, masterIndex, info: { kind: link.kind, data } });
-  switch (link.kind) {
-    case 'veth':
-      return info({ peer: encodePeer(link.peer) });
-    case 'bridge':
-      return info(bridgeValues(link));
-    case 'vxlan':
-      return info(vxlanValues(link, index));
-    case 'macvlan':
-    case 'macvtap':
-      return { ...info({ mode: link.mode }), linkIndex: index(required('link', link.link)) };
-    case 'vlan': {
-      const { id, protocol } = link;
-      requireInteger('id', id, 0, 4094);
-      return { ...info({ id, protocol }), linkIndex: index(required('link', link.link)) };
-    }
-    default:
-      if (PLAIN_KINDS.includes(link.kind)) return info();
-      throw invalidArgValue(
-        'kind',
-        (link as { kind: unknown }).kind,
-        `must be one of ${[...Object.keys(kindTables), ...PLAIN_KINDS].filter((kind) => kind !== 'tun').join(', ')}; TUN and TAP devices are opened by openTun() and openTap()`,
-      );
+  const { kind, master } = link;
+  const options = ('details' in link ? link.details : undefined) ?? link;
+  const values = { ...baseValues(link), masterIndex: master === undefined ? undefined : index(master) };
+  if (
+    kind === undefined ||
+    !(Object.hasOwn(kindTables, kind) || PLAIN_KINDS.includes(kind)) ||
+    kind === 'tun'
+  ) {
+    const known = [...Object.keys(kindTables), ...PLAIN_KINDS].filter((name) => name !== 'tun');
+    throw invalidArgValue(
+      'kind',
+      kind,
+      `must be one of ${known.join(', ')}; TUN and TAP devices are opened by openTun() and openTap()`,
+    );
   }
+  if (PLAIN_KINDS.includes(kind)) return { ...values, info: { kind } };
+  if (kind === 'veth') return { ...values, info: { kind, data: { peer: encodePeer(peerOf(link)) } } };
+  const parent = parentOf(link as { kind: string; link?: LinkReference });
+  const linkIndex = parent === undefined ? undefined : index(parent);
+  if (kind === 'vxlan')
+    return { ...values, info: { kind, data: vxlanValues(options as VxlanOptions, linkIndex) } };
+  const data = kindTables[kind as keyof typeof kindTables].pick(options);
+  if (kind === 'bridge') {
+    // A kernel without VLAN filtering lists `false`, and refuses even that.
+    const { vlanFiltering } = options as BridgeOptions;
+    return { ...values, info: { kind, data: { ...data, vlanFiltering: vlanFiltering || undefined } } };
+  }
+  if (kind === 'vlan') requireInteger('id', (options as VlanOptions).id, 0, 4094);
+  return { ...values, info: { kind, data }, linkIndex: required('link', linkIndex) };
 }
 
-/** Only what belongs to a bridge. */
-export function bridgeValues(options: BridgeOptions): BridgeOptions {
-  const values: Record<string, unknown> = {};
-  for (const name of bridgeTable.fields()) values[name] = options[name as keyof BridgeOptions];
-  return values;
+/** The peer that a veth is to have. A `LinkInfo` knows its name if it is in the same namespace. */
+function peerOf(link: NewLink | LinkInfo): VethPeer {
+  if ('peer' in link) return link.peer;
+  const { link: name, linkIndex: index } = link as LinkInfo;
+  return required('peer', name === undefined ? undefined : { name, index });
 }
 
 /** VETH_INFO_PEER: a link's header and attributes (drivers/net/veth.c). */
 function encodePeer(peer: VethPeer): Buffer {
-  if (peer === undefined) throw invalidArgType('peer', 'an object', peer);
+  requireObject('peer', peer);
   const values = baseValues(peer);
   if ('up' in peer) throw invalidArgValue('peer.up', peer.up, "can't be set here: see createVethPair()");
   const namespaceFd = peer.namespace?.fd;
@@ -215,27 +196,18 @@ function encodePeer(peer: VethPeer): Buffer {
   return linkBody(ifinfomsg(peer.index ?? 0), { ...values, namespaceFd });
 }
 
-function vxlanValues(link: NewVxlan, index: (reference: LinkReference) => number): object {
-  const { id, remote, local, port = 4789, portRange, ttl, tos, learning = true, ageing, limit } = link;
+function vxlanValues(options: VxlanOptions, linkIndex: number | undefined): object {
+  const { id, remote, local, port = 4789, learning = true } = options;
   requireInteger('id', id, 0, 0xffffff);
   const isV6 = (name: string, address: string | undefined) =>
     address !== undefined && checkIp(name, address).length === 16;
   return {
-    id,
-    ...(isV6('remote', remote) ? { remote6: remote } : { remote }),
-    ...(isV6('local', local) ? { local6: local } : { local }),
-    linkIndex: link.link === undefined ? undefined : index(link.link),
+    ...kindTables.vxlan.pick(options),
+    ...(isV6('remote', remote) && { remote: undefined, remote6: remote }),
+    ...(isV6('local', local) && { local: undefined, local6: local }),
+    ...(linkIndex !== undefined && { linkIndex }),
     port,
-    portRange,
-    ttl,
-    tos,
     learning,
-    ageing,
-    limit,
-    proxy: link.proxy,
-    l2miss: link.l2miss,
-    l3miss: link.l3miss,
-    udpChecksum: link.udpChecksum,
   };
 }
 

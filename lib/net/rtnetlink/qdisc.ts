@@ -9,14 +9,9 @@ import {
 } from '../../arguments.js';
 import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
-import { nestedBy, text, u32 } from '../netlink/codecs.js';
-import {
-  type NetlinkMessage,
-  NLM_F_CREATE,
-  NLM_F_DUMP,
-  NLM_F_EXCL,
-  NLM_F_REPLACE,
-} from '../netlink/message.js';
+import { nestedBy, text, u32, u64 } from '../netlink/codecs.js';
+import { CHANGE_FLAGS, type NetlinkMessage, NLM_F_DUMP } from '../netlink/message.js';
+import { enumNames } from '../netlink/names.js';
 import { nothing, type Request } from '../netlink/request.js';
 
 const RTM_NEWQDISC = 36;
@@ -26,55 +21,84 @@ const TCMSG_SIZE = 20;
 const TC_H_ROOT = 0xffffffff;
 const TC_H_INGRESS = 0xfffffff1;
 const TC_LINKLAYER_ETHERNET = 1;
+const TC_LINKLAYER_ATM = 2;
 // PSCHED_SHIFT of net/pkt_sched.h.
 const TICK_SECONDS = 64e-9;
 
-/** A token bucket: so many bits a second, after a burst. */
+const LINK_LAYERS = enumNames({ unaware: 0, ethernet: 1, atm: 2 });
+
+/** A token bucket: a rate, after a burst. */
 export interface TbfOptions {
-  /** FlagNames a second. */
+  /** Bits a second, 8 at least. */
   readonly rate: number;
   /** Bytes that may leave at once; at least one packet, and rate / HZ for the rate to be reached. */
   readonly burst: number;
   /** Bytes that may wait; more are dropped. */
   readonly limit: number;
+  /** Bits a second of the burst itself, from a second bucket. **Default:** no limit */
+  readonly peakRate?: number;
+  /** Bytes that may leave at once at `peakRate`; at least one packet. Required with `peakRate`. */
+  readonly peakBurst?: number;
+  /** Bytes that each packet has besides, may be negative. **Default:** 0 */
+  readonly overhead?: number;
+  /** The smallest size that a packet counts with, in bytes. **Default:** 0 */
+  readonly mpu?: number;
+  /** How packet sizes are counted; `atm`: in cells. **Default:** `ethernet` */
+  readonly linkLayer?: 'ethernet' | 'atm' | 'unaware' | number;
 }
 
+/** The kernel counts bytes a second, and gives buffers as the time that they take, in ticks. */
 interface TbfParameters {
   readonly rate: number;
-  readonly buffer: number;
+  readonly peakRate: number;
   readonly limit: number;
+  readonly buffer: number;
+  readonly peakBuffer: number;
+  readonly overhead: number;
+  readonly mpu: number;
+  readonly linkLayer: number;
 }
 
-/** struct tc_tbf_qopt: two tc_ratespec of 12 bytes, then limit, buffer in ticks, mtu. */
+// struct tc_ratespec, 12 bytes: cell_log, linklayer, overhead, cell_align, mpu, rate.
+function rateSpec(rate: number, { linkLayer, overhead, mpu }: TbfParameters): Buffer {
+  return Buffer.concat([
+    Buffer.of(0, linkLayer),
+    bytes.u16(overhead & 0xffff),
+    bytes.u16(0),
+    bytes.u16(mpu),
+    bytes.u32(Math.min(rate, 0xffffffff)),
+  ]);
+}
+
+/** struct tc_tbf_qopt: the rate's and the peak rate's tc_ratespec, limit, buffer, mtu. */
 const tbfParameters: Codec<TbfParameters> = {
   fits: (length) => length >= 36,
   read: (from, start) => ({
+    linkLayer: from[start + 1] & 0xf,
+    overhead: (bytes.readU16(from, start + 2) << 16) >> 16,
+    mpu: bytes.readU16(from, start + 6),
     rate: bytes.readU32(from, start + 8),
+    peakRate: bytes.readU32(from, start + 20),
     limit: bytes.readU32(from, start + 24),
     buffer: bytes.readU32(from, start + 28),
+    peakBuffer: bytes.readU32(from, start + 32),
   }),
-  write: ({ rate, limit, buffer }) =>
+  write: (value) =>
     Buffer.concat([
-      // With its link layer told, the kernel wants no rate table.
-      Buffer.of(0, TC_LINKLAYER_ETHERNET, 0, 0, 0, 0, 0, 0),
-      bytes.u32(Math.min(rate, 0xffffffff)),
-      Buffer.alloc(12),
-      bytes.u32(limit),
-      bytes.u32(buffer),
-      bytes.u32(0),
+      rateSpec(value.rate, value),
+      value.peakRate === 0 ? Buffer.alloc(12) : rateSpec(value.peakRate, value),
+      bytes.u32(value.limit),
+      bytes.u32(value.buffer),
+      bytes.u32(value.peakBuffer),
     ]),
-};
-
-const rate64: Codec<number> = {
-  fits: (length) => length >= 8,
-  read: (from, start) => Number(bytes.readU64(from, start)),
-  write: (value) => bytes.u64(BigInt(value)),
 };
 
 const tbfTable = new AttributeTable({
   parameters: attribute(1, 'TCA_TBF_PARMS', tbfParameters),
-  rate64: attribute(4, 'TCA_TBF_RATE64', rate64),
+  rate64: attribute(4, 'TCA_TBF_RATE64', u64),
+  peakRate64: attribute(5, 'TCA_TBF_PRATE64', u64),
   burst: attribute(6, 'TCA_TBF_BURST', u32),
+  peakBurst: attribute(7, 'TCA_TBF_PBURST', u32),
 });
 
 export const qdiscTable = new AttributeTable({
@@ -96,26 +120,26 @@ export interface QdiscInfo {
   readonly parent: string;
   /** Of a tbf. */
   readonly tbf?: TbfOptions;
-  /** What the kernel said besides. */
+  /** Of another kind: its options as the kernel has them. */
+  readonly options?: Uint8Array;
+  /** Attributes that this package has no name for, such as counters. */
   readonly unknown?: readonly UnknownAttribute[];
 }
 
-/** A queueing discipline to add or replace. */
-export interface NewQdisc {
+/** A token bucket to add or replace. */
+export interface NewQdisc extends Omit<TbfOptions, 'limit'> {
   /** Name or index of the link. */
   readonly device: string | number;
   /** The kind. */
   readonly kind: 'tbf';
-  /** FlagNames a second, 8 at least. */
-  readonly rate: number;
-  /** Bytes that may leave at once. */
-  readonly burst: number;
-  /** Bytes that may wait; or `latency` tells it. */
+  /** Bytes that may wait; required unless you give `latencyMs`. */
   readonly limit?: number;
   /** Milliseconds that a packet may wait, in place of `limit`. */
   readonly latencyMs?: number;
   /** Its number, as `tc` writes it: `1:`. **Default:** the kernel chooses one */
   readonly handle?: string;
+  /** `root`, or the class that it is below: `1:10`. **Default:** `root` */
+  readonly parent?: string;
 }
 
 const family = { headerSize: TCMSG_SIZE, table: qdiscTable } as const;
@@ -150,17 +174,51 @@ function decodeQdisc({ payload }: NetlinkMessage): Omit<QdiscInfo, 'device'> | u
     kind,
     handle: handleText(bytes.readU32(payload, 8)),
     parent: parent === TC_H_ROOT ? 'root' : parent === TC_H_INGRESS ? 'ingress' : handleText(parent),
-    ...(kind === 'tbf' && options !== undefined && toTbf(options as Parameters<typeof toTbf>[0])),
+    ...(kind === 'tbf'
+      ? options !== undefined && toTbf(options as TbfValues)
+      : { options: (options as Uint8Array | undefined) ?? NO_OPTIONS }),
     ...(unknown !== undefined && { unknown }),
   };
 }
 
-function toTbf(options: { parameters?: TbfParameters; rate64?: number }): { tbf: TbfOptions } | undefined {
-  const { parameters } = options;
+const NO_OPTIONS = new Uint8Array();
+type TbfValues = Parameters<typeof tbfTable.encode>[0];
+
+function toTbf({ parameters, rate64, peakRate64 }: TbfValues): { readonly tbf: TbfOptions } | undefined {
   if (parameters === undefined) return undefined;
-  const bytesPerSecond = options.rate64 ?? parameters.rate;
-  const burst = Math.round(bytesPerSecond * parameters.buffer * TICK_SECONDS);
-  return { tbf: { rate: bytesPerSecond * 8, burst, limit: parameters.limit } };
+  const { limit, buffer, peakBuffer, overhead, mpu, linkLayer } = parameters;
+  const rate = rate64 ?? parameters.rate;
+  const peakRate = peakRate64 ?? parameters.peakRate;
+  return {
+    tbf: {
+      rate: rate * 8,
+      burst: toSize(buffer, rate, parameters),
+      limit,
+      ...(peakRate !== 0 && { peakRate: peakRate * 8, peakBurst: toSize(peakBuffer, peakRate, parameters) }),
+      ...(overhead !== 0 && { overhead }),
+      ...(mpu !== 0 && { mpu }),
+      ...(linkLayer !== TC_LINKLAYER_ETHERNET && { linkLayer: LINK_LAYERS.nameOf(linkLayer) }),
+    },
+  };
+}
+
+type PacketCost = Pick<TbfParameters, 'overhead' | 'linkLayer'>;
+
+/** The size of a packet that takes these ticks (psched_l2t_ns() of net/sch_generic.h, reversed). */
+function toSize(ticks: number, rate: number, { overhead, linkLayer }: PacketCost): number {
+  const size = ticks * TICK_SECONDS * rate;
+  return Math.round(linkLayer === TC_LINKLAYER_ATM ? Math.round(size / 53) * 48 : size) - overhead;
+}
+
+function toTicks(size: number, rate: number, { overhead, linkLayer }: PacketCost): number {
+  const counted = size + overhead;
+  const sent = linkLayer === TC_LINKLAYER_ATM ? Math.ceil(counted / 48) * 53 : counted;
+  return Math.min(Math.round(sent / rate / TICK_SECONDS), 0xffffffff);
+}
+
+/** The exact size that goes with ticks. The kernel rounds down: with half a tick more it gets the same ticks. */
+function exactSize(size: number, ticks: number, rate: number, cost: PacketCost): number {
+  return Math.max(size, cost.linkLayer === TC_LINKLAYER_ATM ? 0 : toSize(ticks + 0.5, rate, cost));
 }
 
 function handleText(handle: number): string {
@@ -168,38 +226,80 @@ function handleText(handle: number): string {
   return `${(handle >>> 16).toString(16)}:${minor === 0 ? '' : minor.toString(16)}`;
 }
 
-export function checkQdisc(qdisc: NewQdisc): void {
+function parseHandle(argument: string, handle: unknown): number {
+  const match = typeof handle === 'string' ? /^([0-9a-f]{1,4}):([0-9a-f]{0,4})$/i.exec(handle) : null;
+  if (match === null) throw invalidArgValue(argument, handle, "must be a number such as '1:'");
+  return Number.parseInt(match[1], 16) * 0x10000 + Number.parseInt(match[2] || '0', 16);
+}
+
+function parseParent(parent: string): number {
+  if (parent === 'root') return TC_H_ROOT;
+  return parent === 'ingress' ? TC_H_INGRESS : parseHandle('qdisc.parent', parent);
+}
+
+export function checkQdisc(qdisc: NewQdisc | QdiscInfo): void {
   qdiscRequest('add', qdisc, 1);
 }
 
-export function qdiscRequest(action: 'add' | 'replace', qdisc: NewQdisc, index: number): Request<undefined> {
+export function qdiscRequest(
+  action: 'add' | 'replace',
+  qdisc: NewQdisc | QdiscInfo,
+  index: number,
+): Request<undefined> {
   requireObject('qdisc', qdisc);
-  const { kind, rate, burst, latencyMs, handle } = qdisc;
-  if (kind !== 'tbf') throw invalidArgValue('qdisc.kind', kind, "must be 'tbf'");
-  requireInteger('qdisc.rate', rate, 8, Number.MAX_SAFE_INTEGER);
-  requireInteger('qdisc.burst', burst, 1, 0xffffffff);
-  const bytesPerSecond = Math.floor(rate / 8);
-  const limit = qdisc.limit ?? fromLatency(bytesPerSecond, burst, latencyMs);
-  requireInteger('qdisc.limit', limit, 1, 0xffffffff);
-  const buffer = Math.min(Math.round(burst / bytesPerSecond / TICK_SECONDS), 0xffffffff);
+  const { kind, handle = '0:', parent = 'root' } = qdisc;
+  const raw = 'options' in qdisc ? qdisc.options : undefined;
+  if (kind !== 'tbf' && raw === undefined) {
+    throw invalidArgValue(
+      'qdisc.kind',
+      kind,
+      "must be 'tbf', or come with the `options` that qdiscs() listed",
+    );
+  }
+  const unknown = 'unknown' in qdisc ? qdisc.unknown : undefined;
+  const options = kind === 'tbf' ? tbfValues(('tbf' in qdisc && qdisc.tbf) || (qdisc as NewQdisc)) : raw;
   return {
     ...family,
     operation: `${action} qdisc`,
     subject: String(qdisc.device),
     type: RTM_NEWQDISC,
-    flags: NLM_F_CREATE | (action === 'add' ? NLM_F_EXCL : NLM_F_REPLACE),
+    flags: CHANGE_FLAGS[action],
     body: Buffer.concat([
-      tcmsg(index, handle === undefined ? 0 : parseHandle(handle), TC_H_ROOT),
-      qdiscTable.encode({
-        kind,
-        options: {
-          parameters: { rate: bytesPerSecond, limit, buffer },
-          ...(bytesPerSecond > 0xffffffff && { rate64: bytesPerSecond }),
-          burst,
-        },
-      }),
+      tcmsg(index, parseHandle('qdisc.handle', handle), parseParent(parent)),
+      qdiscTable.encode({ kind, options, unknown }),
     ]),
     decode: nothing,
+  };
+}
+
+function tbfValues(qdisc: TbfOptions | NewQdisc): TbfValues {
+  const { burst, peakBurst = 0, overhead = 0, mpu = 0 } = qdisc;
+  requireInteger('qdisc.rate', qdisc.rate, 8, Number.MAX_SAFE_INTEGER);
+  requireInteger('qdisc.burst', burst, 1, 0xffffffff);
+  const rate = Math.floor(qdisc.rate / 8);
+  const limit = qdisc.limit ?? fromLatency(rate, burst, (qdisc as NewQdisc).latencyMs);
+  requireInteger('qdisc.limit', limit, 1, 0xffffffff);
+  const hasPeak = qdisc.peakRate !== undefined;
+  const peakRate = hasPeak
+    ? Math.floor(requireInteger('qdisc.peakRate', qdisc.peakRate, 8, Number.MAX_SAFE_INTEGER) / 8)
+    : 0;
+  requireInteger('qdisc.peakBurst', peakBurst, hasPeak ? 1 : 0, 0xffffffff);
+  const cost = {
+    overhead: requireInteger('qdisc.overhead', overhead, -0x8000, 0x7fff),
+    // With a link layer, the kernel needs no rate table.
+    linkLayer: LINK_LAYERS.number('qdisc.linkLayer', qdisc.linkLayer ?? 'ethernet'),
+  };
+  const buffer = toTicks(burst, rate, cost);
+  const peakBuffer = hasPeak ? toTicks(peakBurst, peakRate, cost) : 0;
+  return {
+    parameters: {
+      ...{ rate, peakRate, limit, buffer, peakBuffer, ...cost },
+      mpu: requireInteger('qdisc.mpu', mpu, 0, 0xffff),
+    },
+    ...(rate > 0xffffffff && { rate64: rate }),
+    ...(peakRate > 0xffffffff && { peakRate64: peakRate }),
+    burst: exactSize(burst, buffer, rate, cost),
+    ...(hasPeak && { peakBurst: exactSize(peakBurst, peakBuffer, peakRate, cost) }),
   };
 }
 
@@ -210,21 +310,19 @@ function fromLatency(bytesPerSecond: number, burst: number, latencyMs: number | 
   return Math.floor((bytesPerSecond * latencyMs) / 1000) + burst;
 }
 
-function parseHandle(handle: string): number {
-  const match = /^([0-9a-f]{1,4}):$/i.exec(handle);
-  if (match === null) throw invalidArgValue('qdisc.handle', handle, "must be a number such as '1:'");
-  return Number.parseInt(match[1], 16) * 0x10000;
-}
-
-/** Removes the root discipline of a link, so that the default one takes its place. */
-export function deleteQdiscRequest(index: number, subject: string): Request<undefined> {
+/** Removes a discipline of a link. In place of the one at the root, the default one appears. */
+export function deleteQdiscRequest(
+  index: number,
+  subject: string,
+  { handle = '0:', parent = 'root' }: { readonly handle?: string; readonly parent?: string } = {},
+): Request<undefined> {
   return {
     ...family,
     operation: 'delete qdisc',
     subject,
     type: RTM_DELQDISC,
     flags: 0,
-    body: tcmsg(index, 0, TC_H_ROOT),
+    body: tcmsg(index, parseHandle('qdisc.handle', handle), parseParent(parent)),
     decode: nothing,
   };
 }

@@ -1,4 +1,4 @@
-/** What can be asked about routes. */
+/** Requests about routes. */
 
 import { checkCidr, checkIp, formatIp } from '../../address.js';
 import {
@@ -8,19 +8,21 @@ import {
   requireInteger,
   requireObject,
 } from '../../arguments.js';
-import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE } from '../netlink/message.js';
+import { CHANGE_FLAGS, type Change, NLM_F_DUMP } from '../netlink/message.js';
 import { nothing, type Request } from '../netlink/request.js';
 import { SCOPES, type Scope } from './address.js';
-import { AF_INET, AF_INET6, type Family } from './family.js';
+import { AF_INET, AF_INET6 } from './family.js';
 import {
   type BareRoute,
   decodeRoute,
+  LOCKS,
+  metricsTable,
   NEXTHOP_FLAGS,
+  type NewNexthop,
+  type NewRoute,
   type Nexthop,
   ROUTE_PROTOCOLS,
   ROUTE_TYPES,
-  type RouteProtocol,
-  type RouteTable,
   type RouteType,
   RTM_DELROUTE,
   RTM_GETROUTE,
@@ -30,68 +32,7 @@ import {
   TABLES,
 } from './route.js';
 
-/** One way of a route that is to have several. */
-export interface NewNexthop {
-  /** The gateway. */
-  readonly via?: string;
-  /** Name or index of the link. */
-  readonly device?: string | number;
-  /** Its share, 1 to 256. **Default:** 1 */
-  readonly weight?: number;
-  /** The gateway is on the link though no address says so. */
-  readonly onlink?: boolean;
-}
-
-/** A route to make, replace or delete; the words are those of `ip route`. */
-export interface NewRoute {
-  /** A network such as `192.0.2.0/24`, an address, or `default`. */
-  readonly destination: string;
-  /** For `default` where nothing else tells it. **Default:** 4 */
-  readonly family?: Family;
-  /** **Default:** `unicast` */
-  readonly type?: RouteType;
-  /** The gateway; of IPv4 routes also an IPv6 one. */
-  readonly via?: string;
-  /** Name or index of the link. */
-  readonly device?: string | number;
-  /** Several ways, in place of `via` and `device`. */
-  readonly nexthops?: readonly NewNexthop[];
-  /** **Default:** `boot` */
-  readonly protocol?: RouteProtocol;
-  /** **Default:** as `ip route`: `link` where there is no gateway, else `global` */
-  readonly scope?: Scope;
-  /** **Default:** `main`, or `local` for the types that belong there */
-  readonly table?: RouteTable;
-  /** Source address that packets of this host get. */
-  readonly src?: string;
-  /** IPv6: only for packets from this network. */
-  readonly from?: string;
-  /** Of the routes to one destination, the lowest wins. */
-  readonly metric?: number;
-  /** Type of service that it is for. */
-  readonly tos?: number;
-  /** MTU of the way, in bytes. */
-  readonly mtu?: number;
-  /** The largest TCP window. */
-  readonly window?: number;
-  /** The TCP segment size that is told the other end. */
-  readonly advmss?: number;
-  /** Hop limit of packets sent. */
-  readonly hoplimit?: number;
-  /** First TCP congestion window, in segments. */
-  readonly initcwnd?: number;
-  /** First TCP receive window, in segments. */
-  readonly initrwnd?: number;
-  /** IPv6: preference among routers (RFC 4191). */
-  readonly preference?: 'medium' | 'high' | 'low' | number;
-  /** IPv6: seconds that it stays. */
-  readonly expires?: number;
-  /** Id of a next-hop object (`ip nexthop`). */
-  readonly nexthopId?: number;
-  /** The gateway is on the link though no address says so. */
-  readonly onlink?: boolean;
-}
-
+const ENCAPSULATION: readonly number[] = [21, 22]; // RTA_ENCAP_TYPE, RTA_ENCAP
 const family = { headerSize: RTMSG_SIZE, table: routeTable } as const;
 
 function rtmsg(header: readonly number[], flags: number): Buffer {
@@ -127,31 +68,23 @@ export function listRoutesRequest({
   };
 }
 
-const FLAGS = {
-  add: NLM_F_CREATE | NLM_F_EXCL,
-  append: NLM_F_CREATE | NLM_F_APPEND,
-  replace: NLM_F_CREATE | NLM_F_REPLACE,
-  delete: 0,
-} as const;
-
-export type RouteAction = keyof typeof FLAGS;
-
-/** Throws on what can't be right. */
+/** Throws on what can't be right, before anything is sent. */
 export function checkRoute(route: NewRoute): void {
   requireObject('route', route);
-  if (route.nexthops !== undefined) {
-    if (!Array.isArray(route.nexthops) || route.nexthops.length === 0) {
-      throw invalidArgType('route.nexthops', 'a non-empty array', route.nexthops);
+  const { nexthops, nexthopId } = route;
+  if (nexthops !== undefined) {
+    if (!Array.isArray(nexthops) || nexthops.length === 0) {
+      throw invalidArgType('route.nexthops', 'a non-empty array', nexthops);
     }
-    if (route.via !== undefined || route.device !== undefined) {
-      throw invalidArgValue('route.nexthops', route.nexthops, "can't stand beside via or device");
+    if (nexthopId === undefined && (route.via !== undefined || route.device !== undefined)) {
+      throw invalidArgValue('route.nexthops', nexthops, "can't be given together with via or device");
     }
   }
   encodeRoute('add', route, () => 1);
 }
 
 export function routeRequest(
-  action: RouteAction,
+  action: Change,
   route: NewRoute,
   index: (device: string | number) => number,
 ): Request<undefined> {
@@ -160,21 +93,22 @@ export function routeRequest(
     operation: `${action} route`,
     subject: route.destination,
     type: action === 'delete' ? RTM_DELROUTE : RTM_NEWROUTE,
-    flags: FLAGS[action],
+    flags: CHANGE_FLAGS[action],
     body: encodeRoute(action, route, index),
     decode: nothing,
   };
 }
 
-function encodeRoute(
-  action: RouteAction,
-  route: NewRoute,
-  index: (device: string | number) => number,
-): Buffer {
-  const { via, device, nexthops, src, metric, tos = 0, preference, expires, nexthopId, onlink } = route;
+function encodeRoute(action: Change, route: NewRoute, index: (device: string | number) => number): Buffer {
+  const { src, tos = 0, expires, nexthopId, locked, unknownMetrics } = route;
+  // The kernel lists what a next-hop object stands for, and refuses it beside the id.
+  const { via, device, nexthops } = nexthopId === undefined ? route : {};
+  const unknown =
+    nexthopId === undefined
+      ? route.unknown
+      : route.unknown?.filter(({ type }) => !ENCAPSULATION.includes(type));
   const gateway = via === undefined ? undefined : checkIp('route.via', via);
   if (src !== undefined) checkIp('route.src', src);
-  if (onlink !== undefined) requireBoolean('route.onlink', onlink);
   requireInteger('route.tos', tos, 0, 255);
   const destination =
     route.destination === 'default' ? undefined : checkCidr('route.destination', route.destination);
@@ -187,42 +121,30 @@ function encodeRoute(
   const addressSize = ipFamily === 4 ? 4 : 16;
   const foreign = gateway !== undefined && gateway.length !== addressSize;
 
-  // What rt_scope and rt_table are where they are not told: iproute_modify() of iproute2's ip/iproute.c.
+  // The defaults of rt_scope and rt_table: iproute_modify() of iproute2's ip/iproute.c.
   const deleting = action === 'delete';
   const type = route.type ?? (deleting ? 0 : 'unicast');
-  const scope =
-    route.scope ??
-    (ipFamily === 6
-      ? 'global'
-      : type === 'local' || type === 'nat'
-        ? 'host'
-        : type === 'broadcast' || type === 'multicast' || type === 'anycast'
-          ? 'link'
-          : type === 'unicast' || type === 0
-            ? deleting
-              ? 'nowhere'
-              : gateway === undefined && nexthops === undefined && nexthopId === undefined
-                ? 'link'
-                : 'global'
-            : 'global');
+  const direct = gateway === undefined && nexthops === undefined && nexthopId === undefined;
+  const scope = route.scope ?? (ipFamily === 6 ? 'global' : defaultScope(type, deleting, direct));
   const isLocal = type === 'local' || type === 'broadcast' || type === 'nat' || type === 'anycast';
   const table = TABLES.number('route.table', route.table ?? (isLocal ? 'local' : 'main'));
   const protocol = route.protocol ?? (deleting ? 0 : 'boot');
-  const { mtu, window, advmss, hoplimit, initcwnd, initrwnd } = route;
-  const metrics = { mtu, window, advmss, hoplimit, initcwnd, initrwnd };
+  const metrics = {
+    ...metricsTable.pick(route),
+    ...(locked && { lock: LOCKS.bits('route.locked', locked) }),
+    ...(unknownMetrics && { unknown: unknownMetrics }),
+  };
+  const { metric, preference, realms } = route;
   const attributes = routeTable.encode({
     destination: destination && formatIp(destination.address),
     from: from && formatIp(from.address),
     deviceIndex: device === undefined ? undefined : index(device),
     ...(foreign ? { foreignVia: via } : { via }),
-    metric,
-    src,
-    metrics: Object.values(metrics).some((value) => value !== undefined) ? metrics : undefined,
+    ...{ metric, src, table, preference, realms, nexthopId, unknown },
+    metrics: Object.keys(metrics).length > 0 ? metrics : undefined,
     nexthops: nexthops?.map((hop) => toNexthop(hop, addressSize, index)),
-    table,
-    preference,
-    expiry: expires,
-    nexthopId,
+    // An expired route may still be listed, until the kernel removes it.
+    expiry: expires === undefined ? undefined : Math.max(1, Math.ceil(expires)),
   });
   const header = rtmsg(
     [
@@ -235,9 +157,27 @@ function encodeRoute(
       SCOPES.number('route.scope', scope),
       ROUTE_TYPES.number('route.type', type),
     ],
-    onlink ? NEXTHOP_FLAGS.bits('', ['onlink']) : 0,
+    settableFlags('route', route),
   );
   return Buffer.concat([header, attributes]);
+}
+
+function defaultScope(type: RouteType, deleting: boolean, direct: boolean): Scope {
+  if (type === 'local' || type === 'nat') return 'host';
+  if (type === 'broadcast' || type === 'multicast' || type === 'anycast') return 'link';
+  if (type !== 'unicast' && type !== 0) return 'global';
+  if (deleting) return 'nowhere';
+  return direct ? 'link' : 'global';
+}
+
+/** The kernel sets the other flags itself, and refuses some of them (fib_create_info() of net/ipv4/fib_semantics.c). */
+function settableFlags(argument: string, { flags = [], onlink }: Pick<NewRoute, 'flags' | 'onlink'>): number {
+  if (onlink !== undefined) requireBoolean(`${argument}.onlink`, onlink);
+  NEXTHOP_FLAGS.bits(`${argument}.flags`, flags);
+  return NEXTHOP_FLAGS.bits('', [
+    ...((onlink ?? flags.includes('onlink')) ? ['onlink' as const] : []),
+    ...(flags.includes('pervasive') ? ['pervasive' as const] : []),
+  ]);
 }
 
 function toNexthop(
@@ -246,12 +186,13 @@ function toNexthop(
   index: (device: string | number) => number,
 ): Nexthop {
   requireObject('route.nexthops', hop);
-  const { via, device, weight = 1, onlink = false } = hop;
+  const { via, device, weight = 1, unknown } = hop;
+  const foreign = via !== undefined && checkIp('via', via).length !== addressSize;
   return {
-    via,
+    ...(foreign ? { foreignVia: via } : { gateway: via }),
     index: device === undefined ? 0 : index(device),
     weight: requireInteger('weight', weight, 1, 256),
-    flags: onlink ? NEXTHOP_FLAGS.bits('', ['onlink']) : 0,
-    foreign: via !== undefined && checkIp('via', via).length !== addressSize,
+    flags: settableFlags('route.nexthops', hop),
+    unknown,
   };
 }

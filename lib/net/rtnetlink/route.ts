@@ -3,7 +3,7 @@
 import { formatIp } from '../../address.js';
 import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
-import { ip, named, nested, readOnly, u8, u16, u32 } from '../netlink/codecs.js';
+import { ip, named, nested, readOnly, scaled, text, u8, u32 } from '../netlink/codecs.js';
 import type { NetlinkMessage } from '../netlink/message.js';
 import { enumNames, flagNames } from '../netlink/names.js';
 import { SCOPES, type Scope } from './address.js';
@@ -82,7 +82,7 @@ const via: Codec<string> = {
   },
 };
 
-/** struct rta_cacheinfo: seconds that the route stays; none where it stays for good. */
+/** struct rta_cacheinfo: seconds until the route is removed; none if it stays. */
 const remaining: Codec<number | undefined> = readOnly({
   fits: (length) => length >= 12,
   read(from, start) {
@@ -91,19 +91,51 @@ const remaining: Codec<number | undefined> = readOnly({
   },
 });
 
+const METRICS = {
+  mtu: attribute(2, 'RTAX_MTU', u32),
+  window: attribute(3, 'RTAX_WINDOW', u32),
+  rttMs: attribute(4, 'RTAX_RTT', scaled(8)),
+  rttVarianceMs: attribute(5, 'RTAX_RTTVAR', scaled(4)),
+  ssthresh: attribute(6, 'RTAX_SSTHRESH', u32),
+  cwnd: attribute(7, 'RTAX_CWND', u32),
+  advmss: attribute(8, 'RTAX_ADVMSS', u32),
+  reordering: attribute(9, 'RTAX_REORDERING', u32),
+  hoplimit: attribute(10, 'RTAX_HOPLIMIT', u32),
+  initcwnd: attribute(11, 'RTAX_INITCWND', u32),
+  features: attribute(12, 'RTAX_FEATURES', u32),
+  rtoMinMs: attribute(13, 'RTAX_RTO_MIN', u32),
+  initrwnd: attribute(14, 'RTAX_INITRWND', u32),
+  quickack: attribute(15, 'RTAX_QUICKACK', u32),
+  congestion: attribute(16, 'RTAX_CC_ALGO', text),
+  fastopenNoCookie: attribute(17, 'RTAX_FASTOPEN_NO_COOKIE', u32),
+};
+/** The name of a metric. */
+export type RouteMetric = keyof typeof METRICS;
+// Bit n of RTAX_LOCK is for the metric with the number n.
+export const LOCKS = flagNames(
+  Object.fromEntries(Object.entries(METRICS).map(([name, { type }]) => [name, 2 ** type])) as Record<
+    RouteMetric,
+    number
+  >,
+);
+export const metricsTable = new AttributeTable({ lock: attribute(1, 'RTAX_LOCK', u32), ...METRICS });
+
+/** A next hop as the kernel has it. */
 export interface Nexthop {
-  readonly via?: string;
+  /** A gateway of the route's family. */
+  readonly gateway?: string;
+  /** A gateway of the other family. */
+  readonly foreignVia?: string;
   readonly index: number;
   readonly weight: number;
   readonly flags: number;
-  /** Whether the gateway is of the other family than the route. */
-  readonly foreign: boolean;
+  readonly unknown?: readonly UnknownAttribute[];
 }
 
 const NEXTHOP_SIZE = 8;
 const nexthopTable = new AttributeTable({
   gateway: attribute(5, 'RTA_GATEWAY', ip),
-  via: attribute(18, 'RTA_VIA', via),
+  foreignVia: attribute(18, 'RTA_VIA', via),
 });
 
 /** struct rtnexthop, each with attributes of its own. */
@@ -114,14 +146,11 @@ const multipath: Codec<readonly Nexthop[]> = {
     for (let offset = start; offset + NEXTHOP_SIZE <= end; ) {
       const length = bytes.readU16(from, offset);
       if (length < NEXTHOP_SIZE || length > end - offset) break;
-      const hop = nexthopTable.decode(from, offset + NEXTHOP_SIZE, offset + length);
-      const gateway = hop.gateway ?? hop.via;
       hops.push({
-        ...(gateway !== undefined && { via: gateway }),
+        ...nexthopTable.decode(from, offset + NEXTHOP_SIZE, offset + length),
         index: bytes.readI32(from, offset + 4),
         weight: from[offset + 3] + 1,
         flags: from[offset + 2],
-        foreign: hop.via !== undefined,
       });
       offset += bytes.align(length);
     }
@@ -129,14 +158,10 @@ const multipath: Codec<readonly Nexthop[]> = {
   },
   write: (hops) =>
     Buffer.concat(
-      hops.map(({ via: gateway, index, weight, flags, foreign }) => {
-        const attributes = nexthopTable.encode(foreign ? { via: gateway } : { gateway });
-        return Buffer.concat([
-          bytes.u16(NEXTHOP_SIZE + attributes.length),
-          Buffer.of(flags, weight - 1),
-          bytes.u32(index),
-          attributes,
-        ]);
+      hops.map(({ index, weight, flags, ...hop }) => {
+        const attributes = nexthopTable.encode(hop);
+        const length = bytes.u16(NEXTHOP_SIZE + attributes.length);
+        return Buffer.concat([length, Buffer.of(flags, weight - 1), bytes.u32(index), attributes]);
       }),
     ),
 };
@@ -144,73 +169,69 @@ const multipath: Codec<readonly Nexthop[]> = {
 export const routeTable = new AttributeTable({
   destination: attribute(1, 'RTA_DST', ip),
   from: attribute(2, 'RTA_SRC', ip),
-  inputIndex: attribute(3, 'RTA_IIF', u32),
   deviceIndex: attribute(4, 'RTA_OIF', u32),
   via: attribute(5, 'RTA_GATEWAY', ip),
   metric: attribute(6, 'RTA_PRIORITY', u32),
   src: attribute(7, 'RTA_PREFSRC', ip),
-  metrics: attribute(
-    8,
-    'RTA_METRICS',
-    nested(
-      new AttributeTable({
-        lock: attribute(1, 'RTAX_LOCK', u32),
-        mtu: attribute(2, 'RTAX_MTU', u32),
-        window: attribute(3, 'RTAX_WINDOW', u32),
-        advmss: attribute(8, 'RTAX_ADVMSS', u32),
-        hoplimit: attribute(10, 'RTAX_HOPLIMIT', u32),
-        initcwnd: attribute(11, 'RTAX_INITCWND', u32),
-        initrwnd: attribute(14, 'RTAX_INITRWND', u32),
-      }),
-    ),
-  ),
+  metrics: attribute(8, 'RTA_METRICS', nested(metricsTable)),
   nexthops: attribute(9, 'RTA_MULTIPATH', multipath),
+  realms: attribute(11, 'RTA_FLOW', u32),
   expires: attribute(12, 'RTA_CACHEINFO', remaining),
   table: attribute(15, 'RTA_TABLE', named(u32, TABLES)),
-  mark: attribute(16, 'RTA_MARK', u32),
   foreignVia: attribute(18, 'RTA_VIA', via),
   preference: attribute(20, 'RTA_PREF', named(u8, PREFERENCES)),
-  encapsulationType: attribute(21, 'RTA_ENCAP_TYPE', u16),
   expiry: attribute(23, 'RTA_EXPIRES', u32),
   nexthopId: attribute(30, 'RTA_NH_ID', u32),
 });
 
 /** One way of a route that has several. */
-export interface NexthopInfo {
-  /** The gateway. */
+export interface NewNexthop {
+  /** The gateway; of IPv4 routes also an IPv6 one. */
   readonly via?: string;
-  /** Index of the link. */
-  readonly deviceIndex: number;
+  /** Name or index of the link. */
+  readonly device?: string | number;
+  /** Its share, 1 to 256. **Default:** 1 */
+  readonly weight?: number;
+  /** The gateway is on the link even if no address says so. **Default:** `flags` */
+  readonly onlink?: boolean;
+  /** Further properties. Those that describe a state are ignored. */
+  readonly flags?: readonly NexthopFlag[];
+  /** Attributes that this package has no name for, such as an encapsulation. */
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
+/** One way of a route that has several, as the kernel has it. */
+export interface NexthopInfo extends NewNexthop {
   /** Name of the link. */
   readonly device: string;
-  /** Its share: this of the sum of all. */
+  /** Index of the link. */
+  readonly deviceIndex: number;
   readonly weight: number;
-  /** Further properties. */
   readonly flags: readonly NexthopFlag[];
 }
 
-/** A route, as `ip route` shows it. */
-export interface RouteInfo {
-  /** 4 for IPv4, 6 for IPv6. */
-  readonly family: Family;
-  /** A network such as `192.0.2.0/24`, a host as /32 or /128, or `default`. */
+/** A route to make, replace or delete; the words are those of `ip route`. */
+export interface NewRoute {
+  /** A network such as `192.0.2.0/24`, an address, or `default`. */
   readonly destination: string;
-  /** What is done with the packets. */
-  readonly type: RouteType;
-  /** The gateway. */
+  /** For `default`, if no address tells it. **Default:** 4 */
+  readonly family?: Family;
+  /** What is done with the packets. **Default:** `unicast` */
+  readonly type?: RouteType;
+  /** The gateway; of IPv4 routes also an IPv6 one. */
   readonly via?: string;
-  /** Name of the link that it leaves by. */
-  readonly device?: string;
-  /** Index of that link. */
-  readonly deviceIndex?: number;
+  /** Name or index of the link. */
+  readonly device?: string | number;
   /** Several ways, in place of `via` and `device`. */
-  readonly nexthops?: readonly NexthopInfo[];
-  /** Who made it. */
-  readonly protocol: RouteProtocol;
-  /** How far the destination is. */
-  readonly scope: Scope;
-  /** The table that it is in. */
-  readonly table: RouteTable;
+  readonly nexthops?: readonly NewNexthop[];
+  /** Id of a next-hop object (`ip nexthop`), in place of `via`, `device` and `nexthops`, which are then ignored. */
+  readonly nexthopId?: number;
+  /** Who made it. **Default:** `boot` */
+  readonly protocol?: RouteProtocol;
+  /** How far the destination is. **Default:** as `ip route`: `link` without a gateway, else `global` */
+  readonly scope?: Scope;
+  /** The table that it is in. **Default:** `main`, or `local` for the types that belong there */
+  readonly table?: RouteTable;
   /** Source address that packets of this host get. */
   readonly src?: string;
   /** IPv6: only for packets from this network. */
@@ -221,26 +242,67 @@ export interface RouteInfo {
   readonly tos?: number;
   /** MTU of the way, in bytes. */
   readonly mtu?: number;
-  /** The largest TCP window. */
+  /** The largest TCP window, in bytes. */
   readonly window?: number;
-  /** The TCP segment size that is told the other end. */
+  /** First estimate of the round-trip time. */
+  readonly rttMs?: number;
+  /** First estimate of the round-trip time's variance. */
+  readonly rttVarianceMs?: number;
+  /** First TCP slow start threshold, in segments. */
+  readonly ssthresh?: number;
+  /** The largest TCP congestion window, in segments, if it is locked. */
+  readonly cwnd?: number;
+  /** The TCP segment size that the other end is told, in bytes. */
   readonly advmss?: number;
+  /** How many TCP segments may overtake one another. */
+  readonly reordering?: number;
   /** Hop limit of packets sent. */
   readonly hoplimit?: number;
   /** First TCP congestion window, in segments. */
   readonly initcwnd?: number;
   /** First TCP receive window, in segments. */
   readonly initrwnd?: number;
+  /** `RTAX_FEATURE_*` of linux/rtnetlink.h; 1 is ECN. */
+  readonly features?: number;
+  /** The shortest TCP retransmission timeout. */
+  readonly rtoMinMs?: number;
+  /** 1: TCP acknowledges at once. */
+  readonly quickack?: number;
+  /** TCP congestion control algorithm. */
+  readonly congestion?: string;
+  /** 1: TCP Fast Open without a cookie. */
+  readonly fastopenNoCookie?: number;
+  /** Metrics that the kernel must not change, such as `mtu` by path MTU discovery. */
+  readonly locked?: readonly RouteMetric[];
+  /** IPv4 realms: the source realm times 65536, plus the destination realm. */
+  readonly realms?: number;
   /** IPv6: preference among routers (RFC 4191). */
   readonly preference?: 'medium' | 'high' | 'low' | number;
-  /** Seconds that it stays. */
+  /** IPv6: seconds until it is removed. The kernel takes whole seconds; they are rounded up. */
   readonly expires?: number;
-  /** Id of a next-hop object (`ip nexthop`). */
-  readonly nexthopId?: number;
-  /** Further properties. */
-  readonly flags: readonly NexthopFlag[];
-  /** What the kernel said besides. */
+  /** The gateway is on the link even if no address says so. **Default:** `flags` */
+  readonly onlink?: boolean;
+  /** Further properties. Those that describe a state are ignored. */
+  readonly flags?: readonly NexthopFlag[];
+  /** Attributes that this package has no name for, such as an encapsulation. */
   readonly unknown?: readonly UnknownAttribute[];
+  /** Metrics that this package has no name for. */
+  readonly unknownMetrics?: readonly UnknownAttribute[];
+}
+
+/** A route, as `ip route` shows it. */
+export interface RouteInfo extends NewRoute {
+  readonly family: Family;
+  readonly type: RouteType;
+  /** Name of the link that it leaves by. */
+  readonly device?: string;
+  /** Index of that link. */
+  readonly deviceIndex?: number;
+  readonly nexthops?: readonly NexthopInfo[];
+  readonly protocol: RouteProtocol;
+  readonly scope: Scope;
+  readonly table: RouteTable;
+  readonly flags: readonly NexthopFlag[];
 }
 
 /** A route whose links have no names yet. */
@@ -268,18 +330,23 @@ export function decodeRoute({ datagram, start, end }: NetlinkMessage): BareRoute
   if (datagram[start + 3] > 0) route.tos = datagram[start + 3];
   const { foreignVia, metrics, nexthops } = attributes;
   if (nexthops !== undefined) {
-    route.nexthops = nexthops.map(({ via: hop, index, weight, flags: hopFlags }) => ({
-      ...(hop !== undefined && { via: hop }),
-      deviceIndex: index,
-      weight,
-      flags: NEXTHOP_FLAGS.namesOf(hopFlags),
-    }));
+    route.nexthops = nexthops.map(
+      ({ gateway, foreignVia: via = gateway, index, flags: hopFlags, ...hop }) => ({
+        ...(via !== undefined && { via }),
+        deviceIndex: index,
+        flags: NEXTHOP_FLAGS.namesOf(hopFlags),
+        ...hop,
+      }),
+    );
   }
   if (foreignVia === undefined && metrics === undefined) return route;
   const { foreignVia: _via, metrics: _metrics, ...rest } = attributes;
+  const { lock, unknown: unknownMetrics, ...values } = metrics ?? {};
   return {
     ...(rest as unknown as BareRoute),
-    ...metrics,
+    ...values,
+    ...(lock !== undefined && { locked: LOCKS.namesOf(lock) }),
+    ...(unknownMetrics !== undefined && { unknownMetrics }),
     ...(foreignVia !== undefined && { via: foreignVia }),
   };
 }

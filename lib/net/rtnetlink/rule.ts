@@ -58,7 +58,7 @@ const ruleTable = new AttributeTable({
 export interface NewRule {
   /** 4 for IPv4, 6 for IPv6. **Default:** that of `from` or `to`, else 4 */
   readonly family?: Family;
-  /** Its place: rules are asked from the lowest to the highest. **Default:** before the others */
+  /** Its place: the kernel tries rules from the lowest to the highest. **Default:** before the others */
   readonly priority?: number;
   /** For packets from this network. **Default:** `all` */
   readonly from?: string;
@@ -98,22 +98,19 @@ export interface NewRule {
   readonly l3mdev?: boolean;
   /** Who made it. */
   readonly protocol?: RouteProtocol;
+  /** Attributes that this package has no name for. */
+  readonly unknown?: readonly UnknownAttribute[];
 }
 
 /** A rule, as `ip rule` shows it. */
 export interface RuleInfo extends NewRule {
-  /** 4 for IPv4, 6 for IPv6. */
   readonly family: Family;
-  /** Its place. */
   readonly priority: number;
   /** A network, or `all`. */
   readonly from: string;
   /** A network, or `all`. */
   readonly to: string;
-  /** What is done. */
   readonly action: 'lookup' | 'goto' | 'nop' | 'blackhole' | 'unreachable' | 'prohibit' | number;
-  /** What the kernel said besides. */
-  readonly unknown?: readonly UnknownAttribute[];
 }
 
 const common = { headerSize: HEADER_SIZE, table: ruleTable } as const;
@@ -172,9 +169,10 @@ function network(address: string | undefined, prefixLength: number): string {
 
 export function ruleRequest(action: 'add' | 'delete', rule: NewRule): Request<undefined> {
   requireObject('rule', rule);
-  const tells = Object.entries(rule).some(([name, value]) => name !== 'family' && value !== undefined);
+  const selects = Object.entries(rule).some(([name, value]) => name !== 'family' && value !== undefined);
   // The kernel would delete its first rule, without which nothing reaches this host.
-  if (action === 'delete' && !tells) throw invalidArgType('rule', 'an object with something to match', rule);
+  if (action === 'delete' && !selects)
+    throw invalidArgType('rule', 'an object with something to match', rule);
   const cidr = (name: 'from' | 'to') =>
     rule[name] === undefined || rule[name] === 'all' ? undefined : checkCidr(`rule.${name}`, rule[name]);
   const from = cidr('from');
@@ -194,15 +192,12 @@ export function ruleRequest(action: 'add' | 'delete', rule: NewRule): Request<un
   const kind = rule.action ?? (rule.goto !== undefined ? 'goto' : action === 'add' ? 'lookup' : 0);
   const table = rule.table ?? (kind === 'lookup' && !rule.l3mdev ? 'main' : undefined);
   const tableNumber = table === undefined ? 0 : TABLES.number('rule.table', table);
-  const { priority, iif, oif, fwmark, fwmask, uidRange, ipProtocol, sport, dport, goto } = rule;
-  const { suppressPrefixLength, suppressGroup, l3mdev } = rule;
   const attributes = ruleTable.encode({
+    ...ruleTable.pick(rule),
     from: from && formatIp(from.address),
     to: to && formatIp(to.address),
     table,
-    protocol: rule.protocol,
-    ...{ priority, iif, oif, fwmark, fwmask, uidRange, ipProtocol, sport, dport, goto },
-    ...{ suppressPrefixLength, suppressGroup, l3mdev },
+    unknown: rule.unknown,
   });
   return {
     ...common,

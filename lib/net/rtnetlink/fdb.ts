@@ -1,0 +1,149 @@
+/** Forwarding databases of bridges and VXLANs: neighbour messages of AF_BRIDGE (linux/neighbour.h, bridge(8)). */
+
+import { invalidArgValue, requireBoolean, requireInteger, requireObject } from '../../arguments.js';
+import type { UnknownAttribute } from '../netlink/attributes.js';
+import * as bytes from '../netlink/bytes.js';
+import { CHANGE_FLAGS, type Change, type NetlinkMessage, NLM_F_DUMP } from '../netlink/message.js';
+import { nothing, type Request } from '../netlink/request.js';
+import { AF_BRIDGE } from './family.js';
+import {
+  flagBits,
+  NDMSG_SIZE,
+  type NeighborAges,
+  type NeighborFlag,
+  ndmsg,
+  neighborFlags,
+  neighborTable,
+  RTM_DELNEIGH,
+  RTM_GETNEIGH,
+  RTM_NEWNEIGH,
+} from './neighbor.js';
+
+/** An entry of a forwarding database to add, replace or delete. */
+export interface NewFdbEntry {
+  /** The link-layer address. */
+  readonly mac: string;
+  /** The link that it is behind: a port of this bridge. **Default:** this link */
+  readonly device?: string | number;
+  /** In this VLAN. */
+  readonly vlan?: number;
+  /**
+   * `permanent`: frames to it go to this host; `static`: to the port; `dynamic`: so until it ages.
+   * **Default:** `dynamic` for an entry with `flags`, as a list gives it; else `static` for ports, `permanent` elsewhere
+   */
+  readonly state?: 'permanent' | 'static' | 'dynamic' | 'stale';
+  /**
+   * Whether the link's bridge keeps it (`master`), or the link itself.
+   * **Default:** true for the port of a bridge, unless `flags` has `self`
+   */
+  readonly master?: boolean;
+  /** Of a VXLAN: the host behind which it is. */
+  readonly address?: string;
+  /** Of a VXLAN: the port of that host. **Default:** the VXLAN's */
+  readonly port?: number;
+  /** Of a VXLAN: the network identifier there. **Default:** the VXLAN's */
+  readonly vni?: number;
+  /** Of a VXLAN: the network identifier here. */
+  readonly sourceVni?: number;
+  /** Of a VXLAN: index of the link towards that host. */
+  readonly viaIndex?: number;
+  /** `self`: kept by the link; `extern_learn`, `sticky`, `offload`. */
+  readonly flags?: readonly NeighborFlag[];
+  /** Attributes that this package has no name for. */
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
+/** An entry of a forwarding database, as `bridge fdb` shows it. */
+export interface FdbEntry extends NewFdbEntry {
+  /** Index of the link that it is behind: a port, or the bridge itself. */
+  readonly deviceIndex: number;
+  /** Name of that link. */
+  readonly device: string;
+  /** Index of the bridge. */
+  readonly masterIndex?: number;
+  /** `permanent`: of this host; `static`: made by a user; none: learned. */
+  readonly state?: 'permanent' | 'static' | 'stale';
+  readonly flags: readonly NeighborFlag[];
+  /** Seconds since it was used and changed. */
+  readonly ages?: NeighborAges;
+}
+
+/** The link that an entry is added to, and whether it is the port of a bridge. */
+export interface FdbLink {
+  readonly index: number;
+  readonly name: string;
+  readonly isPort: boolean;
+}
+
+// fdb_modify() and state_n2a() of iproute2's bridge/fdb.c: the states of neighbours mean something else here.
+const STATES = { permanent: 128, static: 64 | 2, stale: 4, dynamic: 2 } as const;
+
+export function decodeFdbEntry({ payload }: NetlinkMessage): Omit<FdbEntry, 'device'> | undefined {
+  if (payload.length < NDMSG_SIZE || payload[0] !== AF_BRIDGE) return undefined;
+  const {
+    mac,
+    probes: _probes,
+    linkNetnsid: _id,
+    protocol: _protocol,
+    extendedFlags,
+    ...rest
+  } = neighborTable.decode(payload, NDMSG_SIZE);
+  if (mac === undefined) return undefined;
+  const bits = bytes.readU16(payload, 8);
+  const state = bits & 128 ? 'permanent' : bits & 64 ? 'static' : bits & 4 ? 'stale' : undefined;
+  return {
+    mac,
+    deviceIndex: bytes.readI32(payload, 4),
+    ...(state !== undefined && { state }),
+    flags: neighborFlags(payload[10], extendedFlags),
+    ...rest,
+  };
+}
+
+const common = { headerSize: NDMSG_SIZE, table: neighborTable } as const;
+
+/** The entries of one bridge or VXLAN, or of one port. Old kernels ignore these filters. */
+export function listFdbRequest(filter: {
+  readonly masterIndex?: number;
+  readonly portIndex?: number;
+}): Request<Omit<FdbEntry, 'device'>> {
+  const { masterIndex, portIndex = 0 } = filter;
+  return {
+    ...common,
+    operation: 'list forwarding database',
+    type: RTM_GETNEIGH,
+    flags: NLM_F_DUMP,
+    body: Buffer.concat([ndmsg(AF_BRIDGE, portIndex, 0, 0), neighborTable.encode({ masterIndex })]),
+    decode: (message) => (message.type === RTM_NEWNEIGH ? decodeFdbEntry(message) : undefined),
+  };
+}
+
+export function fdbRequest(
+  action: Change,
+  entry: NewFdbEntry,
+  { index, name, isPort }: FdbLink,
+): Request<undefined> {
+  requireObject('entry', entry);
+  const { mac, vlan, address, port, vni, sourceVni, viaIndex, flags = [], unknown } = entry;
+  const { master = isPort && !flags.includes('self') } = entry;
+  const { state = entry.flags !== undefined ? 'dynamic' : isPort ? 'static' : 'permanent' } = entry;
+  if (vlan !== undefined) requireInteger('entry.vlan', vlan, 1, 4094);
+  requireBoolean('entry.master', master);
+  if (!Object.hasOwn(STATES, state)) {
+    throw invalidArgValue('entry.state', state, `must be one of ${Object.keys(STATES).join(', ')}`);
+  }
+  const others = flags.filter((flag) => flag !== 'self' && flag !== 'master');
+  const [header, extendedFlags] = flagBits('entry.flags', [...others, master ? 'master' : 'self']);
+  return {
+    ...common,
+    operation: `${action} forwarding database entry`,
+    subject: name,
+    type: action === 'delete' ? RTM_DELNEIGH : RTM_NEWNEIGH,
+    flags: CHANGE_FLAGS[action],
+    body: Buffer.concat([
+      ndmsg(AF_BRIDGE, index, STATES[state], header),
+      neighborTable.encode({ mac, vlan, address, port, vni, sourceVni, viaIndex, extendedFlags, unknown }),
+    ]),
+    decode: nothing,
+  };
+}
