@@ -80,3 +80,18 @@ export function checkIndex(name: string, index: unknown): number {
 export function requireObject(name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null) throw invalidArgType(name, 'an object', value);
 }
+
+/** Node's error of an operation whose signal aborted; `cause` is the signal's reason. */
+export function abortError({ reason }: AbortSignal): Error & { code: string } {
+  const why = reason instanceof Error && reason.name !== 'AbortError' ? `: ${reason.message}` : '';
+  const error = new Error(`The operation was aborted${why}`, { cause: reason });
+  error.name = 'AbortError';
+  return withCode(error, 'ABORT_ERR');
+}
+
+/** Throws unless `signal` is undefined or an AbortSignal that has not aborted. */
+export function checkSignal(signal: unknown): void {
+  if (signal === undefined) return;
+  if (!(signal instanceof AbortSignal)) throw invalidArgType('options.signal', 'an AbortSignal', signal);
+  if (signal.aborted) throw abortError(signal);
+}

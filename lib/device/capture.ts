@@ -18,7 +18,7 @@ export class Capture implements AsyncDisposable {
   readonly #file: WriteStream;
   readonly #writer: PcapngWriter;
   readonly #written: Promise<void>;
-  readonly #onClose: (capture: Capture) => void;
+  readonly #onWritten: () => void;
   #packets = 0;
   #dropped = 0;
   #closing = false;
@@ -28,7 +28,7 @@ export class Capture implements AsyncDisposable {
     path: PathLike,
     device: { name: string; kind: string },
     options: CaptureOptions,
-    onClose: (capture: Capture) => void,
+    onWritten: () => void,
   ) {
     const header: Buffer[] = [];
     let write = (block: Buffer): unknown => header.push(block);
@@ -45,7 +45,7 @@ export class Capture implements AsyncDisposable {
     });
     write = (block) => this.#file.write(block);
     header.forEach(write);
-    this.#onClose = onClose;
+    this.#onWritten = onWritten;
   }
 
   /** Packets that did not get into the file, since it was written too slowly or not at all. */
@@ -58,8 +58,14 @@ export class Capture implements AsyncDisposable {
     return this.#file.errored;
   }
 
+  /** Whether `close` was called. @internal */
+  get closing(): boolean {
+    return this.#closing;
+  }
+
   /** @internal */
   record(packet: Uint8Array, direction: 'inbound' | 'outbound'): void {
+    if (this.#closing) return;
     this.#packets++;
     if (this.errored || this.#file.writableLength > MAX_PENDING_BYTES) this.#dropped++;
     else this.#writer.packet(packet, { direction });
@@ -72,9 +78,9 @@ export class Capture implements AsyncDisposable {
   close(): Promise<void> {
     if (!this.#closing) {
       this.#closing = true;
-      this.#onClose(this);
       if (!this.errored) this.#writer.statistics({ received: this.#packets, dropped: this.#dropped });
       this.#file.end();
+      this.#written.then(this.#onWritten, this.#onWritten);
     }
     return this.#written;
   }
@@ -85,12 +91,12 @@ export class Capture implements AsyncDisposable {
   }
 }
 
-/** The captures of one device that are not closed. */
+/** The captures of one device whose files are not complete. */
 export class Captures implements PacketRecorder {
   readonly #channel: PacketChannel;
   readonly #prefix: number;
   #captures: readonly Capture[] = [];
-  #error: unknown;
+  #error: Error | null = null;
 
   /** @param prefix bytes before each packet that are no part of it */
   constructor(channel: PacketChannel, prefix: number) {
@@ -99,8 +105,8 @@ export class Captures implements PacketRecorder {
   }
 
   open(path: PathLike, device: { name: string; kind: string }, options: CaptureOptions): Capture {
-    const capture = new Capture(path, device, options, (ended) => {
-      this.#use(this.#captures.filter((other) => other !== ended));
+    const capture = new Capture(path, device, options, () => {
+      this.#use(this.#captures.filter((other) => other !== capture));
     });
     this.#use([...this.#captures, capture]);
     return capture;
@@ -124,14 +130,15 @@ export class Captures implements PacketRecorder {
 
   /** Resolves when all files are complete; never rejects. */
   async close(): Promise<void> {
-    const results = await Promise.allSettled(this.#captures.map((capture) => capture.close()));
-    this.#error = results.find((result) => result.status === 'rejected')?.reason;
+    const closing = this.#captures.filter((capture) => !capture.closing);
+    await Promise.allSettled(this.#captures.map((capture) => capture.close()));
+    this.#error = closing.find((capture) => capture.errored)?.errored ?? null;
   }
 
-  /** Throws, once, the first error that {@link close} met. */
+  /** Throws, once, the first error of a file whose capture the user has not closed. */
   throwError(): void {
     const error = this.#error;
-    this.#error = undefined;
+    this.#error = null;
     if (error) throw error;
   }
 }

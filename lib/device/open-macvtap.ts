@@ -37,7 +37,6 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
   }
   const checked = checkOptions(options);
   const { sendBuffer, headroom, tailroom, signal } = checked;
-  signal?.throwIfAborted();
   return withNamespace(checked.namespace, (namespace) =>
     withNetlink(namespace, (socket) => {
       if (parent !== undefined) addMacvtap(socket, name, getLink(socket, parent).index, mode);

@@ -45,7 +45,6 @@ export function openTap(name = 'tap%d', options: TapOptions = {}): TapDevice {
 function open<T>(kind: 'tun' | 'tap', name: string, options: TapOptions, wrap: (parts: TunTapParts) => T): T {
   const checked = checkOptions(options);
   const { signal, headroom, tailroom } = checked;
-  signal?.throwIfAborted();
   return withNamespace(checked.namespace, (namespace) => {
     const attachment =
       checked.fd === undefined

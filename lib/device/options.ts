@@ -2,6 +2,7 @@ import type { Cidr } from '../address.js';
 import { checkCidr, checkMac } from '../address.js';
 import {
   checkMtu,
+  checkSignal,
   invalidArgType,
   invalidArgValue,
   requireBoolean,
@@ -29,7 +30,7 @@ export interface DeviceOptions {
   readonly headroom?: number;
   /** Bytes kept free after each packet of a batch, up to 4,096. **Default:** `0` */
   readonly tailroom?: number;
-  /** Destroys the device when it aborts. */
+  /** Destroys the device with an AbortError when it aborts. */
   readonly signal?: AbortSignal;
 }
 
@@ -123,9 +124,7 @@ export function checkOptions(options: TapOptions): CheckedOptions {
   if (owner !== undefined) requireInteger('options.owner', owner, 0, 0xfffffffe);
   if (group !== undefined) requireInteger('options.group', group, 0, 0xfffffffe);
   if (fd !== undefined) requireInteger('options.fd', fd, 0, 0x7fffffff);
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidArgType('options.signal', 'an AbortSignal', signal);
-  }
+  checkSignal(signal);
   return {
     ...options,
     mac: macBytes,

@@ -1,4 +1,6 @@
 import {
+  abortError,
+  checkSignal,
   invalidArgType,
   invalidArgValue,
   requireBoolean,
@@ -43,7 +45,7 @@ export interface MonitorOptions {
   readonly snapshot?: boolean;
   /** Bytes of the kernel's queue. **Default:** the system's (net.core.rmem_default) */
   readonly receiveBuffer?: number;
-  /** Ends the monitor: its iteration then throws the signal's reason. */
+  /** Ends the monitor: its iteration then throws an AbortError, whose `cause` is the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -140,10 +142,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
         throw invalidArgValue('options.types', type, `must hold only ${TYPES.join(', ')}`);
       }
     }
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw invalidArgType('options.signal', 'an AbortSignal', signal);
-    }
-    signal?.throwIfAborted();
+    checkSignal(signal);
     this.#namespace = namespace;
     this.#types = new Set(types);
     this.#snapshotDue = requireBoolean('options.snapshot', snapshot);
@@ -217,7 +216,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
         throw error;
       }
     }
-    if (this.#signal?.aborted) throw this.#signal.reason;
+    if (this.#signal?.aborted) throw abortError(this.#signal);
     return { done: true, value: undefined };
   }
 

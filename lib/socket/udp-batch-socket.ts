@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { markAsUntransferable } from 'node:worker_threads';
-import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../arguments.js';
+import { abortError, invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../arguments.js';
 import { closingOnError } from '../device/attach.js';
 import { BatchPort } from '../io/batch-port.js';
 import { PacketBatch } from '../io/packet-batch.js';
@@ -94,7 +94,6 @@ export interface UdpEvents {
  */
 export function openUdp(options: UdpOptions = {}): UdpBatchSocket {
   const checked = checkUdpOptions(options);
-  checked.signal?.throwIfAborted();
   try {
     return open(socketFamily(checked), checked);
   } catch (error) {
@@ -180,7 +179,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     const onFailed = (error: Error): void => this.#destroy(error);
     this.#channel = new PacketChannel(descriptor, `${local}`, { onReady: this.#onReady, onFailed });
     this.#port = new BatchPort(this.#channel, this);
-    const onAbort = () => this.#destroy(abortError(signal));
+    const onAbort = () => signal && this.#destroy(abortError(signal));
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#unlisten = () => signal?.removeEventListener('abort', onAbort);
   }
@@ -403,11 +402,6 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
       this.emit('close');
     });
   }
-}
-
-function abortError(signal: AbortSignal | undefined): Error {
-  const error = new Error('The operation was aborted', { cause: signal?.reason });
-  return Object.assign(error, { name: 'AbortError', code: 'ABORT_ERR' });
 }
 
 function isAbort(error: Error): boolean {

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { checkName, invalidArgType, requireBoolean, requireInteger } from '../arguments.js';
+import { checkName, checkSignal, invalidArgType, requireBoolean, requireInteger } from '../arguments.js';
 import { native } from '../native/addon.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
@@ -58,7 +58,7 @@ export interface UdpOptions {
   readonly headroom?: number;
   /** Bytes kept free after each packet of a batch, up to 4,096. **Default:** `0` */
   readonly tailroom?: number;
-  /** Closes the socket when it aborts. */
+  /** Closes the socket when it aborts; a loop over batches rejects with an AbortError. */
   readonly signal?: AbortSignal;
 }
 
@@ -97,9 +97,7 @@ export function checkUdpOptions(options: UdpOptions): UdpOptions {
   ] as const) {
     if (options[name] !== undefined) requireInteger(`options.${name}`, options[name], minimum, maximum);
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidArgType('options.signal', 'an AbortSignal', signal);
-  }
+  checkSignal(signal);
   return options;
 }
 

@@ -3,7 +3,17 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { NetworkNamespace, openMacvtap, openTap, openTun } from 'tuntap-native';
-import { code, fdNumbers, inNamespace, ipLink, needs, nodeProgram, openFds, run } from '../support.ts';
+import {
+  code,
+  fdNumbers,
+  inNamespace,
+  ipLink,
+  ipLinks,
+  needs,
+  nodeProgram,
+  openFds,
+  run,
+} from '../support.ts';
 import { numberedPacket, numbersUntil, slowWire, UdpPeer, write } from './traffic.ts';
 
 const ADDRESSES = ['192.0.2.1/24'];
@@ -100,6 +110,23 @@ describe('closing a device', () => {
       assert.equal(error.cause.message, 'no more');
       await turn;
       assert.equal(await ipLink(namespace, 'tun0'), undefined);
+    }));
+
+  it('a signal that aborted before gives an AbortError with its reason as cause, and opens nothing', () =>
+    inNamespace(async (namespace) => {
+      const cause = new Error('too late');
+      const signal = AbortSignal.abort(cause);
+      await using parent = openTap('tap0', { namespace });
+      const fds = openFds();
+      for (const open of [
+        () => openTun('tun0', { namespace, signal }),
+        () => openTap('tap1', { namespace, signal }),
+        () => openMacvtap('mv0', { namespace, signal, parent: parent.name }),
+      ]) {
+        assert.throws(open, { name: 'AbortError', code: 'ABORT_ERR', cause });
+      }
+      assert.equal(openFds(), fds);
+      assert.equal((await ipLinks(namespace)).length, 2);
     }));
 
   it('`await using` closes it, also when its block throws', () =>

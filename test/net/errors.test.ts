@@ -281,11 +281,19 @@ describe('errors of network configuration', () => {
     await closed.close();
   });
 
-  it('a monitor ends by its signal, with the reason', async () => {
-    const controller = new AbortController();
-    const monitor = namespace.monitor({ signal: controller.signal });
-    const waiting = assert.rejects(monitor.next(), /enough/);
-    setImmediate(() => controller.abort(new Error('enough')));
-    await waiting;
-  });
+  for (const reason of [new Error('enough'), 'enough', undefined]) {
+    it(`a monitor ends by its signal with an AbortError, whose cause is the reason ${reason}`, async () => {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const monitor = namespace.monitor({ signal });
+      const expected = (error: Error & { code?: string }): boolean => {
+        assert.deepEqual([error.name, error.code, error.cause], ['AbortError', 'ABORT_ERR', signal.reason]);
+        return true;
+      };
+      const waiting = assert.rejects(monitor.next(), expected);
+      setImmediate(() => controller.abort(reason));
+      await waiting;
+      assert.throws(() => namespace.monitor({ signal }), expected);
+    });
+  }
 });
