@@ -3,13 +3,14 @@
  *
  * Reported are medians of the rounds' ratios: this package's time a packet to that of the other in the same round.
  * `openssl speed -evp` encrypts one endless message; with `-aead` it makes nonce and tag for each packet, as Aead does.
- * Options: --rounds=N (5), --seconds=N (1).
+ * Options: --rounds=N (5), --seconds=N (1), --write (puts the table into docs/tunnel.md).
  */
 
 import { execFileSync } from 'node:child_process';
 import { createCipheriv, randomBytes } from 'node:crypto';
 import { PacketBatch } from 'tuntap-native';
 import { Aead, type AeadCipher } from 'tuntap-native/tunnel';
+import { MACHINE, publish, version } from './blocks.ts';
 import { median, option } from './measure.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
@@ -85,15 +86,21 @@ function measure(cipher: AeadCipher): Record<string, number> {
   };
 }
 
-console.log(
+const lines = [
   '| cipher | seal, ns | open, ns | seal to `openssl speed -evp` | to `-evp -aead` | to node:crypto |',
-);
-console.log('|---|---|---|---|---|---|');
+  '|---|---|---|---|---|---|',
+];
 for (const cipher of Object.keys(KEY_LENGTH) as AeadCipher[]) {
   const rounds = Array.from({ length: ROUNDS }, () => measure(cipher));
   const of = (name: string) => median(rounds.map((round) => round[name])).toFixed(0);
   const ratio = (name: string) => median(rounds.map((round) => round.seal / round[name])).toFixed(2);
-  console.log(
+  lines.push(
     `| ${cipher} | ${of('seal')} | ${of('open')} | ${ratio('speed')} | ${ratio('speed -aead')} | ${ratio('crypto')} |`,
   );
 }
+const opponent = `OpenSSL ${version('openssl', 'version')}`;
+publish(
+  'aead',
+  [...lines, '', `${MACHINE}; ${opponent}; medians of ${ROUNDS} rounds.`].join('\n'),
+  'docs/tunnel.md',
+);

@@ -16,20 +16,6 @@ export interface Row {
   readonly busyRttRatio: number;
 }
 
-export function introduction(machine: string): string {
-  return `# Forwarding between two TUN devices
-
-Made by \`npm run bench -- --write\` on ${machine}.
-
-Each forwarder copies packets between two TUN devices, MTU 1,500, in two network namespaces: \`c\` is bench/forwarder.c
-(poll, read, write), \`c vnet\` the same with IFF_VNET_HDR, where super-packets pass through. The others are this
-package: by \`batch\`, by \`stream\` (\`a.pipe(b)\`, which passes batches on) or by \`data\` (a listener that writes each
-packet), with offloads off, split (the default) or raw. TCP is iperf3's; UDP are 64-byte packets at a fixed rate. The
-first ping is sent 500 times a second, which lets all code go cold in between; the second follows the last one's reply
-at once. In brackets: the ratio to \`c\`, and to \`c vnet\`, each of the same round.
-`;
-}
-
 export function table(rows: readonly Row[]): string {
   const lines = rows.map(
     (row) =>
@@ -61,5 +47,25 @@ export function chart(rows: readonly Row[]): string {
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="640" height="${height}" font-family="sans-serif" font-size="14">` +
     `<title>TCP between two TUN devices</title><rect width="640" height="${height}" fill="white"/><text x="20" y="24">TCP between two TUN devices, Gbit/s</text>${bars.join('')}</svg>\n`
+  );
+}
+
+const WAYS: readonly (readonly [string, string])[] = [
+  ['batch raw', "`for await (batch of a.batches()) b.writeBatch(batch)`, `offload: 'raw'`"],
+  ['batch split', '`for await (batch of a.batches()) b.writeBatch(batch)`'],
+  ['stream split', '`a.pipe(b)`'],
+  ['data split', "`a.on('data', (packet) => b.write(packet))`"],
+];
+
+/** The ways of reading side by side, each beside the C program that passes super-packets through. */
+export function ways(rows: readonly Row[]): string {
+  const lines = WAYS.flatMap(([name, code]) => {
+    const row = rows.find((row) => row.name === name);
+    if (!row) return [];
+    const { gbps, gbpsVnetRatio, cpuPerGBVnetRatio } = row;
+    return `| ${code} | ${gbps.toFixed(1)} Gbit/s | ${gbpsVnetRatio.toFixed(2)} | ${cpuPerGBVnetRatio.toFixed(2)} |`;
+  });
+  return ['| way | TCP | throughput, of C | CPU time a byte, of C |', '|---|---|---|---|', ...lines].join(
+    '\n',
   );
 }

@@ -3,15 +3,16 @@
  *
  * Every round runs each forwarder once, in turn, so that a slow minute of the machine meets all of them. Reported are
  * medians of the rounds and of each round's ratio to the C forwarder. Options: --rounds=N (5), --seconds=N (3),
- * --only=NAME,NAME, --write (puts the table and the chart into docs/), --beside=FOLDER (measures the forwarders of another
+ * --only=NAME,NAME, --write (puts the tables and the chart into the
+ * documentation), --beside=FOLDER (measures the forwarders of another
  * checkout, which has been built, in the same rounds, and prints the ratio of this one's figures to that one's).
  */
 
 import { writeFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
 import { join, resolve } from 'node:path';
+import { MACHINE, publish, version, WRITE } from './blocks.ts';
 import { type Figures, line, measure, median, option, Programs, ROOT, TRAFFIC } from './measure.ts';
-import { chart, introduction, type Row, table } from './report.ts';
+import { chart, type Row, table, ways } from './report.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
 const SECONDS = option('seconds', '3');
@@ -85,9 +86,11 @@ const rows: Row[] = names.map((name) => {
     busyRttRatio: ratio('busyRttMs'),
   };
 });
-const machine = `${cpus().length} cores, Linux ${release()}, Node ${process.version}; medians of ${ROUNDS} rounds`;
-console.log(table(rows));
-console.log(machine);
+const opponents = `gcc ${version('cc', '-dumpfullversion')} -O2, iperf3 ${version('iperf3', '--version')}`;
+const source = `${MACHINE}; ${opponents}; medians of ${ROUNDS} rounds`;
+publish('forwarding', `${table(rows)}\n\n${source}.`, 'docs/forwarding.md');
+publish('ways of reading', `${ways(rows)}\n\n${source}.`, 'README.md', 'docs/reading.md');
+if (WRITE) writeFileSync(join(ROOT, 'docs', 'forwarding.svg'), chart(rows));
 if (beside.length > 0) {
   console.log(`\nRatios to ${BESIDE}: TCP, CPU/GB, CPU/packet, ping, ping at once`);
   for (const name of beside) {
@@ -96,11 +99,4 @@ if (beside.length > 0) {
     );
     console.log(`${name.padEnd(16)} ${ratios.join('  ')}`);
   }
-}
-if (process.argv.includes('--write')) {
-  writeFileSync(
-    join(ROOT, 'docs', 'forwarding.md'),
-    `${introduction(machine)}\n${table(rows)}\n\n![TCP throughput](forwarding.svg)\n`,
-  );
-  writeFileSync(join(ROOT, 'docs', 'forwarding.svg'), chart(rows));
 }

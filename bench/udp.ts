@@ -5,7 +5,8 @@
  * receiver has a C sender. They take turns of a quarter of a second, since the machine's speed changes within seconds.
  * Reported are medians of the CPU time a datagram, and of each round's ratio to the C program; the first ten rounds, in
  * which JavaScript is compiled, are left out. Options: --rounds=N (60), --bursts=N (100 a turn, of 1,472 datagrams; a
- * twentieth of it for node:dgram), --batch=N (184 datagrams a write; 46, 92, 184, 368, 736 or 1472), --beside=FOLDER
+ * twentieth of it for node:dgram), --batch=N (184 datagrams a write; 46, 92, 184, 368, 736 or 1472), --write (puts the table into
+ * docs/tunnel.md), --beside=FOLDER
  * (measures UdpBatchSocket of another checkout, which has been built, in the same turns).
  */
 
@@ -14,6 +15,7 @@ import { once } from 'node:events';
 import { join, resolve } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { NetworkNamespace } from 'tuntap-native';
+import { MACHINE, publish, version } from './blocks.ts';
 import { median, option, Programs, ROOT, run } from './measure.ts';
 
 const ROUNDS = Number(option('rounds', '60'));
@@ -153,18 +155,18 @@ try {
     if (round % 10 === 0) console.error(`round ${round}/${ROUNDS}`);
   }
   const names = Object.keys(columns);
-  console.log(
-    `| CPU µs a datagram (ratio to C; delivered) | ${names.join(' | ')} |\n|---${'|---'.repeat(names.length)}|`,
-  );
-  WAYS.forEach((way, row) => {
+  const lines = WAYS.map((way, row) => {
     const cells = Object.values(columns).map((column) => {
       const [c, own] = [column[0], column[row]].map((pair) => pair.costs.slice(WARM_UP));
       const ratio = median(own.map((cost, i) => cost / c[i]));
       const delivered = (100 * column[row].received) / column[row].sent;
       return `${median(own).toFixed(3)} (${ratio.toFixed(2)}; ${delivered.toFixed(1)} %)`;
     });
-    console.log(`| ${way} | ${cells.join(' | ')} |`);
+    return `| ${way} | ${cells.join(' | ')} |`;
   });
+  const head = `| CPU µs a datagram (ratio to C; delivered) | ${names.join(' | ')} |\n|---${'|---'.repeat(names.length)}|`;
+  const source = `${MACHINE}; gcc ${version('cc', '-dumpfullversion')} -O2; medians of ${ROUNDS - WARM_UP} turns.`;
+  publish('udp', [head, ...lines, '', source].join('\n'), 'docs/tunnel.md');
 } finally {
   await Promise.all(ends.map((end) => end.end()));
   programs.remove();

@@ -4,16 +4,18 @@
  * Both ends run on this machine, in two namespaces that a veth pair joins; tunnel MTU 1,420; TCP is iperf3's. Ping is
  * sent through the tunnel, before TCP and a second after it, and through the veth pair itself, while nothing else is.
  * Each round runs each VPN once, in turn; reported are medians, and medians of the ratios within a round. Options:
- * --rounds=N (5), --seconds=N (5), --pings=N (20), --interval=SECONDS (0.2), --only=NAME,NAME, --verbose.
+ * --rounds=N (5), --seconds=N (5), --pings=N (20), --interval=SECONDS (0.2), --only=NAME,NAME, --verbose,
+ * --write (puts the table into the documentation).
  */
 
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { cpus, release, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
+import { MACHINE, publish, version } from './blocks.ts';
 import { median, option } from './measure.ts';
 import { CONTENDERS, type Contender } from './vpn-contenders.ts';
 
@@ -127,21 +129,27 @@ for (let round = 1; round <= ROUNDS; round++) {
   rounds.push(figures);
 }
 
-console.log(
-  '| VPN | TCP, Mbit/s | to wireguard-go | to OpenVPN | ping, ms (of 2 × the wire’s + 0.15 ms) | after traffic |\n|---|---|---|---|---|---|',
-);
+const lines = [
+  '| VPN | TCP, Mbit/s | to wireguard-go | to OpenVPN | ping, ms (of 2 × the wire’s + 0.15 ms) | after traffic |',
+  '|---|---|---|---|---|---|',
+];
 for (const name of names) {
   const of = (key: keyof Figures) => median(rounds.map((figures) => figures[name][key]));
   const ratio = (to: string) => {
     const ratios = rounds.map((figures) => figures[name].mbps / (figures[to]?.mbps ?? Number.NaN));
     return median(ratios).toFixed(2);
   };
-  console.log(
+  lines.push(
     `| ${name} | ${of('mbps').toFixed(0)} | ${ratio('wireguard-go')} | ${ratio('openvpn aes-256-gcm')} | ` +
       `${of('rttMs').toFixed(3)} (${of('rttShare').toFixed(2)}) | ` +
       `${of('laterRttMs').toFixed(3)} (${of('laterRttShare').toFixed(2)}) |`,
   );
 }
-console.log(
-  `${cpus().length} cores, Linux ${release()}, Node ${process.version}; medians of ${ROUNDS} rounds`,
-);
+const opponents = `wireguard-go ${wireguardGoVersion()}, OpenVPN ${version('openvpn', '--version')}`;
+const source = `${MACHINE}; ${opponents}, iperf3 ${version('iperf3', '--version')}; medians of ${ROUNDS} rounds.`;
+publish('vpn', [...lines, '', source].join('\n'), 'README.md', 'docs/vpn.md');
+
+/** Debian's package has the version; the program itself only says when it was built. */
+function wireguardGoVersion(): string {
+  return execFileSync('dpkg-query', ['-W', 'wireguard-go'], { encoding: 'utf8' }).trim().split('\t')[1];
+}
