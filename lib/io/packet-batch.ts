@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { markAsUntransferable } from 'node:worker_threads';
 import { invalidArgType, outOfRange, requireInteger, requireObject } from '../arguments.js';
 import { type Descriptor, native } from '../native/addon.js';
@@ -86,7 +87,7 @@ export class PacketBatch implements Iterable<Buffer> {
   at(index: number): Buffer {
     const entry = this.#entry(index);
     const offset = this.#words[entry + OFFSET];
-    return this.#bytes.subarray(offset, offset + Math.max(0, this.#words[entry + LENGTH]));
+    return Buffer.from(this.memory as ArrayBuffer, offset, Math.max(0, this.#words[entry + LENGTH]));
   }
 
   /** The packets in order, as {@link at} gives them. */

@@ -37,7 +37,7 @@ export class PacketWriter {
   constructor(channel: PacketChannel, { coalesces = false, packetPrefix = 0 }: WriterOptions) {
     this.#channel = channel;
     this.#prefix = packetPrefix;
-    if (coalesces) this.#batch = new PacketBatch({ size: 256 * 1024 });
+    if (coalesces) this.#batch = new PacketBatch({ capacity: 512, size: 768 * 1024 });
   }
 
   /** Whether packets wait in the batch. */

@@ -5,9 +5,11 @@ import { PacketBatch } from './packet-batch.js';
 import type { PacketChannel } from './packet-channel.js';
 import type { PacketWriter } from './packet-writer.js';
 
-// A chunk of the stream is a view of the memory that its batch was read into. Less memory is held by fewer packets
-// that a slow user keeps; more costs fewer allocations.
-const BATCH_SIZE = 128 * 1024;
+// A chunk of the stream is a view of the memory that its batch was read into, which a user who keeps the chunk keeps.
+// A batch that one read fills is followed by a larger one: under load, less often begun, it parts fewer of the
+// super-packets that are written again.
+const MIN_BATCH_SIZE = 128 * 1024;
+const MAX_BATCH_SIZE = 512 * 1024;
 const BATCH_CAPACITY = 1024;
 
 const { push } = Duplex.prototype;
@@ -28,6 +30,7 @@ export class StreamReader {
   readonly #channel: PacketChannel;
   // Undefined while somebody else reads the channel.
   #batch: PacketBatch | undefined;
+  #batchSize = MIN_BATCH_SIZE;
   // Whether the stream asked for a packet and got none yet.
   #wanted = false;
   #pipe: Pipe | undefined;
@@ -76,9 +79,14 @@ export class StreamReader {
     // the batch's memory, its length is 0.
     for (let i = start; i < batch.length && !this.#stream.destroyed; i++) {
       if (forwarded && batch.status(i) !== EAGAIN) continue;
-      pushed++;
+      const packet = batch.at(i);
       try {
-        push.call(this.#stream, batch.at(i));
+        // The first push tells the Readable that there is data. Its listeners get the others without it.
+        if (pushed++ === 0 || !this.#stream.readableFlowing || this.#stream.readableLength > 0) {
+          push.call(this.#stream, packet);
+        } else {
+          this.#stream.emit('data', packet);
+        }
       } catch (error) {
         // A listener's. Where the program goes on after it, so does the stream.
         threw = true;
@@ -87,7 +95,10 @@ export class StreamReader {
     }
     if (this.#batch !== batch || this.#stream.destroyed) return error;
     if (start === 0 && pushed === 0) batch.clear();
-    else if (!batch.hasRoom) this.#renew();
+    else if (!batch.hasRoom) {
+      this.#batchSize = start === 0 ? MAX_BATCH_SIZE : MIN_BATCH_SIZE;
+      this.#renew();
+    }
     if (pushed === 0 || threw) this.start(false);
     return error;
   }
@@ -114,7 +125,7 @@ export class StreamReader {
 
   /** The user keeps the packets of the last one. */
   #renew(): void {
-    this.#batch = new PacketBatch({ capacity: BATCH_CAPACITY, size: BATCH_SIZE });
+    this.#batch = new PacketBatch({ capacity: BATCH_CAPACITY, size: this.#batchSize });
     this.#batch.readFrom(this.#channel.descriptor);
   }
 }
