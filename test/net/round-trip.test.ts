@@ -43,9 +43,10 @@ const FDB: Omit<Kind, 'cases' | 'list'> = {
 };
 
 const QDISCS: Omit<Kind, 'cases'> = {
-  show: "tc -d qdisc show dev v1 | sed 's/ refcnt [0-9]*//'",
+  show: "tc -d qdisc show dev v1 | sed '/^qdisc htb/d; s/ refcnt [0-9]*//'",
   setup: PAIR,
-  list: async (ns) => (await ns.qdiscs({ device: 'v1' })).filter(({ handle }) => handle !== '0:'),
+  list: async (ns) =>
+    (await ns.qdiscs({ device: 'v1' })).filter(({ handle, kind }) => handle !== '0:' && kind !== 'htb'),
   remove: (ns, qdisc: Listed<'qdiscs'>) => ns.deleteQdisc(qdisc),
   add: (ns, qdisc: Listed<'qdiscs'>) => ns.addQdisc(qdisc),
   replace: (ns, qdisc: Listed<'qdiscs'>) => ns.replaceQdisc(qdisc),
@@ -91,7 +92,6 @@ const kinds: Readonly<Record<string, Kind>> = {
     add: (ns, route: Listed<'routes'>) => ns.addRoute(route),
     replace: (ns, route: Listed<'routes'>) => ns.replaceRoute(route),
     cases: [
-      'true',
       'ip route add default via 192.0.2.9',
       'ip route add 198.51.100.0/24 dev v1 mtu lock 1400',
       'ip route add 198.51.100.0/24 dev v1 mtu 1400 window lock 9000 rtt 10 rttvar 5 ssthresh 4 cwnd lock 7 advmss 900 reordering 5 hoplimit 9 initcwnd 11 rto_min 3s initrwnd 12 quickack 1 features ecn congctl lock cubic',
@@ -120,14 +120,17 @@ const kinds: Readonly<Record<string, Kind>> = {
     ],
   },
   'IPv6 routes': {
-    show: "ip -6 -d route show table all | sed 's/expires [0-9]*sec/expires/'",
+    show: "ip -6 -d route show table all | sed -n '/fe80::\\|ff00::/d; s/expires [0-9]*sec/expires/; p'",
     setup: ADDRESSED,
-    list: async (ns) => ns.routes({ family: 6, table: 'all' }),
+    // The kernel makes its own routes when it wants to.
+    list: async (ns) =>
+      (await ns.routes({ family: 6, table: 'all' })).filter(({ destination }) =>
+        /^default|db8:1:/.test(destination),
+      ),
     remove: (ns, route: Listed<'routes'>) => ns.deleteRoute(route),
     add: (ns, route: Listed<'routes'>) => ns.addRoute(route),
     replace: (ns, route: Listed<'routes'>) => ns.replaceRoute(route),
     cases: [
-      'true',
       'ip route add default via 2001:db8::9',
       'ip route add 2001:db8:1::/48 dev v1 mtu lock 1400 hoplimit 7',
       'ip route add 2001:db8:1::/48 via 2001:db8::9 metric 5 src 2001:db8::1 proto 77 table 1000',
@@ -157,7 +160,6 @@ const kinds: Readonly<Record<string, Kind>> = {
     remove: (ns, rule: Listed<'rules'>) => ns.deleteRule(rule),
     add: (ns, rule: Listed<'rules'>) => ns.addRule(rule),
     cases: [
-      'true',
       'ip rule add from 192.0.2.0/24 to 198.51.100.0/25 tos 0x10 table 77',
       'ip rule add not fwmark 7/0xff table 1000 prio 5',
       'ip rule add fwmark 0/0xff table 1000',
