@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type Duplex, PassThrough } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openTun, PacketBatch, type TunDevice } from 'tuntap-native';
 import { ipv4Packet, replyToEcho, udpDatagram } from 'tuntap-native/packet';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { code, inNamespace, needs, run } from '../support.ts';
+import { detach } from './traffic.ts';
 
 const ADDRESS = { source: '192.0.2.2', destination: '192.0.2.1' };
 
@@ -173,5 +176,126 @@ describe('the packet stream', () => {
       a.unpipe(b).resume();
       const without = await sent();
       assert.deepEqual([without.heard, without.piped], [3, 0]);
+    }));
+
+  const ways: [string, (memory: ArrayBuffer) => void][] = [
+    ['structuredClone', (memory) => structuredClone(null, { transfer: [memory] })],
+    [
+      'postMessage',
+      (memory) => {
+        const { port1 } = new MessageChannel();
+        try {
+          port1.postMessage(memory, [memory]);
+        } finally {
+          port1.close();
+        }
+      },
+    ],
+    ['ArrayBuffer.prototype.transfer', detach],
+  ];
+  for (const [way, transfer] of ways) {
+    it(`goes on after a listener that transfers a chunk's memory: ${way}`, () =>
+      inNamespace(async (namespace) => {
+        await using tun = openTun('tun0', { ...options, namespace });
+        await using socket = openUdp({ namespace, remote: new Endpoint('192.0.2.2', 6000) });
+        const seen: number[] = [];
+        tun.on('data', (bytes: Buffer) => {
+          if (bytes[9] !== 17) return;
+          seen.push(bytes[28]);
+          try {
+            transfer(bytes.buffer as ArrayBuffer);
+            // Node.js 20 copies what can't be transferred.
+            assert.ok(way.startsWith('ArrayBuffer') || process.version.startsWith('v20.'));
+          } catch (error) {
+            assert.equal((error as Error).name, 'DataCloneError');
+          }
+          if (!way.startsWith('ArrayBuffer')) assert.equal(bytes[28], seen.at(-1));
+        });
+        for (let i = 0; i < 5; i++) {
+          socket.send(Uint8Array.of(i));
+          for (let wait = 0; seen.length <= i && wait < 1000; wait++) await delay(1);
+        }
+        assert.deepEqual(seen, [0, 1, 2, 3, 4]);
+        assert.equal(tun.destroyed, false);
+      }));
+  }
+
+  it("can't transfer the memory of a batch, of one's own and of a loop's", () =>
+    inNamespace(async (namespace) => {
+      await using tun = openTun('tun0', { ...options, namespace });
+      await using socket = openUdp({ namespace, remote: new Endpoint('192.0.2.2', 6000) });
+      socket.send(Buffer.from('a'));
+      const own = new PacketBatch();
+      own.push(packet(Buffer.from('b')));
+      for await (const batch of tun.batches()) {
+        for (const { buffer, length } of [own.at(0), batch.at(0)]) {
+          try {
+            structuredClone(null, { transfer: [buffer as ArrayBuffer] });
+          } catch (error) {
+            assert.equal((error as Error).name, 'DataCloneError');
+          }
+          assert.ok(length > 0 && buffer.byteLength > 0);
+        }
+        break;
+      }
+      assert.equal(tun.writeBatch(own), 1);
+    }));
+
+  it('has told the counters of a packet when its callback is called, with offloads and without', () =>
+    inNamespace(async (namespace) => {
+      for (const offload of [true, false]) {
+        await using tun = openTun('tun0', { ...options, namespace, offload });
+        const written = (bytes: Uint8Array): Promise<unknown> =>
+          new Promise((resolve) => tun.write(bytes, resolve));
+        await written(packet(Buffer.from('a')));
+        assert.equal(tun.counters.packetsWritten, 1);
+        tun.write(packet(Buffer.from('b')));
+        tun.write(packet(Buffer.from('c')));
+        await written(packet(Buffer.from('d')));
+        assert.equal(tun.counters.packetsWritten, 4);
+        tun.write(packet(Buffer.from('e')));
+        // Without a callback: a microtask later, or at once.
+        assert.equal(tun.counters.packetsWritten, offload ? 4 : 5);
+        await undefined;
+        assert.equal(tun.counters.packetsWritten, 5);
+        await new Promise((resolve) => tun.end(packet(Buffer.from('f')), () => resolve(undefined)));
+        assert.equal(tun.counters.packetsWritten, 6);
+      }
+    }));
+
+  it('refuses text, and methods that make no sense for packets, saying what to do; packets stay as they are', () =>
+    inNamespace(async (namespace) => {
+      await using tun = openTun('tun0', { ...options, namespace });
+      const device = tun as unknown as Duplex;
+      const wrong: [string, () => unknown, string, RegExp][] = [
+        ['setEncoding', () => device.setEncoding('utf8'), 'ERR_TUNTAP_UNSUPPORTED', /toString/],
+        [
+          'setDefaultEncoding',
+          () => device.setDefaultEncoding('hex'),
+          'ERR_TUNTAP_UNSUPPORTED',
+          /Buffer.from/,
+        ],
+        ['wrap', () => device.wrap(new PassThrough()), 'ERR_TUNTAP_UNSUPPORTED', /pipe/],
+        ['write', () => device.write('text'), 'ERR_INVALID_ARG_TYPE', /Uint8Array/],
+        ['write with encoding', () => device.write('00', 'hex'), 'ERR_INVALID_ARG_TYPE', /Uint8Array/],
+        ['write null', () => device.write(null), 'ERR_INVALID_ARG_TYPE', /Uint8Array/],
+        ['write object', () => device.write({ length: 20 }), 'ERR_INVALID_ARG_TYPE', /Uint8Array/],
+        ['end', () => device.end('text'), 'ERR_INVALID_ARG_TYPE', /Uint8Array/],
+        ['end with encoding', () => device.end('text', 'utf8'), 'ERR_INVALID_ARG_TYPE', /Uint8Array/],
+        ['unshift', () => device.unshift('text'), 'ERR_INVALID_ARG_TYPE', /Uint8Array/],
+        ['unshift null', () => device.unshift(null), 'ERR_INVALID_ARG_TYPE', /Uint8Array/],
+        ['unshift empty', () => device.unshift(Buffer.alloc(0)), 'ERR_OUT_OF_RANGE', /packet.length/],
+        ['unshift large', () => device.unshift(Buffer.alloc(70_000)), 'ERR_OUT_OF_RANGE', /packet.length/],
+        ['push', () => device.push('text'), 'ERR_INVALID_ARG_TYPE', /Uint8Array/],
+      ];
+      for (const [what, call, code, message] of wrong) assert.throws(call, { code, message }, what);
+      assert.deepEqual([tun.destroyed, tun.writable, tun.readable], [false, true, true]);
+      const first = packet(Buffer.from('first'));
+      tun.unshift(first);
+      const [read] = (await once(tun, 'data')) as [Buffer];
+      assert.deepEqual(read, first);
+      assert.equal(tun.counters.packetsWritten, 0);
+      tun.end();
+      await once(tun, 'finish');
     }));
 });
