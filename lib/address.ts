@@ -21,7 +21,9 @@ export interface Cidr {
  * @throws `ERR_INVALID_ARG_TYPE` if `text` is no string, `ERR_INVALID_ARG_VALUE` if it is no IPv4 address
  */
 export function parseIpv4(text: string): Buffer {
-  if (!isIPv4(requireString(text))) throw invalidAddress(text, "an IPv4 address such as '192.0.2.1'");
+  if (!isIPv4(requireString('text', text))) {
+    throw invalidArgValue('text', text, "must be an IPv4 address such as '192.0.2.1'");
+  }
   return ipv4Bytes(text);
 }
 
@@ -46,8 +48,8 @@ export function formatIpv4(bytes: Uint8Array, offset = 0): string {
  * @see {@link https://www.rfc-editor.org/rfc/rfc4291#section-2.2 | RFC 4291}
  */
 export function parseIpv6(text: string): Buffer {
-  if (!isIPv6(requireString(text)) || text.includes('%')) {
-    throw invalidAddress(text, "an IPv6 address without a zone, such as '2001:db8::1'");
+  if (!isIPv6(requireString('text', text)) || text.includes('%')) {
+    throw invalidArgValue('text', text, "must be an IPv6 address without a zone, such as '2001:db8::1'");
   }
   return ipv6Bytes(text);
 }
@@ -84,9 +86,7 @@ export function formatIpv6(bytes: Uint8Array, offset = 0): string {
  * @throws `ERR_INVALID_ARG_TYPE` if `text` is no string, `ERR_INVALID_ARG_VALUE` if it is no IP address
  */
 export function parseIp(text: string): Buffer {
-  if (isIPv4(requireString(text))) return ipv4Bytes(text);
-  if (isIPv6(text) && !text.includes('%')) return ipv6Bytes(text);
-  throw invalidAddress(text, "an IPv4 or IPv6 address such as '192.0.2.1' or '2001:db8::1'");
+  return checkIp('text', text);
 }
 
 /**
@@ -109,10 +109,7 @@ export function formatIp(bytes: Uint8Array): string {
  * @throws `ERR_INVALID_ARG_TYPE` if `text` is no string, `ERR_INVALID_ARG_VALUE` if it is no such address
  */
 export function parseMac(text: string): Buffer {
-  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(requireString(text))) {
-    throw invalidAddress(text, "an Ethernet address such as '02:00:5e:10:00:01'");
-  }
-  return Buffer.from(text.replaceAll(':', ''), 'hex');
+  return checkMac('text', text);
 }
 
 /**
@@ -138,18 +135,7 @@ export function formatMac(bytes: Uint8Array, offset = 0): string {
  * length is not valid
  */
 export function parseCidr(text: string): Cidr {
-  const expected = "an address with a prefix length, such as '10.0.0.1/24' or '2001:db8::1/64'";
-  const slash = requireString(text).indexOf('/');
-  const host = slash === -1 ? text : text.slice(0, slash);
-  const family = isIPv4(host) ? 4 : isIPv6(host) && !host.includes('%') ? 6 : undefined;
-  if (family === undefined) throw invalidAddress(text, expected);
-
-  const bits = family === 4 ? 32 : 128;
-  const digits = slash === -1 ? String(bits) : text.slice(slash + 1);
-  if (!/^(0|[1-9][0-9]{0,2})$/.test(digits) || Number(digits) > bits) {
-    throw invalidAddress(text, `${expected}; an IPv${family} prefix length is 0 to ${bits}`);
-  }
-  return { family, address: family === 4 ? ipv4Bytes(host) : ipv6Bytes(host), prefixLength: Number(digits) };
+  return checkCidr('text', text);
 }
 
 function ipv4Bytes(valid: string): Buffer {
@@ -188,13 +174,9 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
   return longest;
 }
 
-function requireString(text: unknown): string {
-  if (typeof text !== 'string') throw invalidArgType('text', 'of type string', text);
+function requireString(name: string, text: unknown): string {
+  if (typeof text !== 'string') throw invalidArgType(name, 'of type string', text);
   return text;
-}
-
-function invalidAddress(text: string, expected: string): TypeError {
-  return invalidArgValue('text', text, `must be ${expected}`);
 }
 
 function requireBytes(bytes: Uint8Array, offset: number, length: number): void {
@@ -203,27 +185,37 @@ function requireBytes(bytes: Uint8Array, offset: number, length: number): void {
   }
 }
 
-/** What `parse` makes of a text, or an error that names where it came from. */
-function checkText<T>(name: string, text: unknown, parse: (text: string) => T, expected: string): T {
-  if (typeof text !== 'string') throw invalidArgType(name, 'of type string', text);
-  try {
-    return parse(text);
-  } catch {
-    throw invalidArgValue(name, text, `must be ${expected}`);
-  }
-}
-
-/** A network prefix, and whether it is an IPv4 or an IPv6 one. */
+/** {@link parseCidr} of an argument with a name. */
 export function checkCidr(name: string, text: unknown): Cidr {
+  const [host, digits, ...more] = requireString(name, text).split('/');
+  const family = isIPv4(host) ? 4 : isIPv6(host) && !host.includes('%') ? 6 : undefined;
+  const bits = family === 4 ? 32 : 128;
+  const length = digits ?? String(bits);
+  if (family && more.length === 0 && /^(0|[1-9][0-9]{0,2})$/.test(length) && Number(length) <= bits) {
+    return {
+      family,
+      address: family === 4 ? ipv4Bytes(host) : ipv6Bytes(host),
+      prefixLength: Number(length),
+    };
+  }
+  const range = family ? `; an IPv${family} prefix length is 0 to ${bits}` : '';
   const expected = "an address with a prefix length, such as '10.0.0.1/24' or '2001:db8::1/64'";
-  return checkText(name, text, parseCidr, expected);
+  throw invalidArgValue(name, text, `must be ${expected}${range}`);
 }
 
-/** An address without a prefix length. */
+/** {@link parseIp} of an argument with a name. */
 export function checkIp(name: string, text: unknown): Buffer {
-  return checkText(name, text, parseIp, "an address such as '192.0.2.1' or '2001:db8::1'");
+  const address = requireString(name, text);
+  if (isIPv4(address)) return ipv4Bytes(address);
+  if (isIPv6(address) && !address.includes('%')) return ipv6Bytes(address);
+  throw invalidArgValue(name, text, "must be an IPv4 or IPv6 address such as '192.0.2.1' or '2001:db8::1'");
 }
 
+/** {@link parseMac} of an argument with a name. */
 export function checkMac(name: string, text: unknown): Buffer {
-  return checkText(name, text, parseMac, "a MAC address such as '02:00:00:00:00:01'");
+  const address = requireString(name, text);
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(address)) {
+    throw invalidArgValue(name, text, "must be a MAC address such as '02:00:5e:10:00:01'");
+  }
+  return Buffer.from(address.replaceAll(':', ''), 'hex');
 }

@@ -3,9 +3,7 @@
 import { parseIpv6, parseMac } from '../address.js';
 import { invalidArgValue, requireBoolean } from '../arguments.js';
 import { NO_BYTES, requireBytes, uint8, uint16, uint32, write16, write32 } from './fields.js';
-import { ICMP_HEADER_LENGTH } from './icmp.js';
-import { Icmpv4Packet } from './icmpv4.js';
-import { Icmpv6Packet } from './icmpv6.js';
+import { ICMP_HEADER_LENGTH, Icmpv4Packet, Icmpv6Packet } from './icmp.js';
 import { Icmpv6Type, NdpOptionType } from './numbers.js';
 
 /** Fields of {@link icmpv4Packet}. */

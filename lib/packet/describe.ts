@@ -2,16 +2,16 @@
 
 import { ArpPacket } from './arp.js';
 import { EthernetFrame, MAX_802_3_LENGTH } from './ethernet.js';
-import { Icmpv4Packet } from './icmpv4.js';
-import { Icmpv6Packet } from './icmpv6.js';
+import { type IcmpPacket, Icmpv4Packet, Icmpv6Packet } from './icmp.js';
+import type { IpPacket } from './ip.js';
 import { Ipv4Packet } from './ipv4.js';
 import { Ipv6Packet } from './ipv6.js';
 import { NeighborMessage } from './neighbor-message.js';
 import { ArpOperation, EtherType, Icmpv4Type, Icmpv6Type, IpProtocol } from './numbers.js';
 import { TCP_FLAG, TcpSegment } from './tcp.js';
+import type { TransportPacket } from './transport.js';
 import { UdpDatagram } from './udp.js';
-
-type IpPacket = Ipv4Packet | Ipv6Packet;
+import type { PacketView } from './view.js';
 
 /**
  * One line that says what a packet is, for logs. Made for people: the wording is not part of the API.
@@ -29,12 +29,23 @@ export function describe(bytes: Uint8Array, kind: 'tun' | 'tap'): string {
   return kind === 'tap' ? describeFrame(bytes) : describePacket(bytes);
 }
 
+/** What `line` says of a view of the bytes; if there can be none, why, behind `prefix`. */
+function viewed<View extends PacketView>(
+  View: { new (bytes: Uint8Array): View; check(bytes: Uint8Array): string | undefined },
+  bytes: Uint8Array,
+  name: string,
+  line: (view: View) => string,
+  prefix = '',
+): string {
+  const problem = View.check(bytes);
+  return problem === undefined ? line(new View(bytes)) : `${prefix}malformed ${name}: ${problem}`;
+}
+
 function describeFrame(bytes: Uint8Array): string {
-  const problem = EthernetFrame.check(bytes);
-  if (problem !== undefined) return `malformed Ethernet: ${problem}`;
-  const frame = new EthernetFrame(bytes);
-  const vlans = frame.vlanTags.map(({ id }) => `vlan ${id} `).join('');
-  return vlans + describeFramePayload(frame);
+  return viewed(EthernetFrame, bytes, 'Ethernet', (frame) => {
+    const vlans = frame.vlanTags.map(({ id }) => `vlan ${id} `).join('');
+    return vlans + describeFramePayload(frame);
+  });
 }
 
 function describeFramePayload(frame: EthernetFrame): string {
@@ -59,60 +70,51 @@ function describePacket(bytes: Uint8Array): string {
 }
 
 function describeArp(bytes: Uint8Array): string {
-  const problem = ArpPacket.check(bytes);
-  if (problem !== undefined) return `malformed ARP: ${problem}`;
-  const arp = new ArpPacket(bytes);
-  switch (arp.operation) {
-    case ArpOperation.REQUEST:
-      return `ARP who-has ${arp.targetAddress} tell ${arp.senderAddress}`;
-    case ArpOperation.REPLY:
-      return `ARP ${arp.senderAddress} is-at ${arp.senderMac}`;
-    default:
-      return `ARP operation ${arp.operation} from ${arp.senderAddress} to ${arp.targetAddress}`;
-  }
+  return viewed(ArpPacket, bytes, 'ARP', (arp) => {
+    switch (arp.operation) {
+      case ArpOperation.REQUEST:
+        return `ARP who-has ${arp.targetAddress} tell ${arp.senderAddress}`;
+      case ArpOperation.REPLY:
+        return `ARP ${arp.senderAddress} is-at ${arp.senderMac}`;
+      default:
+        return `ARP operation ${arp.operation} from ${arp.senderAddress} to ${arp.targetAddress}`;
+    }
+  });
 }
 
 function describeIpv4(bytes: Uint8Array): string {
-  const problem = Ipv4Packet.check(bytes);
-  if (problem !== undefined) return `malformed IPv4: ${problem}`;
-  const packet = new Ipv4Packet(bytes);
-  return describeUpperLayer(packet, packet.protocol);
+  return viewed(Ipv4Packet, bytes, 'IPv4', (packet) => describeUpperLayer(packet, packet.protocol));
 }
 
 function describeIpv6(bytes: Uint8Array): string {
-  const problem = Ipv6Packet.check(bytes);
-  if (problem !== undefined) return `malformed IPv6: ${problem}`;
-  const packet = new Ipv6Packet(bytes);
-  return describeUpperLayer(packet, packet.upperProtocol);
+  return viewed(Ipv6Packet, bytes, 'IPv6', (packet) => describeUpperLayer(packet, packet.upperProtocol));
 }
 
 function describeUpperLayer(packet: IpPacket, protocol: number): string {
-  if (packet.isFragment) return describeFragment(packet, protocol);
+  const { payload } = packet;
+  const ends = `${packet.source} > ${packet.destination} `;
+  if (packet.isFragment) {
+    const offset = `${packet.fragmentOffset}${packet.moreFragments ? '+' : ''}`;
+    const place = `fragment id ${packet.identification} offset ${offset} length ${payload.length}`;
+    return `${ends}${protocolName(protocol)} ${place}`;
+  }
   switch (protocol) {
     case IpProtocol.TCP:
-      return describeTcp(packet);
+      return viewed(TcpSegment, payload, 'TCP', (segment) => describeTcp(packet, segment), ends);
     case IpProtocol.UDP:
-      return describeUdp(packet);
+      return viewed(UdpDatagram, payload, 'UDP', (datagram) => describeUdp(packet, datagram), ends);
     case IpProtocol.ICMP:
-      return describeIcmpv4(packet);
+      return (
+        ends + viewed(Icmpv4Packet, payload, 'ICMP', (message) => `ICMP ${describeIcmp(message, Icmpv4Type)}`)
+      );
     case IpProtocol.ICMPV6:
-      return describeIcmpv6(packet);
+      return ends + viewed(Icmpv6Packet, payload, 'ICMPv6', describeIcmpv6);
     default:
-      return `${ends(packet)} ${protocolName(protocol)} length ${packet.payload.length}`;
+      return `${ends}${protocolName(protocol)} length ${payload.length}`;
   }
 }
 
-function describeFragment(packet: IpPacket, protocol: number): string {
-  const { identification, fragmentOffset, moreFragments, payload } = packet;
-  const offset = `${fragmentOffset}${moreFragments ? '+' : ''}`;
-  const place = `fragment id ${identification} offset ${offset} length ${payload.length}`;
-  return `${ends(packet)} ${protocolName(protocol)} ${place}`;
-}
-
-function describeTcp(packet: IpPacket): string {
-  const problem = TcpSegment.check(packet.payload);
-  if (problem !== undefined) return `${ends(packet)} malformed TCP: ${problem}`;
-  const segment = new TcpSegment(packet.payload);
+function describeTcp(packet: IpPacket, segment: TcpSegment): string {
   const flagNames = Object.keys(TCP_FLAG) as (keyof typeof TCP_FLAG)[];
   const flags = flagNames.filter((name) => segment[name]).map((name) => name.toUpperCase());
   return [
@@ -123,60 +125,35 @@ function describeTcp(packet: IpPacket): string {
   ].join(' ');
 }
 
-function describeUdp(packet: IpPacket): string {
-  const problem = UdpDatagram.check(packet.payload);
-  if (problem !== undefined) return `${ends(packet)} malformed UDP: ${problem}`;
-  const datagram = new UdpDatagram(packet.payload);
+function describeUdp(packet: IpPacket, datagram: UdpDatagram): string {
   return `UDP ${endpoints(packet, datagram)} length ${datagram.payload.length}`;
 }
 
-function describeIcmpv4(packet: IpPacket): string {
-  const problem = Icmpv4Packet.check(packet.payload);
-  if (problem !== undefined) return `${ends(packet)} malformed ICMP: ${problem}`;
-  const message = new Icmpv4Packet(packet.payload);
-  const echo = message.type === Icmpv4Type.ECHO_REQUEST || message.type === Icmpv4Type.ECHO_REPLY;
-  return `${ends(packet)} ICMP ${describeIcmp(message, Icmpv4Type, echo)}`;
-}
-
-function describeIcmpv6(packet: IpPacket): string {
-  const problem = Icmpv6Packet.check(packet.payload);
-  if (problem !== undefined) return `${ends(packet)} malformed ICMPv6: ${problem}`;
-  const message = new Icmpv6Packet(packet.payload);
-  if (
-    message.type === Icmpv6Type.NEIGHBOR_SOLICITATION ||
-    message.type === Icmpv6Type.NEIGHBOR_ADVERTISEMENT
-  ) {
-    return `${ends(packet)} ${describeNeighborMessage(packet.payload)}`;
+function describeIcmpv6(message: Icmpv6Packet): string {
+  switch (message.type) {
+    case Icmpv6Type.NEIGHBOR_SOLICITATION:
+    case Icmpv6Type.NEIGHBOR_ADVERTISEMENT:
+      return viewed(NeighborMessage, message.bytes, 'ICMPv6', describeNeighborMessage);
+    default:
+      return `ICMPv6 ${describeIcmp(message, Icmpv6Type)}`;
   }
-  const echo = message.type === Icmpv6Type.ECHO_REQUEST || message.type === Icmpv6Type.ECHO_REPLY;
-  return `${ends(packet)} ICMPv6 ${describeIcmp(message, Icmpv6Type, echo)}`;
 }
 
-function describeIcmp(
-  message: Icmpv4Packet | Icmpv6Packet,
-  types: Readonly<Record<string, number>>,
-  echo: boolean,
-): string {
+function describeIcmp(message: IcmpPacket, types: Readonly<Record<string, number>>): string {
   const name = nameOf(types, message.type)?.toLowerCase().replaceAll('_', ' ') ?? `type ${message.type}`;
+  const echo = message.type === types.ECHO_REQUEST || message.type === types.ECHO_REPLY;
   const details = echo ? `id ${message.identifier} seq ${message.sequence}` : `code ${message.code}`;
   return `${name} ${details} length ${message.bytes.length}`;
 }
 
-function describeNeighborMessage(bytes: Uint8Array): string {
-  const problem = NeighborMessage.check(bytes);
-  if (problem !== undefined) return `malformed ICMPv6: ${problem}`;
-  const message = new NeighborMessage(bytes);
+function describeNeighborMessage(message: NeighborMessage): string {
   if (message.type === Icmpv6Type.NEIGHBOR_SOLICITATION) {
     return `ICMPv6 neighbor solicitation who-has ${message.target}`;
   }
   return `ICMPv6 neighbor advertisement ${message.target} is-at ${message.linkLayerAddress ?? 'unknown'}`;
 }
 
-function ends(packet: IpPacket): string {
-  return `${packet.source} > ${packet.destination}`;
-}
-
-function endpoints(packet: IpPacket, ports: UdpDatagram | TcpSegment): string {
+function endpoints(packet: IpPacket, ports: TransportPacket): string {
   return `${endpoint(packet.source, ports.sourcePort)} > ${endpoint(packet.destination, ports.destinationPort)}`;
 }
 

@@ -1,7 +1,9 @@
-/** What the ICMP messages of both IP versions share: the layout of the first 8 bytes. */
+/** ICMP messages of both IP versions, which share the layout of the first 8 bytes. */
 
+import { type IpAddressBytes, internetChecksum, upperLayerChecksum } from './checksum.js';
 import { read16, read32, uint8, uint16, write16 } from './fields.js';
-import { PacketView } from './view.js';
+import { IpProtocol } from './numbers.js';
+import { PacketView, tooShort } from './view.js';
 
 const TYPE = 0;
 const CODE = 1;
@@ -74,5 +76,83 @@ export abstract class IcmpPacket extends PacketView {
   /** What follows the first 8 bytes: an echo's data, an error's offending packet; shares the message's bytes. */
   get payload(): Buffer {
     return this.bytes.subarray(ICMP_HEADER_LENGTH);
+  }
+}
+
+/**
+ * View of an ICMP message, the payload of an IPv4 packet with `IpProtocol.ICMP`. Setters leave the checksum as it
+ * is: call {@link Icmpv4Packet.fillChecksum} after the last of them.
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc792 | RFC 792}
+ * @example
+ * ```ts
+ * const icmp = Icmpv4Packet.parse(packet.payload);
+ * if (icmp?.type === Icmpv4Type.ECHO_REPLY) console.log(`${packet.source} answers ${icmp.sequence}`);
+ * ```
+ */
+export class Icmpv4Packet extends IcmpPacket {
+  /** Why `bytes` can't be such a message; undefined if nothing is wrong. The checksum is not looked at. */
+  static check(bytes: Uint8Array): string | undefined {
+    return tooShort(bytes, ICMP_HEADER_LENGTH);
+  }
+
+  /** A view of `bytes`, or undefined if {@link Icmpv4Packet.check} finds something wrong. */
+  static parse(bytes: Uint8Array): Icmpv4Packet | undefined {
+    return Icmpv4Packet.check(bytes) === undefined ? new Icmpv4Packet(bytes) : undefined;
+  }
+
+  /** @throws `ERR_PACKET_MALFORMED` if {@link Icmpv4Packet.check} finds something wrong */
+  constructor(bytes: Uint8Array) {
+    super(bytes, Icmpv4Packet.check(bytes));
+  }
+
+  /** Whether the stored checksum is right for the message. */
+  get checksumValid(): boolean {
+    return internetChecksum(this.bytes) === 0;
+  }
+
+  /** Computes and stores the checksum. */
+  fillChecksum(): void {
+    this.checksum = 0;
+    this.checksum = internetChecksum(this.bytes);
+  }
+}
+
+/**
+ * View of an ICMPv6 message, the payload of an IPv6 packet with `IpProtocol.ICMPV6`. Setters leave the checksum as
+ * it is: call {@link Icmpv6Packet.fillChecksum} after the last of them.
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc4443 | RFC 4443}
+ * @example
+ * ```ts
+ * const icmp = Icmpv6Packet.parse(packet.payload);
+ * if (icmp?.type === Icmpv6Type.PACKET_TOO_BIG && icmp.verifyChecksum(packet)) lowerMtu(icmp.restOfHeader);
+ * ```
+ */
+export class Icmpv6Packet extends IcmpPacket {
+  /** Why `bytes` can't be such a message; undefined if nothing is wrong. The checksum is not looked at. */
+  static check(bytes: Uint8Array): string | undefined {
+    return tooShort(bytes, ICMP_HEADER_LENGTH);
+  }
+
+  /** A view of `bytes`, or undefined if {@link Icmpv6Packet.check} finds something wrong. */
+  static parse(bytes: Uint8Array): Icmpv6Packet | undefined {
+    return Icmpv6Packet.check(bytes) === undefined ? new Icmpv6Packet(bytes) : undefined;
+  }
+
+  /** @throws `ERR_PACKET_MALFORMED` if {@link Icmpv6Packet.check} finds something wrong */
+  constructor(bytes: Uint8Array) {
+    super(bytes, Icmpv6Packet.check(bytes));
+  }
+
+  /** Whether the stored checksum is right for the message between these addresses: `packet` is the IPv6 view. */
+  verifyChecksum(packet: IpAddressBytes): boolean {
+    return upperLayerChecksum(this.bytes, IpProtocol.ICMPV6, packet) === 0;
+  }
+
+  /** Computes and stores the checksum of the message between these addresses: `packet` is the IPv6 view. */
+  fillChecksum(packet: IpAddressBytes): void {
+    this.checksum = 0;
+    this.checksum = upperLayerChecksum(this.bytes, IpProtocol.ICMPV6, packet);
   }
 }

@@ -46,10 +46,9 @@ export {
 } from './checksum.js';
 export { describe } from './describe.js';
 export { EthernetFrame, type VlanTag } from './ethernet.js';
-export { IcmpPacket } from './icmp.js';
-export { Icmpv4Packet } from './icmpv4.js';
+export { IcmpPacket, Icmpv4Packet, Icmpv6Packet } from './icmp.js';
 export { type Icmpv4ErrorFields, icmpv4Error } from './icmpv4-error.js';
-export { Icmpv6Packet } from './icmpv6.js';
+export { IpPacket } from './ip.js';
 export { decrementTtl, Ipv4Packet } from './ipv4.js';
 export { Ipv6Packet } from './ipv6.js';
 export type { Ipv6ExtensionHeader } from './ipv6-extension-headers.js';
@@ -71,5 +70,6 @@ export {
 } from './pcapng.js';
 export { type HostAddress, replyToArp, replyToEcho, replyToNeighborSolicitation } from './reply.js';
 export { type TcpOption, TcpSegment } from './tcp.js';
+export { TransportPacket } from './transport.js';
 export { UdpDatagram } from './udp.js';
 export { PacketView } from './view.js';

@@ -1,10 +1,10 @@
 /** IPv4 packets. */
 
-import { formatIpv4, parseIpv4 } from '../address.js';
 import { requireBoolean, requireInteger } from '../arguments.js';
 import { internetChecksum, updateChecksum16 } from './checksum.js';
 import { read16, uint8, uint16, write16 } from './fields.js';
-import { PacketView, tooShort } from './view.js';
+import { IpPacket } from './ip.js';
+import { tooShort } from './view.js';
 
 const VERSION_AND_HEADER_LENGTH = 0;
 const TRAFFIC_CLASS = 1;
@@ -14,8 +14,6 @@ const FLAGS_AND_FRAGMENT_OFFSET = 6;
 const TTL = 8;
 const PROTOCOL = 9;
 const CHECKSUM = 10;
-const SOURCE = 12;
-const DESTINATION = 16;
 const OPTIONS = 20;
 
 const OPTION_END = 0;
@@ -40,7 +38,7 @@ const FRAGMENT_OFFSET_MASK = 0x1fff;
  * }
  * ```
  */
-export class Ipv4Packet extends PacketView {
+export class Ipv4Packet extends IpPacket {
   /** Why `bytes` can't be such a packet; undefined if nothing is wrong. The checksum is not looked at. */
   static check(bytes: Uint8Array): string | undefined {
     const short = tooShort(bytes, OPTIONS);
@@ -66,12 +64,7 @@ export class Ipv4Packet extends PacketView {
 
   /** @throws `ERR_PACKET_MALFORMED` if {@link Ipv4Packet.check} finds something wrong */
   constructor(bytes: Uint8Array) {
-    super(bytes, Ipv4Packet.check(bytes), read16(bytes, TOTAL_LENGTH));
-  }
-
-  /** Always 4. */
-  get version(): number {
-    return this.bytes[VERSION_AND_HEADER_LENGTH] >> 4;
+    super(bytes, Ipv4Packet.check(bytes), read16(bytes, TOTAL_LENGTH), 4);
   }
 
   /** Length of the header with its options in bytes, 20 to 60. */
@@ -122,7 +115,6 @@ export class Ipv4Packet extends PacketView {
     write16(this.bytes, FLAGS_AND_FRAGMENT_OFFSET, others | flag);
   }
 
-  /** Another fragment follows this one. */
   get moreFragments(): boolean {
     return (read16(this.bytes, FLAGS_AND_FRAGMENT_OFFSET) & MORE_FRAGMENTS) !== 0;
   }
@@ -130,11 +122,6 @@ export class Ipv4Packet extends PacketView {
   /** Where this fragment belongs in the whole payload, in bytes, a multiple of 8. */
   get fragmentOffset(): number {
     return (read16(this.bytes, FLAGS_AND_FRAGMENT_OFFSET) & FRAGMENT_OFFSET_MASK) * 8;
-  }
-
-  /** The payload is a piece of a larger one; only the piece at offset 0 begins with the upper layer's header. */
-  get isFragment(): boolean {
-    return this.moreFragments || this.fragmentOffset > 0;
   }
 
   /** Time to live in hops, 0 to 255. To forward a packet use `decrementTtl`. */
@@ -165,37 +152,11 @@ export class Ipv4Packet extends PacketView {
     return internetChecksum(this.bytes.subarray(0, this.headerLength)) === 0;
   }
 
-  /** Source address, `'192.0.2.1'`. */
-  get source(): string {
-    return formatIpv4(this.bytes, SOURCE);
-  }
-
-  set source(address: string) {
-    this.bytes.set(parseIpv4(address), SOURCE);
-  }
-
-  /** The 4 bytes of the source address; shares the packet's bytes. */
-  get sourceBytes(): Buffer {
-    return this.bytes.subarray(SOURCE, SOURCE + 4);
-  }
-
-  /** Destination address, `'192.0.2.1'`. */
-  get destination(): string {
-    return formatIpv4(this.bytes, DESTINATION);
-  }
-
-  set destination(address: string) {
-    this.bytes.set(parseIpv4(address), DESTINATION);
-  }
-
-  /** The 4 bytes of the destination address; shares the packet's bytes. */
-  get destinationBytes(): Buffer {
-    return this.bytes.subarray(DESTINATION, DESTINATION + 4);
-  }
-
   /**
-   * The 4 bytes of the address where the packet's source route ends, which checksums of TCP and UDP cover: the last
-   * one of a loose or strict route option that is not at its end, else the destination. Shares the packet's bytes.
+   * The address where a loose or strict source route ends, which checksums of TCP and UDP cover; the destination if
+   * the packet has none, or is at its end. Shares the packet's bytes.
+   *
+   * @see {@link https://www.rfc-editor.org/rfc/rfc791#section-3.1 | RFC 791}
    */
   get finalDestinationBytes(): Buffer {
     const { options } = this;

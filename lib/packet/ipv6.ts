@@ -1,8 +1,8 @@
 /** IPv6 packets. */
 
-import { formatIpv6, parseIpv6 } from '../address.js';
 import { requireInteger } from '../arguments.js';
 import { read16, read32, uint8, write32 } from './fields.js';
+import { IpPacket } from './ip.js';
 import {
   extensionHeaderLength,
   finalDestination,
@@ -14,14 +14,12 @@ import {
   walkHeaderChain,
 } from './ipv6-extension-headers.js';
 import { IpProtocol } from './numbers.js';
-import { PacketView, tooShort } from './view.js';
+import { tooShort } from './view.js';
 
 const VERSION_CLASS_LABEL = 0;
 const PAYLOAD_LENGTH = 4;
 const NEXT_HEADER = 6;
 const HOP_LIMIT = 7;
-const SOURCE = 8;
-const DESTINATION = 24;
 
 /**
  * View of an IPv6 packet. An IPv6 header has no checksum of its own, but changed addresses change the checksum of
@@ -34,7 +32,7 @@ const DESTINATION = 24;
  * if (packet?.upperProtocol === IpProtocol.TCP) handle(packet.source, TcpSegment.parse(packet.payload));
  * ```
  */
-export class Ipv6Packet extends PacketView {
+export class Ipv6Packet extends IpPacket {
   readonly #chain: HeaderChain;
 
   /** Why `bytes` can't be such a packet, its extension headers included; undefined if nothing is wrong. */
@@ -58,13 +56,8 @@ export class Ipv6Packet extends PacketView {
 
   /** @throws `ERR_PACKET_MALFORMED` if {@link Ipv6Packet.check} finds something wrong */
   constructor(bytes: Uint8Array) {
-    super(bytes, Ipv6Packet.check(bytes), IPV6_HEADER_LENGTH + read16(bytes, PAYLOAD_LENGTH));
+    super(bytes, Ipv6Packet.check(bytes), IPV6_HEADER_LENGTH + read16(bytes, PAYLOAD_LENGTH), 6);
     this.#chain = walkHeaderChain(this.bytes, this.bytes.length);
-  }
-
-  /** Always 6. */
-  get version(): number {
-    return this.bytes[VERSION_CLASS_LABEL] >> 4;
   }
 
   /** Traffic class, 0 to 255: 6 bits of DSCP and 2 of ECN. */
@@ -106,38 +99,9 @@ export class Ipv6Packet extends PacketView {
     this.bytes[HOP_LIMIT] = uint8('hopLimit', value);
   }
 
-  /** Source address as RFC 5952 writes it, `'2001:db8::1'`. */
-  get source(): string {
-    return formatIpv6(this.bytes, SOURCE);
-  }
-
-  set source(address: string) {
-    this.bytes.set(parseIpv6(address), SOURCE);
-  }
-
-  /** The 16 bytes of the source address; shares the packet's bytes. */
-  get sourceBytes(): Buffer {
-    return this.bytes.subarray(SOURCE, SOURCE + 16);
-  }
-
-  /** Destination address as RFC 5952 writes it, `'2001:db8::1'`. */
-  get destination(): string {
-    return formatIpv6(this.bytes, DESTINATION);
-  }
-
-  set destination(address: string) {
-    this.bytes.set(parseIpv6(address), DESTINATION);
-  }
-
-  /** The 16 bytes of the destination address; shares the packet's bytes. */
-  get destinationBytes(): Buffer {
-    return this.bytes.subarray(DESTINATION, DESTINATION + 16);
-  }
-
   /**
-   * The 16 bytes of the address where the packet's source route ends, which checksums cover: by a routing header of
-   * type 0, 2, 3 (RPL) or 4 (segment routing) that has segments left, else the destination. May share the packet's
-   * bytes.
+   * The address where a routing header of type 0, 2, 3 (RPL) or 4 (segment routing) leads, which checksums cover; the
+   * destination if the packet has none with segments left. May share the packet's bytes.
    *
    * @see {@link https://www.rfc-editor.org/rfc/rfc8200#section-8.1 | RFC 8200}
    */
@@ -158,7 +122,6 @@ export class Ipv6Packet extends PacketView {
     return this.bytes.subarray(this.#chain.payloadOffset);
   }
 
-  /** Another fragment follows this one. */
   get moreFragments(): boolean {
     const at = this.#chain.fragmentHeaderOffset;
     return at > 0 && (this.bytes[at + 3] & 1) !== 0;
@@ -174,14 +137,6 @@ export class Ipv6Packet extends PacketView {
   get identification(): number {
     const at = this.#chain.fragmentHeaderOffset;
     return at > 0 ? read32(this.bytes, at + 4) : 0;
-  }
-
-  /**
-   * The payload is a piece of a larger one; only the piece at offset 0 begins with the upper layer's header. False
-   * for an atomic fragment, whose fragment header has no meaning (RFC 6946).
-   */
-  get isFragment(): boolean {
-    return this.moreFragments || this.fragmentOffset > 0;
   }
 
   /** The extension headers in their order: at most 8; each shares the packet's bytes. */

@@ -6,9 +6,9 @@ import { arpPacket, ethernetFrame } from './build-ethernet.js';
 import { icmpv4Packet, icmpv6Packet, neighborAdvertisement } from './build-icmp.js';
 import { ipv4Packet, ipv6Packet } from './build-ip.js';
 import { EthernetFrame } from './ethernet.js';
-import { Icmpv4Packet } from './icmpv4.js';
+import { Icmpv4Packet, Icmpv6Packet } from './icmp.js';
 import { isIpv4Group } from './icmpv4-error.js';
-import { Icmpv6Packet } from './icmpv6.js';
+import type { IpPacket } from './ip.js';
 import { Ipv4Packet } from './ipv4.js';
 import { Ipv6Packet } from './ipv6.js';
 import { NeighborMessage } from './neighbor-message.js';
@@ -128,9 +128,8 @@ export function replyToNeighborSolicitation(
 
 function replyToEchoIpv4(bytes: Uint8Array): Buffer | undefined {
   const packet = Ipv4Packet.parse(bytes);
-  if (packet?.protocol !== IpProtocol.ICMP || packet.isFragment || !packet.checksumValid) return undefined;
-  if (isIpv4Group(packet.destinationBytes) || isIpv4Group(packet.sourceBytes)) return undefined;
-  if (isUnspecified(packet.sourceBytes) || !hasArrived(packet)) return undefined;
+  if (packet?.protocol !== IpProtocol.ICMP || !packet.checksumValid) return undefined;
+  if (!isBetweenHosts(packet, isIpv4Group)) return undefined;
   const request = Icmpv4Packet.parse(packet.payload);
   if (request?.type !== Icmpv4Type.ECHO_REQUEST || !request.checksumValid) return undefined;
   const { code, identifier, sequence, payload } = request;
@@ -147,9 +146,8 @@ function replyToEchoIpv4(bytes: Uint8Array): Buffer | undefined {
 
 function replyToEchoIpv6(bytes: Uint8Array): Buffer | undefined {
   const packet = Ipv6Packet.parse(bytes);
-  if (packet?.upperProtocol !== IpProtocol.ICMPV6 || packet.isFragment) return undefined;
-  if (isIpv6Multicast(packet.destinationBytes) || isIpv6Multicast(packet.sourceBytes)) return undefined;
-  if (isUnspecified(packet.sourceBytes) || !hasArrived(packet)) return undefined;
+  if (packet?.upperProtocol !== IpProtocol.ICMPV6) return undefined;
+  if (!isBetweenHosts(packet, isIpv6Multicast)) return undefined;
   const request = Icmpv6Packet.parse(packet.payload);
   if (request?.type !== Icmpv6Type.ECHO_REQUEST || !request.verifyChecksum(packet)) return undefined;
   const { code, identifier, sequence, payload } = request;
@@ -162,6 +160,15 @@ function replyToEchoIpv6(bytes: Uint8Array): Buffer | undefined {
   });
 }
 
+/** Whether a packet is whole, and has come from one host to another one, where its source route, if any, ends. */
+function isBetweenHosts(packet: IpPacket, isGroup: (address: Uint8Array) => boolean): boolean {
+  const { sourceBytes, destinationBytes, finalDestinationBytes } = packet;
+  if (packet.isFragment || isUnspecified(sourceBytes)) return false;
+  return (
+    !isGroup(sourceBytes) && !isGroup(destinationBytes) && destinationBytes.equals(finalDestinationBytes)
+  );
+}
+
 /**
  * What RFC 4861 section 7.1.1 asks of the packet around a solicitation: it comes from this link and is whole. RFC
  * 6980 forbids fragment headers there; other extension headers are not in use.
@@ -171,11 +178,6 @@ function isNeighborDiscovery(packet: Ipv6Packet): boolean {
   if (isIpv6Multicast(packet.sourceBytes)) return false;
   if (isUnspecified(packet.sourceBytes) && !isSolicitedNode(packet.destinationBytes)) return false;
   return Icmpv6Packet.parse(packet.payload)?.verifyChecksum(packet) ?? false;
-}
-
-/** Whether the destination is where the packet's source route, if any, ends. */
-function hasArrived({ destinationBytes, finalDestinationBytes }: Ipv4Packet | Ipv6Packet): boolean {
-  return destinationBytes.equals(finalDestinationBytes);
 }
 
 function isIpv6Multicast(address: Uint8Array): boolean {

@@ -1,18 +1,15 @@
 /** TCP segments. */
 
-import { type IpAddressBytes, upperLayerChecksum } from './checksum.js';
 import { read16, read32, uint16, uint32, write16, write32 } from './fields.js';
 import { IpProtocol, TcpOptionKind } from './numbers.js';
-import { PacketView, tooShort } from './view.js';
+import { TransportPacket } from './transport.js';
+import { tooShort } from './view.js';
 
-const SOURCE_PORT = 0;
-const DESTINATION_PORT = 2;
 const SEQUENCE_NUMBER = 4;
 const ACKNOWLEDGMENT_NUMBER = 8;
 const DATA_OFFSET = 12;
 const FLAGS = 13;
 const WINDOW = 14;
-const CHECKSUM = 16;
 const URGENT_POINTER = 18;
 const OPTIONS = 20;
 
@@ -54,7 +51,7 @@ export interface TcpOption {
  * }
  * ```
  */
-export class TcpSegment extends PacketView {
+export class TcpSegment extends TransportPacket {
   /** Why `bytes` can't be such a segment; undefined if nothing is wrong. Checksum and options are not looked at. */
   static check(bytes: Uint8Array): string | undefined {
     const short = tooShort(bytes, OPTIONS);
@@ -74,25 +71,7 @@ export class TcpSegment extends PacketView {
 
   /** @throws `ERR_PACKET_MALFORMED` if {@link TcpSegment.check} finds something wrong */
   constructor(bytes: Uint8Array) {
-    super(bytes, TcpSegment.check(bytes));
-  }
-
-  /** Source port, 0 to 65535. */
-  get sourcePort(): number {
-    return read16(this.bytes, SOURCE_PORT);
-  }
-
-  set sourcePort(port: number) {
-    write16(this.bytes, SOURCE_PORT, uint16('sourcePort', port));
-  }
-
-  /** Destination port, 0 to 65535. */
-  get destinationPort(): number {
-    return read16(this.bytes, DESTINATION_PORT);
-  }
-
-  set destinationPort(port: number) {
-    write16(this.bytes, DESTINATION_PORT, uint16('destinationPort', port));
+    super(bytes, TcpSegment.check(bytes), bytes.length, IpProtocol.TCP);
   }
 
   /** Number of the first byte of data, 32 bits; of the SYN itself if that is set. */
@@ -167,15 +146,6 @@ export class TcpSegment extends PacketView {
     write16(this.bytes, WINDOW, uint16('window', value));
   }
 
-  /** Checksum as stored. */
-  get checksum(): number {
-    return read16(this.bytes, CHECKSUM);
-  }
-
-  set checksum(value: number) {
-    write16(this.bytes, CHECKSUM, uint16('checksum', value));
-  }
-
   /** With `urg`: where urgent data ends, counted from the sequence number. */
   get urgentPointer(): number {
     return read16(this.bytes, URGENT_POINTER);
@@ -207,17 +177,6 @@ export class TcpSegment extends PacketView {
       yield { kind: this.bytes[at], data: this.bytes.subarray(at + 2, at + length) };
       at += length;
     }
-  }
-
-  /** Whether the stored checksum is right for the segment between these addresses: `packet` is the IP view. */
-  verifyChecksum(packet: IpAddressBytes): boolean {
-    return upperLayerChecksum(this.bytes, IpProtocol.TCP, packet) === 0;
-  }
-
-  /** Computes and stores the checksum of the segment between these addresses: `packet` is the IP view. */
-  fillChecksum(packet: IpAddressBytes): void {
-    this.checksum = 0;
-    this.checksum = upperLayerChecksum(this.bytes, IpProtocol.TCP, packet);
   }
 
   #flag(bit: number): boolean {
