@@ -145,9 +145,10 @@ const text = `# As work grows
 
 Made by \`node out/bench/scaling.js --write\` on ${machine}.
 
-Forwarders of TUN devices as in [forwarding.md](forwarding.md), \`c\` being bench/forwarder.c without offloads. By size and
-by number of devices: UDP at ${RATE} packets a second (2 Gbit/s at most), over the pairs in turn, in brackets how many
-arrived. By queues: each queue of both devices has a worker thread; in brackets CPU seconds a GB.
+The forwarders are those of [forwarding.md](forwarding.md); \`c\` is bench/forwarder.c without offloads. The first two tables
+show UDP at ${RATE} packets a second (2 Gbit/s at most), sent over all pairs of devices in turn. The numbers in brackets
+say how many packets arrived. In the third table each queue of both devices has a worker thread. There the numbers in brackets
+are CPU seconds per GB.
 
 ${sections.join('\n')}`;
 console.log(text);
