@@ -33,6 +33,7 @@
             "src-cpp/node/uv_readiness.cc",
             "src-cpp/offload/segmentation.cc",
             "src-cpp/linux/tun_ioctl.cc",
+            "src-cpp/linux/tun_offload.cc",
             "src-cpp/port/udp_batch_receive.cc",
             "src-cpp/port/udp_batch_send.cc",
             "src-cpp/node/udp_calls.cc"

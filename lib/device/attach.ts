@@ -1,29 +1,34 @@
 /** /dev/net/tun and TUNSETIFF. */
 
-import { constants } from 'node:fs';
+import { constants, fstatSync } from 'node:fs';
 import { invalidArgValue } from '../arguments.js';
 import { type Descriptor, type Interface, native } from '../native/addon.js';
 import { check, systemError } from '../system-error.js';
-import { type CheckedOffload, IFF_VNET_HDR, type Offloads, useOffloads } from './offload.js';
 
 const IFF_TUN = 0x0001;
 const IFF_TAP = 0x0002;
 const IFF_MULTI_QUEUE = 0x0100;
 const IFF_NO_PI = 0x1000;
+export const IFF_VNET_HDR = 0x4000;
 const IFF_TUN_EXCL = 0x8000;
 const EPERM = -1;
+const EBUSY = -16;
 const DEVICE_PATH = '/dev/net/tun';
+const DEVICE_NUMBERS = (10 << 8) | 200; // MISC_MAJOR and TUN_MINOR of linux/miscdevice.h
 
+/** An fd that is attached to a device. */
 export interface Attachment {
   readonly descriptor: Descriptor;
+  readonly kind: 'tun' | 'tap';
   readonly name: string;
-  readonly offloads: Offloads;
+  /** The device's, which a second queue, or an fd from elsewhere, need not share with what was asked for. */
+  readonly flags: number;
 }
 
 export interface AttachOptions {
   readonly exclusive?: boolean;
   readonly multiQueue?: boolean;
-  readonly offload: CheckedOffload;
+  readonly offload: { readonly mode: 'split' | 'raw' | 'off' };
 }
 
 /** Opens a device, or attaches one more queue to it, in `namespace` (an nsfs fd, or -1). */
@@ -33,7 +38,7 @@ export function attach(
   kind: 'tun' | 'tap',
   options: AttachOptions,
 ): Attachment {
-  const flags =
+  const wanted =
     (kind === 'tun' ? IFF_TUN : IFF_TAP) |
     IFF_NO_PI |
     (options.multiQueue ? IFF_MULTI_QUEUE : 0) |
@@ -46,28 +51,28 @@ export function attach(
     DEVICE_PATH,
   );
   return closingOnError(descriptor, () => {
-    check<Interface>(native().setInterface(descriptor.fd(), name, flags), 'ioctl TUNSETIFF', name);
-    return attached(descriptor, kind, options.offload);
+    check<Interface>(native().setInterface(descriptor, name, wanted), 'ioctl TUNSETIFF', name);
+    const given = check<Interface>(native().getInterface(descriptor.fd()), 'ioctl TUNGETIFF', name);
+    return { descriptor, kind, ...given };
   });
 }
 
-/** Takes over an fd that is attached already. */
-export function adopt(fd: number, name: string, kind: 'tun' | 'tap', offload: CheckedOffload): Attachment {
+/** Takes an fd that is attached already. Until a device is made of it, closing its descriptor leaves the fd as it was. */
+export function adopt(fd: number, name: string, kind: 'tun' | 'tap'): Attachment {
   const found = check<Interface>(native().getInterface(fd), 'ioctl TUNGETIFF', String(fd));
-  if (!(found.flags & (kind === 'tun' ? IFF_TUN : IFF_TAP)) || !(found.flags & IFF_NO_PI)) {
+  const fits = found.flags & (kind === 'tun' ? IFF_TUN : IFF_TAP) && found.flags & IFF_NO_PI;
+  // A macvtap link's character device answers TUNGETIFF, too.
+  if (!fits || fstatSync(fd).rdev !== DEVICE_NUMBERS) {
     throw invalidArgValue('options.fd', fd, `is of '${found.name}', no ${kind} device opened with IFF_NO_PI`);
   }
   if (!name.includes('%') && name !== found.name) {
     throw invalidArgValue('name', name, `must be left out, or be that of the fd, '${found.name}'`);
   }
-  const descriptor = check<Descriptor>(native().adopt(fd), 'fcntl', found.name);
-  return closingOnError(descriptor, () => attached(descriptor, kind, offload));
-}
-
-/** A second queue, or an fd from elsewhere, need not have the flags that were asked for. */
-function attached(descriptor: Descriptor, kind: 'tun' | 'tap', offload: CheckedOffload): Attachment {
-  const { name, flags } = check<Interface>(native().getInterface(descriptor.fd()), 'ioctl TUNGETIFF');
-  return { descriptor, name, offloads: useOffloads(descriptor, kind, flags, offload, name) };
+  const descriptor = native().adopt(fd);
+  if (descriptor === EBUSY) {
+    throw invalidArgValue('options.fd', fd, `belongs to an open device of this process, '${found.name}'`);
+  }
+  return { descriptor: check<Descriptor>(descriptor, 'adopt', found.name), kind, ...found };
 }
 
 /** Calls `use` with an nsfs fd of the namespace that a device is in, or -1 for the process's own. */
@@ -93,16 +98,4 @@ export function closingOnError<T>(descriptor: Descriptor, use: () => T): T {
     descriptor.close();
     throw error;
   }
-}
-
-/** One more queue, wrapped by `wrap`. */
-export function openQueue<T>(
-  namespace: number,
-  name: string,
-  kind: 'tun' | 'tap',
-  offload: CheckedOffload,
-  wrap: (attachment: Attachment) => T,
-): T {
-  const attachment = attach(namespace, name, kind, { multiQueue: true, offload });
-  return closingOnError(attachment.descriptor, () => wrap(attachment));
 }

@@ -4,12 +4,14 @@
  */
 
 import { invalidArgType, invalidArgValue, requireBoolean } from '../arguments.js';
-import { type Descriptor, native } from '../native/addon.js';
+import { native } from '../native/addon.js';
+import type { NetlinkSocket } from '../net/netlink/socket.js';
 import { check, systemError } from '../system-error.js';
+import { type Attachment, IFF_VNET_HDR } from './attach.js';
 
-export const IFF_VNET_HDR = 0x4000;
 /** Bytes before each packet of a device that was opened with `offload: 'raw'`. */
 export const VIRTIO_HEADER_SIZE = 10;
+const MAX_HEADER_SIZE = 64; // kMaxVirtioHeaderSize of src-cpp/offload/virtio_net_header.h
 
 const TUN_F_CSUM = 0x01;
 const TUN_F_TSO4 = 0x02;
@@ -17,7 +19,7 @@ const TUN_F_TSO6 = 0x04;
 const TUN_F_TSO_ECN = 0x08;
 const TUN_F_USO4 = 0x20; // USO needs Linux 6.2
 const TUN_F_USO6 = 0x40;
-const TCP_FEATURES = TUN_F_TSO4 | TUN_F_TSO6;
+const TCP_FEATURES = TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 const UDP_FEATURES = TUN_F_USO4 | TUN_F_USO6;
 const EINVAL = -22;
 
@@ -73,47 +75,86 @@ export function checkOffload(option: OffloadOption = true): CheckedOffload {
 }
 
 /**
- * Sets up an attached fd. The device may have the header though it was not asked for, or lack it, where the fd is one
- * more queue or was adopted: then that decides.
- * @param flags the device's, from TUNGETIFF
+ * Sets up the offloads of an attached fd, and calls `use` with them. If that throws, the device has again those that it
+ * had. All queues of a device share its offloads and the size of its virtio_net_hdr: while other queues are open, perhaps
+ * another program's, the size stays and offloads are switched off only.
  */
-export function useOffloads(
-  descriptor: Descriptor,
-  kind: 'tun' | 'tap',
-  flags: number,
+export function withOffloads<T>(
+  attachment: Attachment,
+  socket: NetlinkSocket,
   wanted: CheckedOffload,
-  name: string,
+  use: (offloads: Offloads) => T,
+): T {
+  const { descriptor, name } = attachment;
+  const fd = descriptor.fd();
+  const features = check<number>(native().getOffload(socket.fd, name), 'ioctl SIOCETHTOOL', name);
+  const headerSize = check<number>(native().getVirtioHeaderSize(fd), 'ioctl TUNGETVNETHDRSZ', name);
+  const shared = check<number>(native().countQueues(fd), 'RTM_GETLINK', name) > 1;
+  try {
+    return use(useOffloads(attachment, wanted, { features, headerSize, shared }));
+  } catch (error) {
+    native().setOffload(fd, features);
+    native().setVirtioHeaderSize(fd, headerSize);
+    throw error;
+  }
+}
+
+function useOffloads(
+  { descriptor, kind, name, flags }: Attachment,
+  wanted: CheckedOffload,
+  found: { readonly features: number; readonly headerSize: number; readonly shared: boolean },
 ): Offloads {
   const fd = descriptor.fd();
+  const { mode, tcp, udp } = wanted;
   if (!(flags & IFF_VNET_HDR)) {
-    if (wanted.mode === 'raw') {
+    if (mode === 'raw') {
       throw invalidArgValue('options.offload', 'raw', `can't be: '${name}' was opened without IFF_VNET_HDR`);
     }
     // A persistent device keeps what its last user asked for, and would give packets that were never split.
-    const result = native().setOffload(fd, 0);
-    if (result < 0 && result !== EINVAL) throw systemError(result, 'ioctl TUNSETOFFLOAD', name);
+    if (found.features !== 0 && !found.shared) trySetFeatures(fd, 0, name);
     return NO_OFFLOADS;
   }
-  check(native().setVirtioHeaderSize(fd, VIRTIO_HEADER_SIZE), 'ioctl TUNSETVNETHDRSZ', name);
-  const features = setFeatures(fd, wanted, name);
-  if (wanted.mode === 'raw') return offloads('raw', features);
-  native().useOffloads(descriptor, kind === 'tap', wanted.tcp, wanted.udp);
+  let { headerSize } = found;
+  if (mode === 'raw' ? headerSize !== VIRTIO_HEADER_SIZE : headerSize > MAX_HEADER_SIZE) {
+    if (found.shared) {
+      const reason = `can't be: other queues of '${name}' have a virtio_net_hdr of ${headerSize} bytes`;
+      throw invalidArgValue('options.offload', mode, reason);
+    }
+    headerSize = VIRTIO_HEADER_SIZE;
+    check(native().setVirtioHeaderSize(fd, headerSize), 'ioctl TUNSETVNETHDRSZ', name);
+  }
+  const features = found.shared
+    ? keepFeatures(fd, found.features, wanted, name)
+    : setFeatures(fd, wanted, name);
+  if (mode === 'raw') return offloads('raw', features);
+  check(native().useOffloads(descriptor, kind === 'tap', tcp, udp, headerSize), 'useOffloads', name);
   return offloads('split', features);
 }
 
-/** Asks for all that is wanted, and for less where the kernel has not got it. */
-function setFeatures(fd: number, { tcp, udp }: CheckedOffload, name: string): number {
-  const checksum = tcp || udp ? TUN_F_CSUM : 0;
-  const withTcp = checksum | (tcp ? TCP_FEATURES : 0);
-  const withUdp = udp ? UDP_FEATURES : 0;
-  const ecn = tcp ? TUN_F_TSO_ECN : 0;
-  const choices = [withTcp | withUdp | ecn, withTcp | withUdp, withTcp | ecn, withTcp, checksum, 0];
-  for (const features of choices) {
-    const result = native().setOffload(fd, features);
-    if (result >= 0) return features;
-    if (result !== EINVAL) throw systemError(result, 'ioctl TUNSETOFFLOAD', name);
-  }
-  return 0;
+/** Switches off what is not wanted; returns what is on. */
+function keepFeatures(fd: number, found: number, wanted: CheckedOffload, name: string): number {
+  const features = found & wantedFeatures(wanted);
+  if (features !== found) check(native().setOffload(fd, features), 'ioctl TUNSETOFFLOAD', name);
+  return features;
+}
+
+/** Asks for all that is wanted, and for less where the kernel has not got it; returns what is on. */
+function setFeatures(fd: number, wanted: CheckedOffload, name: string): number {
+  const all = wantedFeatures(wanted);
+  const withoutUdp = all & ~UDP_FEATURES;
+  const choices = [all, all & ~TUN_F_TSO_ECN, withoutUdp, withoutUdp & ~TUN_F_TSO_ECN, all & TUN_F_CSUM, 0];
+  return choices.find((features) => trySetFeatures(fd, features, name)) ?? 0;
+}
+
+/** Returns false if the kernel lacks one of them. */
+function trySetFeatures(fd: number, features: number, name: string): boolean {
+  const result = native().setOffload(fd, features);
+  if (result < 0 && result !== EINVAL) throw systemError(result, 'ioctl TUNSETOFFLOAD', name);
+  return result >= 0;
+}
+
+function wantedFeatures({ tcp, udp }: CheckedOffload): number {
+  return (tcp || udp ? TUN_F_CSUM : 0) | (tcp ? TCP_FEATURES : 0) | (udp ? UDP_FEATURES : 0);
 }
 
 function offloads(mode: Offloads['mode'], features: number): Offloads {

@@ -3,7 +3,7 @@ import { checkName, invalidArgValue, requireObject } from '../arguments.js';
 import { type Descriptor, type Interface, native } from '../native/addon.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
-import { addMacvtap, deleteLink, getLink } from '../net/rtnetlink/device-requests.js';
+import { deleteLink, ensureMacvtap, getLink } from '../net/rtnetlink/device-requests.js';
 import { MACVLAN_MODES } from '../net/rtnetlink/link-kinds.js';
 import { check, systemError } from '../system-error.js';
 import { closingOnError } from './attach.js';
@@ -19,8 +19,9 @@ const EPERM = -1;
 /**
  * Opens the character device of a macvtap link: Ethernet frames of a link that shares another link's wire.
  *
- * @param name the link's; with `parent` it is made, and removed when the device is closed
- * @throws ENODEV if the link does not exist; EBUSY if its parent is taken; EPERM without CAP_NET_ADMIN
+ * @param name the link's. With `parent`, the link is made unless it exists, and removed when the device closes
+ * @throws ENODEV if the link does not exist; EEXIST if another link has the name; EBUSY if its parent is taken; EPERM
+ * without CAP_NET_ADMIN, CAP_SYS_ADMIN or CAP_MKNOD
  * @example
  * ```ts
  * const frames = openMacvtap('macvtap0', { parent: 'eth0', mode: 'bridge', up: true });
@@ -39,7 +40,7 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
   const { sendBuffer, headroom, tailroom, signal } = checked;
   return withNamespace(checked.namespace, (namespace) =>
     withNetlink(namespace, (socket) => {
-      if (parent !== undefined) addMacvtap(socket, name, getLink(socket, parent).index, mode);
+      if (parent !== undefined) ensureMacvtap(socket, name, getLink(socket, parent).index, mode);
       const { index } = getLink(socket, name);
       // Held from here on, since a namespace named by a pid may be gone at close.
       const home = check<Descriptor>(
@@ -60,7 +61,11 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
         return closingOnError(descriptor, () => {
           const fd = descriptor.fd();
           // Without this a macvtap puts a virtio_net_hdr before each frame.
-          check<Interface>(native().setInterface(fd, name, IFF_TAP | IFF_NO_PI), 'ioctl TUNSETIFF', name);
+          check<Interface>(
+            native().setInterface(descriptor, name, IFF_TAP | IFF_NO_PI),
+            'ioctl TUNSETIFF',
+            name,
+          );
           if (sendBuffer !== undefined)
             check(native().setSendBuffer(fd, sendBuffer), 'ioctl TUNSETSNDBUF', name);
           return new MacvtapDevice({

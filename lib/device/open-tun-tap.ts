@@ -2,20 +2,23 @@ import { checkName, invalidArgValue, requireObject } from '../arguments.js';
 import { native } from '../native/addon.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
-import { addAddress, getLink, setLink } from '../net/rtnetlink/device-requests.js';
+import { ensureAddress, getLink, setLink } from '../net/rtnetlink/device-requests.js';
 import { check } from '../system-error.js';
-import { adopt, attach, closingOnError, withDeviceNamespace } from './attach.js';
+import { type Attachment, adopt, attach, closingOnError, withDeviceNamespace } from './attach.js';
+import { withOffloads } from './offload.js';
 import { type CheckedOptions, checkOptions, type TapOptions, type TunOptions } from './options.js';
 import { TapDevice, TunDevice, type TunTapParts } from './tun-tap-device.js';
 
 /**
- * Opens a TUN device, making it if there is none of that name; configured as the options say when it returns.
+ * Opens a TUN device, and makes it if there is none of that name. When the call returns, the device is configured as the
+ * options say. The same call gives the same result any number of times: what the device has already is no error.
  *
  * @param name at most 15 bytes; a pattern such as `tun%d` lets the kernel choose the number
- * @returns the device; without `persist` it is gone once closed
- * @throws EPERM without CAP_NET_ADMIN (or being owner of a persistent device); EBUSY if it is in use, or exists and
- * `exclusive` is set; EINVAL if it exists as a device of another kind; ENOENT, ENXIO where /dev/net/tun is missing;
- * TypeError or RangeError with an `ERR_…` code for bad options, before anything is opened
+ * @returns the device; without `persist` the kernel removes it when it is closed
+ * @throws EPERM without CAP_NET_ADMIN, unless you own the persistent device; EBUSY if it is in use, or if it exists and
+ * `exclusive` is set; EINVAL if it exists as a device of another kind; EEXIST if it has an address of the options with
+ * another prefix length; ENOENT or ENXIO if /dev/net/tun is missing; TypeError or RangeError with an `ERR_…` code for
+ * bad options, before anything is opened
  * @example
  * ```ts
  * const tun = openTun('tun0', { addresses: ['192.0.2.1/24'], up: true });
@@ -44,36 +47,32 @@ export function openTap(name = 'tap%d', options: TapOptions = {}): TapDevice {
 
 function open<T>(kind: 'tun' | 'tap', name: string, options: TapOptions, wrap: (parts: TunTapParts) => T): T {
   const checked = checkOptions(options);
-  const { signal, headroom, tailroom } = checked;
+  const { fd, signal, headroom, tailroom, offload } = checked;
   return withNamespace(checked.namespace, (namespace) => {
-    const attachment =
-      checked.fd === undefined
-        ? attach(namespace, name, kind, checked)
-        : adopt(checked.fd, name, kind, checked.offload);
-    const { descriptor, name: given } = attachment;
-    return closingOnError(descriptor, () => {
-      control(descriptor.fd(), given, checked);
-      const configureIn = (home: number): number =>
-        withNetlink(home, (socket) => configure(socket, given, checked));
-      const index =
-        checked.fd === undefined
-          ? configureIn(namespace)
-          : withDeviceNamespace(checked.fd, given, configureIn);
-      // Last: what failed until here must not leave a device behind.
-      if (checked.persist !== undefined) {
-        check(native().setPersist(descriptor.fd(), Number(checked.persist)), 'ioctl TUNSETPERSIST', given);
-      }
-      return wrap({ ...attachment, index, headroom, tailroom, signal, offload: checked.offload });
+    const attachment = fd === undefined ? attach(namespace, name, kind, checked) : adopt(fd, name, kind);
+    return closingOnError(attachment.descriptor, () => {
+      const setUp = (home: number): T =>
+        withNetlink(home, (socket) =>
+          withOffloads(attachment, socket, offload, (offloads) => {
+            const index = configure(socket, attachment.name, checked);
+            control(attachment, checked);
+            return wrap({ ...attachment, index, headroom, tailroom, signal, offload, offloads });
+          }),
+        );
+      return fd === undefined ? setUp(namespace) : withDeviceNamespace(fd, attachment.name, setUp);
     });
   });
 }
 
-function control(fd: number, name: string, options: CheckedOptions): void {
-  const { owner, group, sendBuffer, carrier } = options;
+function control({ descriptor, name }: Attachment, options: CheckedOptions): void {
+  const fd = descriptor.fd();
+  const { owner, group, sendBuffer, carrier, persist } = options;
   if (owner !== undefined) check(native().setOwner(fd, owner), 'ioctl TUNSETOWNER', name);
   if (group !== undefined) check(native().setGroup(fd, group), 'ioctl TUNSETGROUP', name);
   if (sendBuffer !== undefined) check(native().setSendBuffer(fd, sendBuffer), 'ioctl TUNSETSNDBUF', name);
   if (carrier !== undefined) check(native().setCarrier(fd, Number(carrier)), 'ioctl TUNSETCARRIER', name);
+  // Last: a call that failed until here must not leave a device behind.
+  if (persist !== undefined) check(native().setPersist(fd, Number(persist)), 'ioctl TUNSETPERSIST', name);
 }
 
 /** Configures the link and returns its index. */
@@ -84,7 +83,7 @@ export function configure(socket: NetlinkSocket, name: string, options: CheckedO
   if (mtu !== undefined || mac !== undefined || txQueueLength !== undefined) {
     setLink(socket, link, { mtu, mac, txQueueLength });
   }
-  for (const address of addresses) addAddress(socket, link, address);
+  for (const address of addresses) ensureAddress(socket, link, address);
   if (up !== undefined) setLink(socket, link, { up });
   return link.index;
 }

@@ -38,7 +38,10 @@ export interface DeviceOptions {
 export interface TunOptions extends DeviceOptions {
   /** Fail with EBUSY if the device exists. **Default:** `false` */
   readonly exclusive?: boolean;
-  /** Whether the device stays when it is closed; not given, it stays as it was. **Default:** a new one goes */
+  /**
+   * Whether the device stays when it is closed. The last of its queues to close leaves it without offloads, so that any
+   * program can use it then; a killed process can't do that. **Default:** as it was; a new device goes
+   */
   readonly persist?: boolean;
   /**
    * The uid of the user who may open the device without CAP_NET_ADMIN. With `group`, both are asked for.
@@ -47,7 +50,10 @@ export interface TunOptions extends DeviceOptions {
   readonly owner?: number;
   /** The gid of the group whose members may open it without CAP_NET_ADMIN. **Default:** none, see `owner` */
   readonly group?: number;
-  /** Whether the device can have several queues, see {@link TunTapDevice.queue}. **Default:** `false` */
+  /**
+   * Whether the device can have several queues, see {@link TunTapDevice.queue}. All queues share the device's offloads:
+   * while other queues are open, in any program, this one switches no offload on. **Default:** `false`
+   */
   readonly multiQueue?: boolean;
   /** Whether the link has its carrier. **Default:** `true` */
   readonly carrier?: boolean;
@@ -59,9 +65,8 @@ export interface TunOptions extends DeviceOptions {
    */
   readonly offload?: OffloadOption;
   /**
-   * An open fd of a device, from a parent process or a helper with more rights, to take over in place of opening
-   * one; it is closed with the device, and where the options are right but a later step fails. Whether it has a
-   * virtio_net_hdr is asked of it. **Default:** none
+   * An open fd of a device, from a parent process or a helper with more rights, to use instead of opening one. It is
+   * closed with the device. If the call throws, the fd stays open and as it was. **Default:** none
    */
   readonly fd?: number;
 }

@@ -1,9 +1,10 @@
 import { parseMac } from '../address.js';
 import { invalidArgType, invalidArgValue, outOfRange, requireBoolean } from '../arguments.js';
 import { native } from '../native/addon.js';
+import { withNetlink } from '../net/netlink/socket.js';
 import { systemError } from '../system-error.js';
-import { openQueue } from './attach.js';
-import { type CheckedOffload, type Offloads, VIRTIO_HEADER_SIZE } from './offload.js';
+import { attach, closingOnError } from './attach.js';
+import { type CheckedOffload, type Offloads, VIRTIO_HEADER_SIZE, withOffloads } from './offload.js';
 import { type DeviceParts, PacketDevice } from './packet-device.js';
 
 // FLT_EXACT_COUNT of drivers/net/tun.c.
@@ -51,13 +52,20 @@ export abstract class TunTapDevice extends PacketDevice {
    * @throws EINVAL if the device has one queue only
    */
   queue(): this {
-    return this.withNamespace((namespace) =>
-      openQueue(namespace, this.name, this.kind as 'tun' | 'tap', this.#offload, (attachment) => {
-        const { headroom, tailroom, index } = this;
-        const parts = { ...attachment, index, headroom, tailroom, offload: this.#offload };
-        return new (this.constructor as new (parts: TunTapParts) => this)(parts);
-      }),
-    );
+    const { headroom, tailroom, index } = this;
+    const offload = this.#offload;
+    return this.withNamespace((namespace) => {
+      const options = { multiQueue: true, offload };
+      const attachment = attach(namespace, this.name, this.kind as 'tun' | 'tap', options);
+      return closingOnError(attachment.descriptor, () =>
+        withNetlink(namespace, (socket) =>
+          withOffloads(attachment, socket, offload, (offloads) => {
+            const parts = { ...attachment, index, headroom, tailroom, offload, offloads };
+            return new (this.constructor as new (parts: TunTapParts) => this)(parts);
+          }),
+        ),
+      );
+    });
   }
 }
 

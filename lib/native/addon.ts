@@ -76,7 +76,7 @@ export interface Native {
   shareMounts(directory: string): number;
   bindNamespace(namespace: number, path: string): number;
   unbindNamespace(path: string): Promise<number>;
-  setInterface(fd: number, name: string, flags: number): Interface | number;
+  setInterface(descriptor: Descriptor, name: string, flags: number): Interface | number;
   getInterface(fd: number): Interface | number;
   setPersist(fd: number, persist: number): number;
   setOwner(fd: number, uid: number): number;
@@ -84,8 +84,20 @@ export interface Native {
   setSendBuffer(fd: number, bytes: number): number;
   setCarrier(fd: number, on: number): number;
   setOffload(fd: number, features: number): number;
+  getVirtioHeaderSize(fd: number): number;
   setVirtioHeaderSize(fd: number, bytes: number): number;
-  useOffloads(descriptor: Descriptor, ethernet: boolean, tcp: boolean, udp: boolean): void;
+  useOffloads(
+    descriptor: Descriptor,
+    ethernet: boolean,
+    tcp: boolean,
+    udp: boolean,
+    headerSize: number,
+  ): number;
+  /** The offloads that are on at a link in the namespace of a socket, bits of TUN_F_*. */
+  getOffload(socket: number, name: string): number;
+  /** How many queues the device has, other programs' included. */
+  countQueues(fd: number): number;
+  /** A Descriptor that owns the fd once `watch` succeeded, and until then leaves it as it was. */
   adopt(fd: number): Descriptor | number;
   attachFilter(fd: number, program: Uint8Array): number;
   detachFilter(fd: number): number;

@@ -79,6 +79,12 @@ int SetOffload(int fd, uint32_t features) {
 
 int SetVirtioHeaderSize(int fd, int bytes) { return Ioctl(fd, TUNSETVNETHDRSZ, &bytes); }
 
+int GetVirtioHeaderSize(int fd) {
+  int bytes = 0;
+  const int result = Ioctl(fd, TUNGETVNETHDRSZ, &bytes);
+  return result < 0 ? result : bytes;
+}
+
 int AttachFilter(int fd, const void* instructions, size_t count) {
   if (count == 0 || count > BPF_MAXINSNS) return -EINVAL;
   std::vector<sock_filter> program(count);
@@ -118,11 +124,15 @@ int LinkFlags(int socket, const std::string& name) {
   return result < 0 ? result : static_cast<uint16_t>(request.ifr_flags);
 }
 
+int Ethtool(int socket, const std::string& name, void* command) {
+  ifreq request{};
+  request.ifr_data = static_cast<char*>(command);
+  return LinkIoctl(socket, SIOCETHTOOL, name, &request);
+}
+
 int LinkCarrier(int socket, const std::string& name) {
   ethtool_value value{ETHTOOL_GLINK, 0};
-  ifreq request{};
-  request.ifr_data = reinterpret_cast<char*>(&value);
-  const int result = LinkIoctl(socket, SIOCETHTOOL, name, &request);
+  const int result = Ethtool(socket, name, &value);
   return result < 0 ? result : static_cast<int>(value.data);
 }
 

@@ -33,6 +33,7 @@ struct TunInterface {
 [[nodiscard]] int SetOffload(int fd, uint32_t features);
 // The size of the virtio_net_hdr before each packet. The device keeps it.
 [[nodiscard]] int SetVirtioHeaderSize(int fd, int bytes);
+[[nodiscard]] int GetVirtioHeaderSize(int fd);
 
 // A classic BPF program, `count` sock_filter instructions of 8 bytes, that says which packets are readable.
 [[nodiscard]] int AttachFilter(int fd, const void* instructions, size_t count);
@@ -43,11 +44,14 @@ struct TunInterface {
 // TUNGETDEVNETNS (Linux 5.2): a new fd of the namespace that the device is in now.
 [[nodiscard]] int DeviceNamespace(int fd);
 
-// Properties of the link `name` in the namespace of a socket, of any kind: SIOCGIFMTU; SIOCGIFFLAGS, IFF_* of 16 bits;
-// ETHTOOL_GLINK, 1 if the link is up and has a carrier. The first two take no lock in the kernel.
+// Properties of the link `name` in the namespace of a socket, of any kind: SIOCGIFMTU; SIOCGIFFLAGS, IFF_* of
+// 16 bits; ETHTOOL_GLINK, 1 if the link is up and has a carrier. The first two take no lock in the kernel.
 [[nodiscard]] int LinkMtu(int socket, const std::string& name);
 [[nodiscard]] int LinkFlags(int socket, const std::string& name);
 [[nodiscard]] int LinkCarrier(int socket, const std::string& name);
+
+// SIOCETHTOOL: `command` is a structure of linux/ethtool.h, with room for the answer.
+[[nodiscard]] int Ethtool(int socket, const std::string& name, void* command);
 
 }  // namespace tuntap
 

@@ -1,8 +1,14 @@
 #include "descriptor.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <mutex>
+#include <set>
+
+#include "linux/tun_offload.h"
 
 namespace tuntap {
 namespace {
@@ -11,14 +17,20 @@ namespace {
 // thread of libuv's pool. Node waits for that work before an environment ends.
 struct CloseWork {
   FileDescriptor fd;
+  bool device = false;
   Napi::FunctionReference closed;
   napi_async_work work = nullptr;
 
-  static void Execute(napi_env, void* data) { static_cast<CloseWork*>(data)->fd.Reset(); }
+  void Close() {
+    if (device && fd.valid()) CloseQueue(fd.Release());
+    fd.Reset();
+  }
+
+  static void Execute(napi_env, void* data) { static_cast<CloseWork*>(data)->Close(); }
 
   static void Complete(napi_env env, napi_status, void* data) {
     std::unique_ptr<CloseWork> self(static_cast<CloseWork*>(data));
-    self->fd.Reset();  // where the work was cancelled
+    self->Close();  // where the work was cancelled
     napi_delete_async_work(env, self->work);
     napi_value global = nullptr;
     napi_get_global(env, &global);
@@ -26,6 +38,29 @@ struct CloseWork {
     (void)napi_call_function(env, global, self->closed.Value(), 0, nullptr, nullptr);
   }
 };
+
+// The fds of devices that Descriptors of this process have, in any thread. process.exit() ends no
+// environment: then they are closed here.
+class DeviceFds {
+ public:
+  ~DeviceFds() {
+    for (const int fd : fds_) CloseQueue(fd);
+  }
+  bool Add(int fd) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return fds_.insert(fd).second;
+  }
+  void Remove(int fd) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    fds_.erase(fd);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<int> fds_;
+};
+
+DeviceFds device_fds;
 
 }  // namespace
 
@@ -60,15 +95,42 @@ Napi::Value Descriptor::Wrap(Napi::Env env, int fd) {
   return {env, object};
 }
 
+Napi::Value Descriptor::Adopt(Napi::Env env, int fd) {
+  if (!device_fds.Add(fd)) return Napi::Number::New(env, -EBUSY);
+  const Napi::Value wrapped = Wrap(env, fd);
+  if (wrapped.IsEmpty()) {
+    device_fds.Remove(fd);
+  } else {
+    Descriptor* const descriptor = Unwrap(wrapped.As<Napi::Object>());
+    descriptor->device_ = true;
+    descriptor->borrowed_ = true;
+  }
+  return wrapped;
+}
+
+void Descriptor::SetDevice() {
+  device_ = true;
+  (void)device_fds.Add(fd_.get());
+}
+
 Descriptor::Descriptor(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Descriptor>(info) {
   if (info[0].IsNumber()) fd_ = FileDescriptor(info[0].As<Napi::Number>().Int32Value());
 }
 
 Descriptor::~Descriptor() { CloseNow(); }
 
-void Descriptor::CloseNow() {
+// Ends the watch. Returns the fd if it is to be closed.
+FileDescriptor Descriptor::TakeFd() {
   if (readiness_ != nullptr) std::exchange(readiness_, nullptr)->Close();
-  fd_.Reset();
+  if (device_ && fd_.valid()) device_fds.Remove(fd_.get());
+  FileDescriptor fd = std::move(fd_);
+  if (borrowed_) (void)fd.Release();
+  return fd;
+}
+
+void Descriptor::CloseNow() {
+  FileDescriptor fd = TakeFd();
+  if (device_ && fd.valid()) CloseQueue(fd.Release());
 }
 
 Napi::Value Descriptor::Fd(const Napi::CallbackInfo& info) {
@@ -76,9 +138,9 @@ Napi::Value Descriptor::Fd(const Napi::CallbackInfo& info) {
 }
 
 void Descriptor::CloseLater(Napi::Env env, Napi::Function closed) {
-  if (readiness_ != nullptr) std::exchange(readiness_, nullptr)->Close();
   auto work = std::make_unique<CloseWork>();
-  work->fd = std::move(fd_);
+  work->fd = TakeFd();
+  work->device = device_;
   work->closed = Napi::Persistent(closed);
   napi_value name = Napi::String::New(env, "TUNTAP");
   if (napi_create_async_work(env, nullptr, name, CloseWork::Execute, CloseWork::Complete, work.get(),
@@ -133,6 +195,7 @@ Napi::Value Descriptor::Watch(const Napi::CallbackInfo& info) {
     callback_ = Napi::Persistent(info[0].As<Napi::Function>());
     context_ = std::make_unique<Napi::AsyncContext>(info.Env(), "TUNTAP", info.This().As<Napi::Object>());
     result = Readiness::Create(info.Env(), fd_.get(), this, &readiness_);
+    if (result == 0 && std::exchange(borrowed_, false)) (void)fcntl(fd_.get(), F_SETFD, FD_CLOEXEC);
   }
   return Napi::Number::New(info.Env(), result);
 }

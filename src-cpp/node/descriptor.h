@@ -36,8 +36,17 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   // A Descriptor that owns `fd`, or the number `fd` itself where that is -errno.
   static Napi::Value Wrap(Napi::Env env, int fd);
 
+  // A Descriptor of a device that JavaScript was given the fd of, or -EBUSY if another Descriptor of this
+  // process, in any thread, has it. The fd stays the giver's until watch() succeeds: closing leaves it as it
+  // was.
+  static Napi::Value Adopt(Napi::Env env, int fd);
+
   explicit Descriptor(const Napi::CallbackInfo& info);
   ~Descriptor() override;
+
+  int fd() const { return fd_.get(); }
+  // The fd is attached to a device of /dev/net/tun, which is reset before the last of its queues closes.
+  void SetDevice();
 
   // What batches are read and written by; a PlainPort at first. `memory` is kept while the port is.
   void SetPort(std::unique_ptr<PacketPort> port, Napi::ObjectReference memory = {}) {
@@ -76,6 +85,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
 
   void OnReady(int events) override;
   void OnTeardown() override { CloseNow(); }
+  FileDescriptor TakeFd();
   void CloseNow();
   void CloseLater(Napi::Env env, Napi::Function closed);
   int TakeBatch(Batch* batch);
@@ -94,6 +104,8 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   enum Counter { kPacketsRead, kBytesRead, kPacketsWritten, kBytesWritten, kMalformed };
 
   FileDescriptor fd_;
+  bool device_ = false;
+  bool borrowed_ = false;
   std::unique_ptr<PacketPort> port_ = std::make_unique<PlainPort>();
   Napi::ObjectReference port_memory_;
   Readiness* readiness_ = nullptr;

@@ -1,9 +1,8 @@
-#include <fcntl.h>
-
 #include <cerrno>
 
 #include "bindings.h"
 #include "linux/tun_ioctl.h"
+#include "linux/tun_offload.h"
 #include "port/offload_port.h"
 #include "port/packet_io.h"
 
@@ -77,12 +76,14 @@ Napi::Value InterfaceOrErrno(Napi::Env env, int result, const TunInterface& inte
   return object;
 }
 
-// setInterface(fd, name, flags): { name, flags } or -errno.
+// setInterface(descriptor, name, flags): { name, flags } or -errno.
 Napi::Value SetInterfaceCall(const Napi::CallbackInfo& info) {
+  Descriptor* const descriptor = Descriptor::Unwrap(info[0].As<Napi::Object>());
   TunInterface interface {
     info[1].As<Napi::String>().Utf8Value(), static_cast<uint16_t>(IntArgument(info, 2))
   };
-  const int result = SetInterface(IntArgument(info, 0), &interface);
+  const int result = SetInterface(descriptor->fd(), &interface);
+  if (result == 0) descriptor->SetDevice();
   return InterfaceOrErrno(info.Env(), result, interface);
 }
 
@@ -99,21 +100,34 @@ Napi::Value SetNumberCall(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), kFunction(IntArgument(info, 0), static_cast<Parameter>(value)));
 }
 
-// useOffloads(descriptor, ethernet, tcp, udp): the fd has IFF_VNET_HDR; batches hold ordinary packets, and
-// tcp and udp say what is coalesced when writing.
+// useOffloads(descriptor, ethernet, tcp, udp, headerSize): the fd has IFF_VNET_HDR; batches hold ordinary
+// packets, and tcp and udp say what is coalesced when writing. Returns 0, or -EINVAL for a header of another
+// size.
 Napi::Value UseOffloadsCall(const Napi::CallbackInfo& info) {
   Descriptor* const descriptor = Descriptor::Unwrap(info[0].As<Napi::Object>());
   const auto link = info[1].ToBoolean() ? LinkLayer::kEthernet : LinkLayer::kIp;
   const CoalescedProtocols protocols{info[2].ToBoolean(), info[3].ToBoolean()};
-  descriptor->SetPort(std::make_unique<OffloadPort>(link, protocols));
-  return info.Env().Undefined();
+  const size_t header_size = info[4].As<Napi::Number>().Uint32Value();
+  const bool fits = header_size >= sizeof(VirtioNetHeader) && header_size <= kMaxVirtioHeaderSize;
+  if (!fits) return Napi::Number::New(info.Env(), -EINVAL);
+  descriptor->SetPort(std::make_unique<OffloadPort>(link, protocols, header_size));
+  return Napi::Number::New(info.Env(), 0);
 }
 
-// adopt(fd): a Descriptor that owns an fd which JavaScript was given, or -errno.
+// adopt(fd): see Descriptor::Adopt.
 Napi::Value AdoptCall(const Napi::CallbackInfo& info) {
-  const int fd = IntArgument(info, 0);
-  const int result = fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -errno;
-  return Descriptor::Wrap(info.Env(), result);
+  return Descriptor::Adopt(info.Env(), IntArgument(info, 0));
+}
+
+// getOffload(socket, name): bits of TUN_F_*, or -errno.
+Napi::Value GetOffloadCall(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(),
+                           GetOffload(IntArgument(info, 0), info[1].As<Napi::String>().Utf8Value()));
+}
+
+template <int (*kFunction)(int)>
+Napi::Value GetNumberCall(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), kFunction(IntArgument(info, 0)));
 }
 
 // attachFilter(fd, program): the program's instructions are 8 bytes each.
@@ -121,10 +135,6 @@ Napi::Value AttachFilterCall(const Napi::CallbackInfo& info) {
   const auto program = info[1].As<Napi::Uint8Array>();
   return Napi::Number::New(info.Env(),
                            AttachFilter(IntArgument(info, 0), program.Data(), program.ByteLength() / 8));
-}
-
-Napi::Value DetachFilterCall(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), DetachFilter(IntArgument(info, 0)));
 }
 
 // setTxFilter(fd, addresses, allMulticast): the addresses are 6 bytes each.
@@ -167,10 +177,13 @@ void RegisterDeviceBinding(Napi::Env env, Napi::Object exports) {
   Export<SetNumberCall<bool, SetCarrier>>(env, exports, "setCarrier");
   Export<SetNumberCall<uint32_t, SetOffload>>(env, exports, "setOffload");
   Export<SetNumberCall<int, SetVirtioHeaderSize>>(env, exports, "setVirtioHeaderSize");
+  Export<GetNumberCall<GetVirtioHeaderSize>>(env, exports, "getVirtioHeaderSize");
+  Export<GetNumberCall<CountQueues>>(env, exports, "countQueues");
+  Export<GetOffloadCall>(env, exports, "getOffload");
   Export<AdoptCall>(env, exports, "adopt");
   Export<UseOffloadsCall>(env, exports, "useOffloads");
   Export<AttachFilterCall>(env, exports, "attachFilter");
-  Export<DetachFilterCall>(env, exports, "detachFilter");
+  Export<GetNumberCall<DetachFilter>>(env, exports, "detachFilter");
   Export<SetTxFilterCall>(env, exports, "setTxFilter");
   Export<DeviceNamespaceCall>(env, exports, "deviceNamespace");
   Export<LinkPropertyCall<LinkMtu>>(env, exports, "getLinkMtu");

@@ -151,7 +151,7 @@ bool Coalescer::Merge(Group& group, Segment& segment, uint32_t packet) {
   return true;
 }
 
-// Builds virtio_header_ and header_ for a group of several packets; returns the length of header_.
+// Builds virtio_.header and header_ for a group of several packets; returns the length of header_.
 size_t Coalescer::BuildHeader(const Group& group) {
   const Segment& leader = group.leader;
   const size_t header_length = leader.header_length();
@@ -179,7 +179,7 @@ size_t Coalescer::BuildHeader(const Group& group) {
     Store16(transport + kUdpLengthOffset, static_cast<uint16_t>(transport_length));
     gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
   }
-  virtio_header_ = {VIRTIO_NET_HDR_F_NEEDS_CSUM,
+  virtio_.header = {VIRTIO_NET_HDR_F_NEEDS_CSUM,
                     gso_type,
                     static_cast<uint16_t>(header_length),
                     group.segment_size,
@@ -190,23 +190,23 @@ size_t Coalescer::BuildHeader(const Group& group) {
 
 Coalescer::Write Coalescer::PrepareSingle(uint32_t packet) {
   const OutgoingPacket& outgoing = packets_[packet];
-  virtio_header_ = {};
-  slices_[0] = Slice(&virtio_header_, sizeof(virtio_header_));
+  virtio_.header = {};
+  slices_[0] = Slice(&virtio_, virtio_header_size_);
   slices_[1] = Slice(outgoing.data, outgoing.length);
-  return {slices_, 2, sizeof(virtio_header_) + outgoing.length};
+  return {slices_, 2, virtio_header_size_ + outgoing.length};
 }
 
 Coalescer::Write Coalescer::Prepare(size_t write) {
   const Group& group = groups_[write];
   if (group.count == 1) return PrepareSingle(group.first);
   const size_t header_length = BuildHeader(group);
-  slices_[0] = Slice(&virtio_header_, sizeof(virtio_header_));
+  slices_[0] = Slice(&virtio_, virtio_header_size_);
   slices_[1] = Slice(header_, header_length);
   int count = 2;
   for (uint32_t packet = group.first; packet != kNoPacket; packet = next_[packet]) {
     slices_[count++] = Slice(packets_[packet].data + header_length, packets_[packet].length - header_length);
   }
-  return {slices_, count, sizeof(virtio_header_) + header_length + group.payload_length};
+  return {slices_, count, virtio_header_size_ + header_length + group.payload_length};
 }
 
 }  // namespace tuntap

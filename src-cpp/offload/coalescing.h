@@ -35,6 +35,10 @@ class Coalescer {
     size_t bytes;
   };
 
+  // `virtio_header_size`: kMaxVirtioHeaderSize at most.
+  explicit Coalescer(size_t virtio_header_size = sizeof(VirtioNetHeader))
+      : virtio_header_size_(virtio_header_size) {}
+
   // Plans packets[0] to packets[count - 1], kMaxPackets at most, and returns the number of writes. The
   // packets and the array must stay as they are until the last write is done.
   [[nodiscard]] size_t Plan(const OutgoingPacket* packets, size_t count, LinkLayer link,
@@ -92,7 +96,8 @@ class Coalescer {
   size_t flow_mask_ = 0;         // of the part of the table that is used
   Flow* latest_flow_ = nullptr;  // the latest candidate's
   uint32_t generation_ = 0;
-  VirtioNetHeader virtio_header_{};
+  const size_t virtio_header_size_;
+  PaddedVirtioNetHeader virtio_{};
   uint8_t header_[kMaxLinkHeaderLength + kIpv6HeaderLength + kTcpMaxHeaderLength];
   struct iovec slices_[kMaxSlices];
   Flow flows_[kFlows] = {};

@@ -1,6 +1,7 @@
 #ifndef TUNTAP_VIRTIO_NET_HEADER_H_
 #define TUNTAP_VIRTIO_NET_HEADER_H_
 
+#include <cstddef>
 #include <cstdint>
 
 namespace tuntap {
@@ -16,7 +17,15 @@ struct VirtioNetHeader {
   uint16_t csum_start;   // from where on the checksum is computed,
   uint16_t csum_offset;  //   and where it goes, counted from there
 };
-static_assert(sizeof(VirtioNetHeader) == 10, "what TUNSETVNETHDRSZ is set to");
+static_assert(sizeof(VirtioNetHeader) == 10, "what a device has unless TUNSETVNETHDRSZ changed it");
+
+// A device may have longer headers: what follows the structure is then passed over when reading, and 0 when
+// writing.
+constexpr size_t kMaxVirtioHeaderSize = 64;
+struct PaddedVirtioNetHeader {
+  VirtioNetHeader header;
+  uint8_t padding[kMaxVirtioHeaderSize - sizeof(VirtioNetHeader)];
+};
 
 constexpr uint8_t VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
 constexpr uint8_t VIRTIO_NET_HDR_F_RSC_INFO = 4;  // gives csum_start and csum_offset another meaning

@@ -39,8 +39,12 @@ void Refuse(const Batch& batch, size_t index, int reason) {
 
 }  // namespace
 
-OffloadPort::OffloadPort(LinkLayer link, CoalescedProtocols protocols)
-    : id_(NextId()), link_(link), protocols_(protocols), read_buffer_(new uint8_t[kMaxPacketSize]) {}
+OffloadPort::OffloadPort(LinkLayer link, CoalescedProtocols protocols, size_t virtio_header_size)
+    : id_(NextId()),
+      link_(link),
+      protocols_(protocols),
+      virtio_header_size_(virtio_header_size),
+      read_buffer_(new uint8_t[kMaxPacketSize]) {}
 
 // Puts what was read into the batch; returns whether all of it found room.
 bool OffloadPort::Emit(const Batch& batch, Room room) {
@@ -68,16 +72,17 @@ void OffloadPort::Read(int fd, const Batch& batch, Room room) {
   size_t bytes = 0;
   while (Emit(batch, room) && outcome->count + packets <= batch.capacity() &&
          outcome->end + bytes <= batch.size()) {
-    VirtioNetHeader header;
-    const iovec parts[2] = {{&header, sizeof(header)}, {read_buffer_.get(), kMaxPacketSize}};
+    PaddedVirtioNetHeader virtio;
+    const iovec parts[2] = {{&virtio, virtio_header_size_}, {read_buffer_.get(), kMaxPacketSize}};
     const ssize_t length = readv(fd, parts, 2);
     if (length < 0 && errno == EINTR) continue;
-    if (length <= static_cast<ssize_t>(sizeof(header))) {  // nothing at all: an adopted fd that is no device
+    // Nothing at all: an adopted fd that is no device.
+    if (length <= static_cast<ssize_t>(virtio_header_size_)) {
       outcome->error = length < 0 ? -errno : -ENODEV;
       return;
     }
-    const size_t packet_length = static_cast<size_t>(length) - sizeof(header);
-    const int count = segmenter_.Begin(header, read_buffer_.get(), packet_length, link_);
+    const size_t packet_length = static_cast<size_t>(length) - virtio_header_size_;
+    const int count = segmenter_.Begin(virtio.header, read_buffer_.get(), packet_length, link_);
     if (count < 0) outcome->malformed++;
     if (count == 1) pending_length_ = packet_length;
     if (count <= 1) continue;
@@ -104,7 +109,7 @@ bool OffloadPort::Resumes(const Batch& batch, size_t start) const {
 void OffloadPort::Write(int fd, const Batch& batch, size_t start, size_t end) {
   const bool resumes = Resumes(batch, start);
   batch.BeginOutcome();
-  if (coalescer_ == nullptr) coalescer_ = std::make_unique<Coalescer>();
+  if (coalescer_ == nullptr) coalescer_ = std::make_unique<Coalescer>(virtio_header_size_);
   const size_t count = end - start;
   packets_.resize(std::max(packets_.size(), count));
   for (size_t i = 0; i < count; i++) {

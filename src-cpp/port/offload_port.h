@@ -12,15 +12,15 @@
 
 namespace tuntap {
 
-// Exchanges super-packets with a device that has IFF_VNET_HDR and a virtio_net_hdr of 10 bytes, and ordinary
-// packets with its user.
+// Exchanges super-packets with a device that has IFF_VNET_HDR, and ordinary packets with its user.
 //
 // Reading splits: what does not fit into one batch goes into the next (Pending()). A packet whose header lies
 // is dropped and counted in header()->malformed. Writing coalesces: where the kernel refuses a super-packet,
 // the packets that it was made of are written one by one.
 class OffloadPort final : public PacketPort {
  public:
-  OffloadPort(LinkLayer link, CoalescedProtocols protocols);
+  // `virtio_header_size`: kMaxVirtioHeaderSize at most.
+  OffloadPort(LinkLayer link, CoalescedProtocols protocols, size_t virtio_header_size);
 
   void Read(int fd, const Batch& batch, Room room) override;
   void Write(int fd, const Batch& batch, size_t start, size_t end) override;
@@ -36,6 +36,7 @@ class OffloadPort final : public PacketPort {
   const uint32_t id_;  // in the header of a batch whose write -EAGAIN ended
   const LinkLayer link_;
   CoalescedProtocols protocols_;
+  const size_t virtio_header_size_;
   Segmenter segmenter_;
   // What was read: a packet that stands for itself (pending_length_), or the segmenter's.
   std::unique_ptr<uint8_t[]> read_buffer_;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type MacvtapDevice, NetworkNamespace, openMacvtap, openTap, type TapDevice } from 'tuntap-native';
-import { code, inNamespace, needs, nodeProgram, openFds, run } from '../support.ts';
+import { code, inNamespace, ipLink, needs, nodeProgram, openFds, run } from '../support.ts';
 import { silence } from './super-packets.ts';
 
 /** An Ethernet frame of the type for local experiments, with a number in it. */
@@ -58,7 +58,8 @@ describe('macvtap links in several namespaces', () => {
         assert.deepEqual(await into, frame(0x80 + i));
       }
     });
-    await new Promise(setImmediate); // the watch of a link ends a turn later
+    // The watch of a link ends some turns later.
+    for (let i = 0; i < 1000 && openFds() !== before; i++) await new Promise(setImmediate);
     assert.equal(openFds(), before);
   });
 
@@ -96,6 +97,30 @@ describe('macvtap links in several namespaces', () => {
         results.push((await run(namespace, 'setpriv', ...without)).stdout.trim());
       }
       assert.deepEqual(results, ['opened', 'EPERM']);
+    }));
+
+  it('with a parent: a link that a killed process left is used, and removed at close; another one is EEXIST', () =>
+    inNamespace(async (namespace) => {
+      await using _ = openTap('p0', { namespace, up: true });
+      for (let i = 0; i < 2; i++) {
+        await run(namespace, 'ip', 'link', 'add', 'm0', 'link', 'p0', 'type', 'macvtap', 'mode', 'bridge');
+        assert.equal(
+          code(() => openMacvtap('m0', { namespace, parent: 'p0', mode: 'vepa' })),
+          'EEXIST',
+        );
+        const index = (await ipLink(namespace, 'm0'))?.ifindex;
+        const macvtap = openMacvtap('m0', { namespace, parent: 'p0', mac: '02:00:00:00:00:02', up: true });
+        assert.equal(macvtap.index, index);
+        assert.equal((await ipLink(namespace, 'm0'))?.address, '02:00:00:00:00:02');
+        await macvtap.close();
+        assert.equal(await ipLink(namespace, 'm0'), undefined);
+      }
+      await using _other = openTap('m0', { namespace });
+      assert.equal(
+        code(() => openMacvtap('m0', { namespace, parent: 'p0' })),
+        'EEXIST',
+      );
+      assert.ok(await ipLink(namespace, 'm0'));
     }));
 
   it('a link of another kind is no macvtap link', () =>

@@ -1,25 +1,9 @@
 import assert from 'node:assert/strict';
 import { type OffloadOption, type Offloads, openTap, openTun, type TunTapDevice } from 'tuntap-native';
 import { inNamespace, needs, nodeProgram, run } from '../support.ts';
+import { features } from './offload-features.ts';
+import { otherProgram } from './other-program.ts';
 import { HEADER, pattern, silence, unfinishedPacket, wire } from './super-packets.ts';
-
-const TCP = ['tx-tcp-segmentation', 'tx-tcp6-segmentation', 'tx-tcp-ecn-segmentation'];
-const UDP = 'tx-udp-segmentation';
-const CHECKSUM = 'tx-checksum-ip-generic';
-
-/** The offloads of a link as `ethtool -k` tells them. */
-async function features(namespace: Parameters<typeof run>[0], name: string): Promise<Partial<Offloads>> {
-  const { stdout } = await run(namespace, 'ethtool', '-k', name);
-  const on = (feature: string) => new RegExp(`${feature}: on`).test(stdout);
-  return {
-    checksum: on(CHECKSUM),
-    tso4: on(TCP[0]),
-    tso6: on(TCP[1]),
-    tsoEcn: on(TCP[2]),
-    uso4: on(UDP),
-    uso6: on(UDP),
-  };
-}
 
 /** What a device says of itself, without the mode. */
 function told({ offloads: { mode: _, ...rest } }: TunTapDevice): Partial<Offloads> {
@@ -58,7 +42,9 @@ describe('the offload option', () => {
 
     it(`leaves nothing on at a persistent ${kind} device that is opened again without`, () =>
       inNamespace(async (namespace) => {
-        await open('dev0', { namespace, persist: true }).close();
+        // Another program asked for checksums and TSO.
+        await run(namespace, 'ip', 'tuntap', 'add', 'dev0', 'mode', kind);
+        await run(namespace, otherProgram(), 'dev0', kind, 'vnet=12', 'offload=7', '--', 'true');
         assert.equal((await features(namespace, 'dev0')).tso4, true);
         await using device = open('dev0', { namespace, offload: false, persist: false });
         assert.equal(device.offloads.mode, 'off');

@@ -97,8 +97,8 @@ export function unfinishedPacket(parts: Parts): Buffer {
 /** Lets what is written to `from` be read from each of `to`, with no queueing discipline, so whole. */
 export async function wire(
   namespace: NetworkNamespace,
-  from: TunTapDevice,
-  ...to: readonly TunTapDevice[]
+  from: { readonly name: string },
+  ...to: readonly { readonly name: string }[]
 ): Promise<void> {
   const actions = to.map(
     ({ name }, i) => `action mirred egress ${i + 1 < to.length ? 'mirror' : 'redirect'} dev ${name}`,

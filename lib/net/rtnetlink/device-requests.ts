@@ -2,7 +2,8 @@
 
 import { type Cidr, formatIp, formatMac } from '../../address.js';
 import type { NetlinkSocket } from '../netlink/socket.js';
-import { addressRequest } from './address.js';
+import { type AddressInfo, addressRequest, listAddressesRequest } from './address.js';
+import { AF_UNSPEC } from './family.js';
 import type { LinkInfo } from './link-info.js';
 import type { MACVLAN_MODES } from './link-kinds.js';
 import {
@@ -35,23 +36,50 @@ export function setLink(
 }
 
 /**
- * Adds an address to a link, without duplicate address detection: it is usable on return. An IPv4 network of
- * three or more hosts gets its broadcast address.
+ * Gives a link an address, unless it has it, without duplicate address detection: it is usable on return. An IPv4
+ * network of three or more hosts gets its broadcast address.
+ * @throws EEXIST if the link has it with another prefix length or a peer
  */
-export function addAddress(socket: NetlinkSocket, link: LinkName, cidr: Cidr): void {
-  const text = `${formatIp(cidr.address)}/${cidr.prefixLength}`;
-  const broadcast = cidr.family === 4 && cidr.prefixLength < 31 ? true : undefined;
-  socket.request(addressRequest('add', link, text, { noDad: cidr.family === 6, broadcast }));
+export function ensureAddress(
+  socket: NetlinkSocket,
+  link: LinkName,
+  { address, family, prefixLength }: Cidr,
+): void {
+  const text = formatIp(address);
+  const broadcast = family === 4 && prefixLength < 31 ? true : undefined;
+  const send = (action: 'add' | 'replace') =>
+    socket.request(
+      addressRequest(action, link, `${text}/${prefixLength}`, { noDad: family === 6, broadcast }),
+    );
+  try {
+    send('add');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const same = (info: Omit<AddressInfo, 'device'>) =>
+      info.index === link.index &&
+      info.address === text &&
+      info.prefixLength === prefixLength &&
+      info.peer === undefined;
+    if (!socket.request(listAddressesRequest(AF_UNSPEC, link.index)).some(same)) throw error;
+    send('replace'); // It may have had a lifetime.
+  }
 }
 
-export function addMacvtap(
+/** Makes a macvtap link, unless the same one exists, which a killed process may have left. */
+export function ensureMacvtap(
   socket: NetlinkSocket,
   name: string,
   parent: number,
   mode: keyof typeof MACVLAN_MODES,
 ): void {
   const info = { kind: 'macvtap', data: { mode } };
-  socket.request(addLinkRequest({ name, linkIndex: parent, info }, {}));
+  try {
+    socket.request(addLinkRequest({ name, linkIndex: parent, info }, {}));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const { linkIndex, details } = getLink(socket, name);
+    if (linkIndex !== parent || details?.kind !== 'macvtap' || details.mode !== mode) throw error;
+  }
 }
 
 export function deleteLink(socket: NetlinkSocket, index: number, name: string): void {
