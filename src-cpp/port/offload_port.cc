@@ -66,8 +66,8 @@ bool OffloadPort::Emit(const Batch& batch, Room room) {
 void OffloadPort::Read(int fd, const Batch& batch, Room room) {
   batch.BeginOutcome();
   TableHeader* const outcome = batch.header();
-  // What the largest super-packet of this read takes. Another one that had no room would be cut in two, and
-  // be written as two.
+  // What the largest super-packet of this read takes, by PacketBatch.hasRoom at most. Another one without
+  // room would be cut in two, and be written as two.
   size_t packets = 1;
   size_t bytes = 0;
   while (Emit(batch, room) && outcome->count + packets <= batch.capacity() &&
@@ -88,7 +88,7 @@ void OffloadPort::Read(int fd, const Batch& batch, Room room) {
     if (count <= 1) continue;
     const size_t slot = room.headroom + segmenter_.NextLength() + room.tailroom;
     packets = std::max(packets, static_cast<size_t>(count));
-    bytes = std::max(bytes, static_cast<size_t>(count) * slot);
+    bytes = std::min(kMaxTransferSize, std::max(bytes, static_cast<size_t>(count) * slot));
   }
 }
 

@@ -10,7 +10,7 @@ import {
   parseIpv6,
   parseMac,
 } from 'tuntap-native/packet';
-import { seededRandom } from './random.ts';
+import { seededRandom } from './packet/random.ts';
 
 const invalidValue = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' };
 const invalidType = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };
