@@ -41,7 +41,7 @@ std::unique_ptr<ChaCha20Poly1305> ChaCha20Poly1305::Create(const uint8_t* key) {
 
 ChaCha20Poly1305::~ChaCha20Poly1305() { explicit_bzero(key_, sizeof(key_)); }
 
-// Has block 0 in `first_`, and behind it the text's first bytes, en- or decrypted; returns how many those
+// Puts block 0 into `first_`, and behind it the text's first bytes, en- or decrypted. Returns how many those
 // are.
 size_t ChaCha20Poly1305::BeginText(const uint8_t* nonce, const uint8_t* text, size_t length) {
   const size_t first = std::min(length, kFirstText);

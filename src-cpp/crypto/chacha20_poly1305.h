@@ -8,16 +8,17 @@
 namespace tuntap {
 
 // ChaCha20-Poly1305 (RFC 8439) out of OpenSSL's two primitives, ChaCha20_ctr32() and Poly1305_*(), a packet a
-// call. EVP calls the first three times for a packet, twice for one block alone, which costs as much as
-// eight; here the block that gives the Poly1305 key goes in front of the text's first ones. They are no
-// public API, though Node exports them, so there may be none: then EVP does it. Aead sees that both agree.
+// call. EVP calls the first three times for a packet, twice for a single block, which costs as much as eight.
+// This class puts the block that gives the Poly1305 key in front of the text's first ones. Node exports the
+// primitives, but they are no public API: Aead uses EVP if the process lacks them, or if they disagree with
+// EVP.
 class ChaCha20Poly1305 {
  public:
   static constexpr size_t kKeySize = 32;
   static constexpr size_t kNonceSize = 12;
   static constexpr size_t kTagSize = 16;
 
-  // nullptr where the process does not have the primitives.
+  // Returns nullptr if the process does not have the primitives.
   static std::unique_ptr<ChaCha20Poly1305> Create(const uint8_t* key);
   ~ChaCha20Poly1305();  // wipes the key
 

@@ -7,7 +7,7 @@
 
 namespace tuntap {
 
-// Sets `*function` to what the process has under a name; returns false where it has nothing.
+// Sets `*function` to the process's symbol of that name. Returns false if there is none.
 template <typename Function>
 [[nodiscard]] bool FindSymbol(const char* name, Function* function) {
   void* found = dlsym(RTLD_DEFAULT, name);

@@ -23,8 +23,8 @@ inline Word Take(uint8_t* to, const uint8_t* from, size_t at) {
   return word;
 }
 
-// End-around carry at 64 bits (RFC 1071 section 2(C)): the compiler makes an add with carry of it, which is
-// the fastest for headers.
+// Adds with end-around carry at 64 bits (RFC 1071 section 2(C)). The compiler makes an add with carry of it,
+// which is the fastest way for headers.
 template <bool kCopies>
 inline uint64_t SumTail(uint8_t* to, const uint8_t* from, size_t at, size_t length, uint64_t sum) {
   for (; at + 8 <= length; at += 8) {
@@ -49,8 +49,8 @@ inline uint64_t SumTail(uint8_t* to, const uint8_t* from, size_t at, size_t leng
   return sum + (sum < rest);
 }
 
-// The 64-bit words are added as halves: a 64-bit sum of 32-bit words has no carry to care for within 2^32
-// words, so that the compiler can make vectors of it.
+// Adds the halves of 64-bit words: 2^32 words of 32 bits fit into a 64-bit sum without a carry, so the
+// compiler can use vectors.
 template <bool kCopies>
 inline uint64_t SumWords(uint8_t* to, const uint8_t* from, size_t length) {
   size_t at = 0;
@@ -109,7 +109,7 @@ __attribute__((target("avx2"))) inline uint64_t SumWordsAvx2(uint8_t* to, const 
   return SumTail<kCopies>(to, from, at, length, sum);
 }
 
-// Shorter ranges are not worth the way into vectors and back.
+// For shorter ranges, moving words into vectors and back costs more than it saves.
 constexpr size_t kAvx2Threshold = 64;
 const bool kHasAvx2 = checksum_versions::HasAvx2();
 

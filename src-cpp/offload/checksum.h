@@ -7,16 +7,15 @@
 namespace tuntap {
 
 // The Internet checksum (RFC 1071). Sums are kept in memory order, as section 2(B) allows: 16-bit words are
-// loaded and stored as they lie, and only numbers that are computed (a length, say) go through htons(3)
-// before they are added. Sums of parts can be added in 64 bits and folded once, as long as every part but
-// the last has an even length.
+// loaded and stored as they lie. Only computed numbers, such as a length, go through htons(3) before they are
+// added. The sums of several parts can be added in 64 bits and folded once if every part but the last has an
+// even length.
 
-// The one's complement sum of `bytes`, folded and not complemented; an odd last byte counts as if a zero
-// followed. It is 0 for zeros alone.
+// Returns the one's complement sum of `bytes`, folded but not complemented. An odd last byte counts as if a
+// zero followed. Only zeros have the sum 0.
 [[nodiscard]] uint16_t ChecksumPartial(const uint8_t* bytes, size_t length);
 
-// Copies `length` bytes and returns their sum: one pass over memory in place of two. The two ranges must not
-// overlap.
+// Copies `length` bytes and returns their sum, in one pass over the memory. The ranges must not overlap.
 [[nodiscard]] uint16_t ChecksumCopy(uint8_t* to, const uint8_t* from, size_t length);
 
 // Adds the 16-bit words of a sum, with end-around carry.

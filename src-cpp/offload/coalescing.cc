@@ -26,8 +26,8 @@ void Coalescer::NextGeneration() {
   generation_ = 1;
 }
 
-// Returns the flow's entry, or nullptr where it has none (and, with `insert`, can't get one). An entry has
-// generation_ and group kNoPacket when it is new.
+// Returns the flow's entry, or nullptr if it has none and, with `insert`, can't get one. A new entry has the
+// group kNoPacket.
 Coalescer::Flow* Coalescer::FindFlow(const Segment& segment, uint32_t hash, bool insert) {
   for (size_t probe = 0; probe < kMaxProbes; probe++) {
     Flow& flow = flows_[(hash + probe) & flow_mask_];
@@ -104,7 +104,7 @@ void Coalescer::Insert(Segment& segment, uint32_t packet) {
   group.full = group.push;
 }
 
-// Only a flow's latest group is ever tried, so that no packet passes one of its own flow.
+// Plan() tries a flow's latest group only, so no packet passes another one of its flow.
 bool Coalescer::Merge(Group& group, Segment& segment, uint32_t packet) {
   Segment& leader = group.leader;
   const uint32_t payload_length = segment.payload_length;
@@ -125,8 +125,8 @@ bool Coalescer::Merge(Group& group, Segment& segment, uint32_t packet) {
     }
   }
   if (!SameHeaders(leader, segment)) return false;
-  // Splitting counts the identification up from the leader's. Where fragmentation is forbidden it means
-  // nothing (RFC 6864 section 4.1), and senders leave it at 0.
+  // Splitting counts the identification up from the leader's. If fragmentation is forbidden, it means nothing
+  // (RFC 6864 section 4.1), and senders leave it at 0.
   if (!leader.dont_fragment) {
     const uint32_t expected = append ? leader.identification + group.count : leader.identification - 1u;
     if (segment.identification != static_cast<uint16_t>(expected)) return false;

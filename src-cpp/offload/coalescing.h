@@ -18,10 +18,10 @@ struct OutgoingPacket {
 };
 
 // Plans how a batch of packets is written to a device with IFF_VNET_HDR: neighbours of one flow become a
-// super-packet, the others go as they are. Within a flow the order stays, but for TCP segments that are put
-// before a later one which came first; flows are written in the order of their first packets.
+// super-packet, the others are written as they are. A flow's packets keep their order, except that a TCP
+// segment is put before a later one that came first. Flows are written in the order of their first packets.
 //
-// It is large (about 400 KB), allocates nothing and is meant to be used again for each batch.
+// A Coalescer is large (about 400 KB) and allocates nothing: use one for many batches.
 class Coalescer {
  public:
   static constexpr size_t kMaxPackets = 4096;
@@ -39,22 +39,22 @@ class Coalescer {
   explicit Coalescer(size_t virtio_header_size = sizeof(VirtioNetHeader))
       : virtio_header_size_(virtio_header_size) {}
 
-  // Plans packets[0] to packets[count - 1], kMaxPackets at most, and returns the number of writes. The
-  // packets and the array must stay as they are until the last write is done.
+  // Plans packets[0] to packets[count - 1], at most kMaxPackets, and returns the number of writes. The caller
+  // keeps the packets and the array as they are until the last write.
   [[nodiscard]] size_t Plan(const OutgoingPacket* packets, size_t count, LinkLayer link,
                             CoalescedProtocols protocols);
 
-  // What to write; valid until the next call.
+  // Returns what to write; valid until the next call.
   [[nodiscard]] Write Prepare(size_t write);
 
-  // The packets that a write consists of, in order: from FirstPacket() by NextPacket() to kNoPacket. Where
-  // the kernel refuses a super-packet, they can be written one by one, each with PrepareSingle().
+  // The packets of a write, in order: from FirstPacket() by NextPacket() to kNoPacket. If the kernel refuses
+  // a super-packet, write them one by one with PrepareSingle().
   [[nodiscard]] uint32_t FirstPacket(size_t write) const { return groups_[write].first; }
   [[nodiscard]] uint32_t NextPacket(uint32_t packet) const { return next_[packet]; }
   [[nodiscard]] uint32_t PacketCount(size_t write) const { return groups_[write].count; }
   [[nodiscard]] Write PrepareSingle(uint32_t packet);
 
-  // Whether a super-packet is UDP's; it is TCP's otherwise.
+  // Whether a super-packet is of UDP, not TCP.
   [[nodiscard]] bool IsUdp(size_t write) const { return !groups_[write].leader.tcp(); }
 
  private:
@@ -79,8 +79,8 @@ class Coalescer {
   };
   static constexpr size_t kMinFlows = 64;
   static constexpr size_t kFlows = 2 * kMaxPackets;
-  // A crowded place in the table means that somebody picks flows to collide. Packets of flows without an
-  // entry go as they are.
+  // More probes mean that somebody chooses flows that collide. Packets of flows without an entry are written
+  // as they are.
   static constexpr size_t kMaxProbes = 16;
 
   void NextGeneration();

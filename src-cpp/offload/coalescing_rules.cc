@@ -10,8 +10,8 @@ bool IsCoalesced(uint8_t protocol, CoalescedProtocols protocols) {
   return (protocol == kProtocolTcp && protocols.tcp) || (protocol == kProtocolUdp && protocols.udp);
 }
 
-// An IPv6 header behind which TCP or UDP may still come. Candidates have none (linux: ipv6_gro_receive()
-// takes some, but they are rare).
+// Whether TCP or UDP may follow an IPv6 header of this type. Candidates have no such header: they are rare,
+// though the kernel merges behind some (linux: ipv6_gro_receive()).
 bool IsExtensionHeader(uint8_t next_header) {
   return next_header == kProtocolHopByHop || next_header == kProtocolRouting ||
          next_header == kProtocolFragment || next_header == kProtocolAuthentication ||
@@ -36,7 +36,7 @@ uint64_t Mix(uint64_t hash, uint64_t word) {
   return hash ^ (hash >> 32);
 }
 
-// The sum of so few words is faster in place than by ChecksumPartial().
+// Faster than ChecksumPartial() for so few words.
 template <size_t kWords>
 uint64_t SumOfWords(const uint8_t* words) {
   uint64_t sum = 0;
@@ -68,8 +68,8 @@ Mergeability ClassifyTcp(const uint8_t* tcp, size_t room, bool exact, Segment* s
   return Mergeability::kCandidate;
 }
 
-// A datagram without a checksum stays alone: splitting would give it one. IPv6 forbids it (RFC 8200 section
-// 8.1).
+// A datagram without a checksum stays alone, since splitting would give it one. IPv6 forbids such datagrams
+// (RFC 8200 section 8.1).
 Mergeability ClassifyUdp(const uint8_t* udp, size_t room, bool exact, Segment* segment) {
   if (room < kUdpHeaderLength) return Mergeability::kSealsAll;
   if (!exact || room == kUdpHeaderLength || Load16(udp + kUdpLengthOffset) != room ||
@@ -121,7 +121,7 @@ Mergeability Classify(const uint8_t* packet, size_t length, LinkLayer link, Coal
     return Mergeability::kUnrelated;
   }
   if (ip_total < segment->ip_length || ip_total > room) return Mergeability::kSealsAll;
-  // A frame may be padded behind its packet (IEEE 802.3 section 3.2.8): the padding can't be merged.
+  // A frame may have padding behind its packet (IEEE 802.3 section 3.2.8), which can't be merged.
   const bool exact = ip_total == room && ip_total <= kMaxIpPacketLength;
   const size_t transport_room = ip_total - segment->ip_length;
   const uint8_t* const transport = ip + segment->ip_length;

@@ -6,9 +6,8 @@
 
 #include "virtio_net_header.h"
 
-// Which packets may become parts of one super-packet: the rules of the kernel's own GRO (linux:
-// tcp_gro_receive(), udp_gro_receive_segment(), inet_gro_flush()), so that splitting gives back what was
-// merged.
+// Which packets may become parts of one super-packet. The rules are those of the kernel's GRO (linux:
+// tcp_gro_receive(), udp_gro_receive_segment(), inet_gro_flush()): splitting gives back what was merged.
 namespace tuntap {
 
 struct CoalescedProtocols {
@@ -42,12 +41,12 @@ struct Segment {
 enum class Mergeability : uint8_t {
   kUnrelated,  // of no flow that is coalesced: anything may pass it
   kCandidate,  // may be merged
-  kSealsFlow,  // has to stay as it is, and its flow's packets may not pass it
-  kSealsAll,   // likewise, but its flow can't be told
+  kSealsFlow,  // must stay as it is, and no packet of its flow may pass it
+  kSealsAll,   // must stay as it is; its flow is not known, so no packet may pass it
 };
 
-// Says what a packet is and fills `segment`: all of it for a candidate, the flow's fields for one that seals
-// its flow.
+// Returns what a packet is. Fills all of `segment` for a candidate, and the flow's fields for a packet that
+// seals its flow.
 [[nodiscard]] Mergeability Classify(const uint8_t* packet, size_t length, LinkLayer link,
                                     CoalescedProtocols protocols, Segment* segment);
 
@@ -55,14 +54,14 @@ enum class Mergeability : uint8_t {
 [[nodiscard]] uint32_t FlowHash(const Segment& segment);
 [[nodiscard]] bool SameFlow(const Segment& a, const Segment& b);
 
-// Two candidates of one flow agree in every header field that a super-packet has only once.
+// Whether two candidates of one flow agree in every header field that a super-packet has once.
 [[nodiscard]] bool SameHeaders(const Segment& a, const Segment& b);
 
-// The IPv4 header's and the transport's checksum are valid. A packet with a bad one must not get a good one
-// by being merged. Remembers the answer.
+// Whether the checksums of the IPv4 header and of the transport are valid: merging would give a packet with a
+// bad one a good one. Remembers the answer in `segment`.
 [[nodiscard]] bool ChecksumsValid(Segment& segment);
 
-// The folded sum of the pseudo-header, in memory order.
+// Returns the folded sum of the pseudo-header, in memory order.
 [[nodiscard]] uint16_t PseudoHeaderSum(const uint8_t* ip, bool ipv6, uint8_t protocol,
                                        size_t transport_length);
 

@@ -9,8 +9,8 @@
 
 #include "virtio_net_header.h"
 
-// Where the fields lie in the headers that the offloads read and write. Fields are loaded and stored by
-// copying, never through a pointer of another type: packets lie at any alignment.
+// Where the fields lie in the headers that the offloads read and write. Load and store fields by copying, not
+// through a pointer of another type: packets have any alignment.
 namespace tuntap {
 
 // IEEE 802.3, 802.1Q
@@ -103,8 +103,8 @@ inline void Store32(uint8_t* at, uint32_t value) {
   std::memcpy(at, &value, sizeof(value));
 }
 
-// The length of what stands before the network header, and that header's EtherType; length 0 on Ethernet:
-// the frame is too short to say. EtherType 0 stands for anything but IP.
+// The length of what stands before the network header, and that header's EtherType, 0 for anything but IP.
+// On Ethernet, the length 0 means that the frame is too short.
 struct LinkHeader {
   size_t length;
   uint16_t ether_type;

@@ -8,8 +8,8 @@
 namespace tuntap {
 namespace {
 
-// A packet's headers fit its link's MTU (RFC 7112 section 5 demands it). The bound keeps a hostile packet
-// from having kilobytes of header copied before each byte of payload.
+// A packet's headers fit its link's MTU (RFC 7112 section 5). Without this bound, a hostile packet would make
+// Next() copy kilobytes of header before each byte of payload.
 constexpr size_t kMaxHeaderLength = 2048;
 
 // Completes a checksum that the kernel left to the device: the field holds the pseudo-header's sum, and
@@ -31,7 +31,7 @@ bool CompleteChecksum(const VirtioNetHeader& header, uint8_t* packet, size_t len
   if (start < network_end || field + 2 > length) return false;
   const uint16_t sum = ChecksumPartial(packet + start, length - start);
   uint16_t checksum = static_cast<uint16_t>(~sum);
-  // RFC 768: zero means that there is no checksum. The offset alone tells UDP, as the transport header may
+  // RFC 768: zero means that there is no checksum. Only the offset tells UDP, since the transport header may
   // belong to a packet inside this one.
   if (checksum == 0 && header.csum_offset == kUdpChecksumOffset) checksum = 0xffff;
   StoreAsIs16(packet + field, checksum);
@@ -135,8 +135,8 @@ int Segmenter::Begin(const VirtioNetHeader& header, uint8_t* packet, size_t leng
   return static_cast<int>((payload_length + segment_size_ - 1) / segment_size_);
 }
 
-// hdr_len is not looked at: on the forward path it is the length of whatever the kernel has in one piece
-// (linux: virtio_net_hdr_from_skb()).
+// Ignores hdr_len: for a forwarded packet it is the length of whatever the kernel has in one piece (linux:
+// virtio_net_hdr_from_skb()).
 bool Segmenter::ReadHeaders(const VirtioNetHeader& header, uint8_t protocol) {
   if (!(ipv6_ ? ReadIpv6(protocol) : ReadIpv4(protocol))) return false;
   const uint8_t* const transport = packet_ + transport_offset_;
@@ -176,8 +176,8 @@ bool Segmenter::ReadIpv4(uint8_t protocol) {
   return true;
 }
 
-// Follows the extension headers that the kernel segments behind (linux: ipv6_gso_pull_exthdrs()). Options
-// are padded to 8 bytes (RFC 8200 section 4).
+// Follows the extension headers behind which the kernel segments (linux: ipv6_gso_pull_exthdrs()). Each has a
+// multiple of 8 bytes (RFC 8200 section 4).
 bool Segmenter::ReadIpv6(uint8_t protocol) {
   const uint8_t* const ip = packet_ + link_length_;
   const size_t ip_length = length_ - link_length_;

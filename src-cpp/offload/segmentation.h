@@ -10,20 +10,20 @@ namespace tuntap {
 
 // Splits a super-packet that was read from a device with IFF_VNET_HDR into the ordinary packets that a
 // network card would have sent (linux: net/core/gso.c, tcp_offload.c, udp_offload.c), and completes the
-// checksum of a packet that has none. It can stop after any packet and go on later.
+// checksum of a packet that has none. The caller may stop after any packet and go on later.
 //
-// Neither the header nor the packet is trusted: what does not fit together is refused, and nothing is read
-// or written outside `packet` and the lengths that were announced.
+// A Segmenter trusts neither the header nor the packet: it refuses what does not fit together, and reads and
+// writes nothing outside of `packet` and the lengths that it announced.
 class Segmenter {
  public:
-  // Returns how many ordinary packets `packet` stands for, or -EINVAL where header and packet do not fit
-  // together: then it has to be dropped.
+  // Returns how many ordinary packets `packet` stands for, or -EINVAL if header and packet contradict each
+  // other: then drop it.
   //
-  // 1: `packet` itself is that packet now, its checksum completed in place; there is nothing to fetch.
-  // More: fetch them with Next(); until Done(), `packet` is referenced and not changed.
+  // 1: `packet` itself is that packet now, with its checksum completed in place.
+  // More: fetch them with Next(), and keep `packet` as it is until Done().
   [[nodiscard]] int Begin(const VirtioNetHeader& header, uint8_t* packet, size_t length, LinkLayer link);
 
-  // No packet is left to fetch.
+  // Whether no packet is left to fetch.
   [[nodiscard]] bool Done() const { return remaining_ == 0; }
 
   // The length of the next packet; 0 when done.
@@ -31,8 +31,8 @@ class Segmenter {
     return remaining_ == 0 ? 0 : header_length_ + (remaining_ < segment_size_ ? remaining_ : segment_size_);
   }
 
-  // Writes the next packet, NextLength() bytes that must not overlap the super-packet. Must not be called
-  // when done.
+  // Writes the next packet: NextLength() bytes, which must not overlap the super-packet. Don't call it when
+  // done.
   void Next(uint8_t* out);
 
  private:

@@ -6,9 +6,9 @@
 
 namespace tuntap {
 
-// struct virtio_net_hdr, which stands before each packet of a device with IFF_VNET_HDR: in the machine's own
-// byte order, unless TUNSETVNETLE or TUNSETVNETBE says otherwise. linux/virtio_net.h has it, but is no C++
-// (a field is named `class`).
+// struct virtio_net_hdr, which stands before each packet of a device with IFF_VNET_HDR, in the machine's own
+// byte order unless TUNSETVNETLE or TUNSETVNETBE says otherwise. C++ can't include linux/virtio_net.h, where
+// a field is named `class`.
 struct VirtioNetHeader {
   uint8_t flags;
   uint8_t gso_type;
@@ -36,7 +36,7 @@ constexpr uint8_t VIRTIO_NET_HDR_GSO_UDP_L4 = 5;
 constexpr uint8_t VIRTIO_NET_HDR_GSO_ACCECN = 0x10;
 constexpr uint8_t VIRTIO_NET_HDR_GSO_ECN = 0x80;
 
-// What a device's packets begin with: TUN gives IP packets, TAP gives Ethernet frames.
+// What a device's packets begin with: those of TUN are IP packets, those of TAP Ethernet frames.
 enum class LinkLayer : uint8_t { kIp, kEthernet };
 
 }  // namespace tuntap
