@@ -12,5 +12,7 @@ export type { DeviceOptions, MacvtapOptions, TapOptions, TunOptions } from './de
 export { type DeviceCounters, PacketDevice } from './device/packet-device.js';
 export { MacvtapDevice, TapDevice, TunDevice, TunTapDevice } from './device/tun-tap-device.js';
 export { PacketBatch, type PacketBatchOptions } from './io/packet-batch.js';
+export type { PacketCounters } from './io/packet-channel.js';
+export type { PacketStream } from './io/packet-stream.js';
 export { type NamespaceReference, NetworkNamespace } from './net/network-namespace.js';
 export type { SystemError } from './system-error.js';

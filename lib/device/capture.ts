@@ -1,7 +1,6 @@
 import { createWriteStream, type PathLike, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
-import type { PacketBatch } from '../io/packet-batch.js';
-import type { PacketChannel, PacketRecorder } from '../io/packet-channel.js';
+import type { Direction, PacketRecorder } from '../io/packet-channel.js';
 import { PcapngWriter } from '../packet/pcapng.js';
 
 // What waits to be written before packets are dropped from the capture: a slow disk must not fill the memory.
@@ -13,23 +12,29 @@ export interface CaptureOptions {
   readonly snapLength?: number;
 }
 
+/** Whose packets are captured. */
+interface CapturedDevice {
+  readonly name: string;
+  readonly kind: string;
+  /** Bytes before each packet that are no part of it. */
+  readonly packetPrefix: number;
+  /** Called once the capture is closed and its file is complete, or can't be written. */
+  readonly onWritten: () => void;
+}
+
 /** A capture of a device's packets into a pcapng file, begun by {@link PacketDevice.capture}. */
-export class Capture implements AsyncDisposable {
+export class Capture implements AsyncDisposable, PacketRecorder {
   readonly #file: WriteStream;
   readonly #writer: PcapngWriter;
   readonly #written: Promise<void>;
-  readonly #onWritten: () => void;
+  readonly #device: CapturedDevice;
   #packets = 0;
   #dropped = 0;
   #closing = false;
 
   /** @internal */
-  constructor(
-    path: PathLike,
-    device: { name: string; kind: string },
-    options: CaptureOptions,
-    onWritten: () => void,
-  ) {
+  constructor(path: PathLike, options: CaptureOptions, device: CapturedDevice) {
+    this.#device = device;
     const header: Buffer[] = [];
     let write = (block: Buffer): unknown => header.push(block);
     this.#writer = new PcapngWriter((block) => write(block), {
@@ -45,7 +50,6 @@ export class Capture implements AsyncDisposable {
     });
     write = (block) => this.#file.write(block);
     header.forEach(write);
-    this.#onWritten = onWritten;
   }
 
   /** Packets that did not get into the file, since it was written too slowly or not at all. */
@@ -64,11 +68,11 @@ export class Capture implements AsyncDisposable {
   }
 
   /** @internal */
-  record(packet: Uint8Array, direction: 'inbound' | 'outbound'): void {
+  record(packet: Uint8Array, direction: Direction): void {
     if (this.#closing) return;
     this.#packets++;
     if (this.errored || this.#file.writableLength > MAX_PENDING_BYTES) this.#dropped++;
-    else this.#writer.packet(packet, { direction });
+    else this.#writer.packet(packet.subarray(this.#device.packetPrefix), { direction });
   }
 
   /**
@@ -80,7 +84,7 @@ export class Capture implements AsyncDisposable {
       this.#closing = true;
       if (!this.errored) this.#writer.statistics({ received: this.#packets, dropped: this.#dropped });
       this.#file.end();
-      this.#written.then(this.#onWritten, this.#onWritten);
+      this.#written.then(this.#device.onWritten, this.#device.onWritten);
     }
     return this.#written;
   }
@@ -88,57 +92,5 @@ export class Capture implements AsyncDisposable {
   /** Closes, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-}
-
-/** The captures of one device whose files are not complete. */
-export class Captures implements PacketRecorder {
-  readonly #channel: PacketChannel;
-  readonly #prefix: number;
-  #captures: readonly Capture[] = [];
-  #error: Error | null = null;
-
-  /** @param prefix bytes before each packet that are no part of it */
-  constructor(channel: PacketChannel, prefix: number) {
-    this.#channel = channel;
-    this.#prefix = prefix;
-  }
-
-  open(path: PathLike, device: { name: string; kind: string }, options: CaptureOptions): Capture {
-    const capture = new Capture(path, device, options, () => {
-      this.#use(this.#captures.filter((other) => other !== capture));
-    });
-    this.#use([...this.#captures, capture]);
-    return capture;
-  }
-
-  #use(captures: readonly Capture[]): void {
-    this.#captures = captures;
-    this.#channel.recorder = captures.length > 0 ? this : undefined;
-  }
-
-  record(packet: Uint8Array, direction: 'inbound' | 'outbound'): void {
-    for (const capture of this.#captures) capture.record(packet.subarray(this.#prefix), direction);
-  }
-
-  recordBatch(batch: PacketBatch, start: number, direction: 'inbound' | 'outbound'): void {
-    for (let i = start; i < batch.length; i++) {
-      const packet = batch.at(i);
-      if (batch.status(i) === 0 && packet.length > 0) this.record(packet, direction);
-    }
-  }
-
-  /** Resolves when all files are complete; never rejects. */
-  async close(): Promise<void> {
-    const closing = this.#captures.filter((capture) => !capture.closing);
-    await Promise.allSettled(this.#captures.map((capture) => capture.close()));
-    this.#error = closing.find((capture) => capture.errored)?.errored ?? null;
-  }
-
-  /** Throws, once, the first error of a file whose capture the user has not closed. */
-  throwError(): void {
-    const error = this.#error;
-    this.#error = null;
-    if (error) throw error;
   }
 }

@@ -14,8 +14,6 @@ import { check } from '../system-error.js';
 import { withDeviceNamespace } from './attach.js';
 
 const RTNLGRP_LINK = 1; // linux/rtnetlink.h
-const IFF_UP = 0x1; // linux/if.h
-const IFF_LOWER_UP = 0x10000;
 
 // Of the process's own namespace, which can be used without the privilege of entering one: fd -1.
 let ownInode: number | undefined;
@@ -72,23 +70,8 @@ export class DeviceLink {
     return this.#namespace ? enter(this.#namespace.fd()) : withDeviceNamespace(fd, this.#device.name, enter);
   };
 
-  /** In bytes. */
-  get mtu(): number {
-    return this.#ask('getLinkMtu', 'SIOCGIFMTU');
-  }
-
-  /** Whether it is administratively up. */
-  get up(): boolean {
-    return (this.#ask('getLinkFlags', 'SIOCGIFFLAGS') & IFF_UP) !== 0;
-  }
-
-  /** The flags of netdevice(7). The first 16 are read without a lock, the carrier's needs the kernel's RTNL lock. */
-  get flags(): number {
-    const flags = this.#ask('getLinkFlags', 'SIOCGIFFLAGS');
-    return this.#ask('getLinkCarrier', 'SIOCETHTOOL') ? flags | IFF_LOWER_UP : flags;
-  }
-
-  #ask(property: 'getLinkMtu' | 'getLinkFlags' | 'getLinkCarrier', request: string): number {
+  /** Asks for one property, by an ioctl on a socket. */
+  ask(property: 'getLinkMtu' | 'getLinkFlags' | 'getLinkCarrier', request: string): number {
     const { name } = this.#device;
     return this.#withNetlink(({ fd }) => check(native()[property](fd, name), `ioctl ${request}`, name));
   }

@@ -1,25 +1,19 @@
 import type { PathLike } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { checkMtu } from '../arguments.js';
+import type { PacketCounters } from '../io/packet-channel.js';
 import { PacketStream, type StreamParts } from '../io/packet-stream.js';
 import { type Descriptor, native } from '../native/addon.js';
 import type { Link } from '../net/link.js';
 import { check } from '../system-error.js';
-import { type Capture, type CaptureOptions, Captures } from './capture.js';
+import { Capture, type CaptureOptions } from './capture.js';
 import { DeviceLink, type LinkEvent } from './device-link.js';
 
+const IFF_UP = 0x1; // linux/if.h
+const IFF_LOWER_UP = 0x10000;
+
 /** What a device transferred since it was opened. */
-export interface DeviceCounters {
-  /** Packets read from the kernel. */
-  readonly packetsRead: number;
-  /** Their bytes. */
-  readonly bytesRead: number;
-  /** Packets that the kernel took. */
-  readonly packetsWritten: number;
-  /** Their bytes. */
-  readonly bytesWritten: number;
-  /** Packets that the kernel refused, by error code: `EINVAL`, `EIO` while the link is down, `ENOBUFS`, … */
-  readonly refused: Readonly<Record<string, number>>;
+export interface DeviceCounters extends PacketCounters {
   /** Packets from the kernel that were dropped since their virtio_net_hdr contradicts them. */
   readonly malformed: number;
 }
@@ -47,7 +41,10 @@ export abstract class PacketDevice extends PacketStream {
   abstract readonly kind: 'tun' | 'tap' | 'macvtap';
   /** The link's index when it was opened. */
   readonly index: number;
-  readonly #captures: Captures;
+  readonly #packetPrefix: number;
+  // Those whose files are not complete.
+  #captures: readonly Capture[] = [];
+  #captureError: Error | null = null;
   readonly #link: DeviceLink;
   readonly #onClose: (() => void) | undefined;
 
@@ -55,7 +52,7 @@ export abstract class PacketDevice extends PacketStream {
   constructor(parts: DeviceParts) {
     super(parts);
     this.index = parts.index;
-    this.#captures = new Captures(this.channel, parts.packetPrefix ?? 0);
+    this.#packetPrefix = parts.packetPrefix ?? 0;
     this.#link = new DeviceLink(this, this.channel, parts.namespace);
     this.#onClose = parts.onClose;
     this.on('newListener', this.#onNewListener);
@@ -118,17 +115,18 @@ export abstract class PacketDevice extends PacketStream {
 
   /** In bytes, as the kernel has it now. */
   get mtu(): number {
-    return this.#link.mtu;
+    return this.#link.ask('getLinkMtu', 'SIOCGIFMTU');
   }
 
   /** The link's flags as the kernel has them now, `IFF_UP` (1) among them. @see netdevice(7) */
   get flags(): number {
-    return this.#link.flags;
+    const flags = this.#link.ask('getLinkFlags', 'SIOCGIFFLAGS');
+    return this.#link.ask('getLinkCarrier', 'SIOCETHTOOL') ? flags | IFF_LOWER_UP : flags;
   }
 
   /** Whether the link is administratively up. */
   get isUp(): boolean {
-    return this.#link.up;
+    return (this.#link.ask('getLinkFlags', 'SIOCGIFFLAGS') & IFF_UP) !== 0;
   }
 
   /**
@@ -173,7 +171,16 @@ export abstract class PacketDevice extends PacketStream {
    */
   capture(path: PathLike, options: CaptureOptions = {}): Capture {
     this.channel.requireFd();
-    return this.#captures.open(path, this, options);
+    const { name, kind } = this;
+    const onWritten = (): void => this.#useCaptures(this.#captures.filter((other) => other !== capture));
+    const capture = new Capture(path, options, { name, kind, packetPrefix: this.#packetPrefix, onWritten });
+    this.#useCaptures([...this.#captures, capture]);
+    return capture;
+  }
+
+  #useCaptures(captures: readonly Capture[]): void {
+    this.#captures = captures;
+    this.channel.recorders = captures.length > 0 ? captures : undefined;
   }
 
   /**
@@ -188,7 +195,15 @@ export abstract class PacketDevice extends PacketStream {
       this.destroy();
       await closed;
     }
-    this.#captures.throwError();
+    const error = this.#captureError;
+    this.#captureError = null;
+    if (error) throw error;
+  }
+
+  async #closeCaptures(): Promise<void> {
+    const closing = this.#captures.filter((capture) => !capture.closing);
+    await Promise.allSettled(this.#captures.map((capture) => capture.close()));
+    this.#captureError = closing.find(({ errored }) => errored)?.errored ?? null;
   }
 
   /** Closes, for `await using`. */
@@ -209,7 +224,7 @@ export abstract class PacketDevice extends PacketStream {
       await ended;
       callback(failed);
     });
-    ended = Promise.all([this.#captures.close(), this.#link.close(error)]);
+    ended = Promise.all([this.#closeCaptures(), this.#link.close(error)]);
   }
 
   /** Calls `use` with an nsfs fd of the namespace that the device is in. @internal */

@@ -61,7 +61,7 @@ export class BatchPort {
   deliver(): number {
     const iterator = this.#iterator;
     if (iterator === undefined) return 0;
-    this.#channel.recorder?.recordBatch(iterator.batch, 0, 'outbound');
+    if (this.#channel.recorders) this.#channel.recordBatch(iterator.batch, 0, 'outbound');
     if (iterator.deliver()) return 0;
     const { error } = iterator.batch;
     if (error !== 0 && error !== EAGAIN) return error;

@@ -3,10 +3,26 @@ import { EAGAIN, isFatal } from '../native/errno.js';
 import { check, errnoName, systemError } from '../system-error.js';
 import type { PacketBatch } from './packet-batch.js';
 
-/** Sees every packet of a channel. The directions are the kernel's: what the program reads is `'outbound'`. */
+/** What a device or socket transferred since it was opened. */
+export interface PacketCounters {
+  /** Packets, or datagrams, read from the kernel. */
+  readonly packetsRead: number;
+  /** Their bytes. For datagrams: without headers. */
+  readonly bytesRead: number;
+  /** Packets that the kernel took. */
+  readonly packetsWritten: number;
+  /** Their bytes. */
+  readonly bytesWritten: number;
+  /** Packets that the kernel refused, by error code: `EINVAL`, `EIO` while the link is down, `ENOBUFS`, … */
+  readonly refused: Readonly<Record<string, number>>;
+}
+
+/** The kernel's view: what the program reads is outbound. */
+export type Direction = 'inbound' | 'outbound';
+
+/** Sees every packet of a channel. */
 export interface PacketRecorder {
-  record(packet: Uint8Array, direction: 'inbound' | 'outbound'): void;
-  recordBatch(batch: PacketBatch, start: number, direction: 'inbound' | 'outbound'): void;
+  record(packet: Uint8Array, direction: Direction): void;
 }
 
 /** The device or socket that a channel belongs to. */
@@ -22,7 +38,8 @@ export class PacketChannel {
   readonly descriptor: Descriptor;
   /** What errors call it. */
   name: string;
-  recorder: PacketRecorder | undefined;
+  /** Undefined if there is none, which is quicker to see. */
+  recorders: readonly PacketRecorder[] | undefined;
   // To arm from within the callback without a call; see Descriptor.watch.
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
@@ -41,7 +58,7 @@ export class PacketChannel {
   }
 
   /** The packets and bytes that were transferred since the descriptor was opened, and those that were not. */
-  get counters() {
+  get counters(): PacketCounters & { readonly malformed: number } {
     const [packetsRead, bytesRead, packetsWritten, bytesWritten, malformed] = this.#counters;
     return { packetsRead, bytesRead, packetsWritten, bytesWritten, refused: { ...this.#refused }, malformed };
   }
@@ -92,6 +109,19 @@ export class PacketChannel {
     this.descriptor.setReferenced(referenced);
   }
 
+  /** Shows a packet to all recorders. */
+  record(packet: Uint8Array, direction: Direction): void {
+    for (const recorder of this.recorders ?? []) recorder.record(packet, direction);
+  }
+
+  /** Shows packets `start` to the end of a batch that was read or written, but not those that were refused. */
+  recordBatch(batch: PacketBatch, start: number, direction: Direction): void {
+    for (let i = start; i < batch.length; i++) {
+      const packet = batch.at(i);
+      if (batch.status(i) === 0 && packet.length > 0) this.record(packet, direction);
+    }
+  }
+
   /**
    * Records and counts what the kernel made of packets `start` to the end of a batch.
    * @param taken what the native call returned
@@ -99,7 +129,7 @@ export class PacketChannel {
    */
   settle(batch: PacketBatch, start: number, taken: number, syscall: string): number {
     if (taken < 0) throw systemError(taken, syscall, this.name);
-    this.recorder?.recordBatch(batch, start, 'inbound');
+    if (this.recorders) this.recordBatch(batch, start, 'inbound');
     const { error } = batch;
     if (isFatal(error) || (error === 0 && taken === batch.length - start)) return error;
     for (let i = start; i < batch.length; i++) {

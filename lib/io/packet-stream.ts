@@ -104,7 +104,7 @@ export abstract class PacketStream extends Duplex {
     if (start !== 0) requireInteger('start', start, 0, batch.length);
     if (this.#writer.waiting) this.#writer.flush();
     const taken = batch.writeTo(this.channel.descriptor, start);
-    if (taken > 0 && taken === batch.length - start && !this.channel.recorder) return taken;
+    if (taken > 0 && taken === batch.length - start && !this.channel.recorders) return taken;
     this.channel.requireFd();
     const error = this.#port.settle(batch, start, taken, 'write');
     if (isFatal(error)) {
@@ -187,14 +187,10 @@ export abstract class PacketStream extends Duplex {
    */
   override write(packet: Uint8Array | string, callback?: WriteCallback): boolean;
   override write(packet: Uint8Array | string, encoding?: BufferEncoding, callback?: WriteCallback): boolean;
-  override write(
-    packet: Uint8Array | string,
-    encoding?: BufferEncoding | WriteCallback,
-    callback?: WriteCallback,
-  ): boolean {
+  override write(packet: unknown, encoding?: unknown, callback?: WriteCallback): boolean {
     const bytes = requirePacket(packet);
-    const report = typeof encoding === 'function' ? encoding : callback;
-    if (report === undefined) {
+    const report = typeof encoding === 'function' ? (encoding as WriteCallback) : callback;
+    if (typeof report !== 'function') {
       // Where nothing waits, what the kernel takes at once, or refuses for itself alone, is none of Writable's concern.
       const idle = this.writable && this.writableLength === 0 && this.writableCorked === 0;
       return (idle && this.#writer.offer(bytes)) || super.write(bytes);

@@ -72,7 +72,7 @@ export class PacketWriter {
     if (invalid === 0 && this.#batch !== undefined) return this.#append(this.#batch, packet, now);
     const result = invalid || native().writePacket(this.#channel.descriptor, packet);
     if (result >= 0) {
-      this.#channel.recorder?.record(packet, 'inbound');
+      if (this.#channel.recorders) this.#channel.record(packet, 'inbound');
       return 0;
     }
     if (result !== EAGAIN && !isFatal(result)) this.#channel.countRefused(result);

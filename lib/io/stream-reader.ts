@@ -71,7 +71,7 @@ export class StreamReader {
     this.#wanted = false;
     const { transferred, error } = batch;
     const start = batch.length - transferred;
-    this.#channel.recorder?.recordBatch(batch, start, 'outbound');
+    if (this.#channel.recorders) this.#channel.recordBatch(batch, start, 'outbound');
     const forwarded = transferred > 0 && this.#forwardBatch(batch, start);
     let pushed = 0;
     let threw = false;
@@ -105,8 +105,8 @@ export class StreamReader {
 
   /** Goes on after the batch's memory was detached: nothing had been read into it. */
   recover(): void {
-    this.#renew();
-    this.start(false);
+    this.#batch = undefined;
+    this.resume();
   }
 
   /**

@@ -4,7 +4,7 @@ import { abortError, invalidArgType, invalidArgValue, outOfRange, requireInteger
 import { closingOnError } from '../device/attach.js';
 import { BatchPort } from '../io/batch-port.js';
 import { PacketBatch } from '../io/packet-batch.js';
-import { PacketChannel } from '../io/packet-channel.js';
+import { PacketChannel, type PacketCounters } from '../io/packet-channel.js';
 import { type Descriptor, FAILED, native, READABLE, WRITABLE } from '../native/addon.js';
 import { EAGAIN } from '../native/errno.js';
 import { withNamespace } from '../net/network-namespace.js';
@@ -46,17 +46,7 @@ export interface UdpOffloads {
 }
 
 /** What a socket transferred since it was opened. */
-export interface UdpCounters {
-  /** Datagrams received. */
-  readonly packetsRead: number;
-  /** Their bytes, without headers. */
-  readonly bytesRead: number;
-  /** Datagrams that the kernel took. */
-  readonly packetsWritten: number;
-  /** Their bytes, without headers. */
-  readonly bytesWritten: number;
-  /** Datagrams that the kernel refused, by error code: `EMSGSIZE`, `ENETUNREACH`, `EPERM`, … */
-  readonly refused: Readonly<Record<string, number>>;
+export interface UdpCounters extends PacketCounters {
   /** Datagrams that the kernel dropped since the receive buffer was full, as of the last one received. */
   readonly dropped: number;
   /** Sends of several datagrams as one (UDP_SEGMENT). */

@@ -205,6 +205,16 @@ describe('batches()', () => {
       assert.deepEqual(numbers, upTo(COUNT + 1));
     }));
 
+  it('reads on after the end of the stream', () =>
+    withWire(async (sender, device) => {
+      device.push(null);
+      await once(device.resume(), 'end');
+      const batches = device.batches();
+      send(sender, [1]);
+      let waiting = batches.next();
+      while (![...(await waiting).value].map(numberOf).includes(1)) waiting = batches.next();
+    }));
+
   it('turns two busy devices in turn', () =>
     withWire(async (sender, device) =>
       withWire(async (otherSender, other) => {
