@@ -1,12 +1,11 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { closeSync, constants, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../arguments.js';
 import { type Descriptor, native } from '../native/addon.js';
 import { check } from '../system-error.js';
 import { Link } from './link.js';
 import { type AddressFilter, type LinkFilter, listAddresses, listLinks } from './link-list.js';
 import { type MonitorOptions, NetworkMonitor } from './monitor.js';
-import { NAMED_DIRECTORY, namedPath, openReference } from './namespace/reference.js';
+import { createNamed, deleteName, listNames, openReference } from './namespace/reference.js';
 import { namespacePaths } from './namespace/search.js';
 import { spawnIn } from './namespace/spawn.js';
 import { readSysctl, writeSysctl } from './namespace/sysctl.js';
@@ -64,25 +63,8 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    * @throws EPERM without CAP_SYS_ADMIN; EEXIST if the name is taken
    */
   static async create(name?: string): Promise<NetworkNamespace> {
-    if (name === undefined)
-      return new NetworkNamespace(check(await native().newNetworkNamespace(), 'unshare'));
-    const path = namedPath(name);
-    mkdirSync(NAMED_DIRECTORY, { recursive: true, mode: 0o755 });
-    check(native().shareMounts(NAMED_DIRECTORY), 'mount', NAMED_DIRECTORY);
-    closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, 0));
-    try {
-      const descriptor = check<Descriptor>(await native().newNetworkNamespace(), 'unshare', name);
-      try {
-        check(native().bindNamespace(descriptor.fd(), path), 'mount', path);
-        return new NetworkNamespace(descriptor, { name });
-      } catch (error) {
-        descriptor.close();
-        throw error;
-      }
-    } catch (error) {
-      unlinkSync(path);
-      throw error;
-    }
+    if (name !== undefined) return new NetworkNamespace(await createNamed(name), { name });
+    return new NetworkNamespace(check(await native().newNetworkNamespace(), 'unshare'));
   }
 
   /**
@@ -100,21 +82,17 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
     return new NetworkNamespace(openReference('/proc/thread-self/ns/net'), { isCurrent: true });
   }
 
-  /** The names under /run/netns, those that `ip netns` lists. */
+  /** The names under /run/netns, which `ip netns` lists too. A name may be left over, of a namespace that is gone. */
   static async list(): Promise<readonly string[]> {
-    try {
-      return readdirSync(NAMED_DIRECTORY);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-      throw error;
-    }
+    return listNames();
   }
 
-  /** Removes the name of a namespace; it goes away when nothing holds it any more. */
+  /**
+   * Removes the name of a namespace, also one that is left over. The namespace ends when nothing holds it any more.
+   * @throws ENOENT if there is no such name; EPERM or EBUSY without CAP_SYS_ADMIN
+   */
   static async delete(name: string): Promise<void> {
-    const path = namedPath(name);
-    check(await native().unbindNamespace(path), 'umount2', path);
-    unlinkSync(path);
+    await deleteName(name);
   }
 
   /** The nsfs fd, or -1 once closed. It stays this object's. */

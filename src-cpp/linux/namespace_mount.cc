@@ -20,6 +20,9 @@ int BindNamespace(int namespace_fd, const std::string& path) {
   return mount(source.c_str(), path.c_str(), "none", MS_BIND, nullptr) == 0 ? 0 : -errno;
 }
 
-int UnbindNamespace(const std::string& path) { return umount2(path.c_str(), MNT_DETACH) == 0 ? 0 : -errno; }
+int UnbindNamespace(const std::string& path) {
+  // The name may be a link to another namespace's name, which stays.
+  return umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0 ? 0 : -errno;
+}
 
 }  // namespace tuntap

@@ -2,8 +2,19 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { NetworkNamespace, openTap, openTun } from 'tuntap-native';
 import { code, inNamespace, ipLinks, needs, openFds, run, sleeper } from '../support.ts';
 
@@ -101,7 +112,7 @@ describe('NetworkNamespace and ip netns', () => {
       await assert.rejects(NetworkNamespace.create(wrong), { code: 'ERR_INVALID_ARG_VALUE' });
       await assert.rejects(NetworkNamespace.delete(wrong), { code: 'ERR_INVALID_ARG_VALUE' });
     }
-    await assert.rejects(NetworkNamespace.delete('no-such-namespace'), { code: /^(EINVAL|ENOENT)$/ });
+    await assert.rejects(NetworkNamespace.delete('no-such-namespace'), { code: 'ENOENT' });
     await assert.rejects(NetworkNamespace.open('no-such-namespace'), { code: 'ENOENT' });
     await assert.rejects(NetworkNamespace.open('/nonexistent/net'), { code: 'ENOENT' });
     await assert.rejects(NetworkNamespace.open(2 ** 30), { code: 'ENOENT' });
@@ -111,6 +122,72 @@ describe('NetworkNamespace and ip netns', () => {
     }
     await assert.rejects(NetworkNamespace.open({} as string), { code: 'ERR_INVALID_ARG_TYPE' });
   });
+
+  const leftovers: Readonly<Record<string, (path: string) => unknown>> = {
+    'an empty file': (path) => writeFileSync(path, ''),
+    'a file with text': (path) => writeFileSync(path, 'text'),
+    'a FIFO': (path) => spawnSync('mkfifo', [path]),
+    'a dangling link': (path) => symlinkSync('/nonexistent', path),
+    'a link to a file': (path) => symlinkSync('/etc/hostname', path),
+    'a device': (path) => spawnSync('mknod', [path, 'c', '1', '3']),
+    'a socket': async (path) => {
+      const server = createServer().listen(path);
+      await once(server, 'listening');
+      // Closing a server removes its file.
+      spawnSync('mv', [path, `${path}.kept`]);
+      server.close();
+      spawnSync('mv', [`${path}.kept`, path]);
+    },
+  };
+  for (const [kind, make] of Object.entries(leftovers)) {
+    it(`${kind} in /run/netns is listed, refused and deleted, as ip does`, () =>
+      withName(async (name, path) => {
+        await make(path);
+        assert.ok(lstatSync(path));
+        // `ip netns list` waits for a writer of a FIFO.
+        if (kind !== 'a FIFO') assert.ok(listed().includes(name));
+        assert.ok((await NetworkNamespace.list()).includes(name));
+        const code = kind === 'a dangling link' ? 'ENOENT' : 'ERR_INVALID_ARG_VALUE';
+        for (const reference of [name, path]) {
+          await assert.rejects(NetworkNamespace.open(reference), { code });
+          assert.throws(() => openTun('tun0', { namespace: reference }), { code });
+        }
+        const hint = { code: 'EEXIST', message: new RegExp(`NetworkNamespace\\.delete\\('${name}'\\)`) };
+        await assert.rejects(NetworkNamespace.create(name), hint);
+        assert.ok(lstatSync(path));
+        await NetworkNamespace.delete(name);
+        assert.ok(!listed().includes(name));
+        await using again = await NetworkNamespace.create(name);
+        assert.equal(inode(path), inodeOf(again));
+      }));
+  }
+
+  it('a folder in /run/netns is not deleted, as ip does not', () =>
+    withName(async (name, path) => {
+      mkdirSync(path);
+      await assert.rejects(NetworkNamespace.open(name), { code: 'ERR_INVALID_ARG_VALUE' });
+      await assert.rejects(NetworkNamespace.delete(name), { code: 'EISDIR' });
+      assert.notEqual(ip('netns', 'delete', name).status, 0);
+      rmdirSync(path);
+    }));
+
+  it('a link to the name of a namespace, or to a process, is deleted without what it leads to', () =>
+    withName((name, path) =>
+      withName(async (link, linkPath) => {
+        await using namespace = await NetworkNamespace.create(name);
+        for (const target of [path, '/proc/self/ns/net']) {
+          symlinkSync(target, linkPath);
+          await using opened = await NetworkNamespace.open(link);
+          assert.equal(inodeOf(opened), inode(target));
+          await assert.rejects(
+            NetworkNamespace.create(link),
+            (error: Error) => !/delete/.test(error.message),
+          );
+          await NetworkNamespace.delete(link);
+          assert.equal(inode(path), inodeOf(namespace));
+        }
+      }),
+    ));
 
   it('opens one by name, path and pid: the same', () =>
     withName(async (name, path) => {

@@ -1,6 +1,6 @@
-/** What names a network namespace that exists: a name under /run/netns, a path, a pid. */
+/** What names a network namespace: a path, a pid, or a file under /run/netns, as ip-netns(8) makes and removes them. */
 
-import { constants, statfsSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, readdirSync, statfsSync, unlinkSync } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
 import { type Descriptor, native } from '../../native/addon.js';
 import { check } from '../../system-error.js';
@@ -8,7 +8,7 @@ import { check } from '../../system-error.js';
 export const NAMED_DIRECTORY = '/run/netns';
 const NSFS_MAGIC = 0x6e736673; // linux/magic.h
 
-export function namedPath(name: string): string {
+function namedPath(name: string): string {
   if (typeof name !== 'string') throw invalidArgType('name', 'a string', name);
   if (!/^[^/\0]{1,255}$/.test(name) || name === '.' || name === '..') {
     throw invalidArgValue('name', name, 'must be a file name of 1 to 255 characters');
@@ -16,9 +16,13 @@ export function namedPath(name: string): string {
   return `${NAMED_DIRECTORY}/${name}`;
 }
 
-/** Whether `path` names a namespace of any type. It does not open the file, which may be a FIFO or a device. */
-export function isNamespaceFile(path: string): boolean {
-  return statfsSync(path).type === NSFS_MAGIC;
+/** Whether `path` names a namespace of any type; undefined if there is no such file, or this process can't see it. */
+export function isNamespaceFile(path: string): boolean | undefined {
+  try {
+    return statfsSync(path).type === NSFS_MAGIC;
+  } catch {
+    return undefined;
+  }
 }
 
 export function openReference(reference: string | number): Descriptor {
@@ -32,8 +36,65 @@ export function openReference(reference: string | number): Descriptor {
   } else {
     throw invalidArgType('namespace', 'a NetworkNamespace, a name, a path or a pid', reference);
   }
-  const descriptor = check<Descriptor>(native().openIn(-1, path, constants.O_RDONLY), 'open', path);
-  if (native().isNetworkNamespace(descriptor.fd())) return descriptor;
-  descriptor.close();
+  // What is no namespace is not opened: a FIFO would block, and opening some devices has effects.
+  const isNamespace = isNamespaceFile(path);
+  if (isNamespace !== false) {
+    const flags = constants.O_RDONLY | constants.O_NONBLOCK;
+    const descriptor = check<Descriptor>(native().openIn(-1, path, flags), 'open', path);
+    if (native().isNetworkNamespace(descriptor.fd())) return descriptor;
+    descriptor.close();
+  }
   throw invalidArgValue('namespace', reference, 'must name a network namespace');
+}
+
+/** A new namespace with that name. */
+export async function createNamed(name: string): Promise<Descriptor> {
+  const path = namedPath(name);
+  mkdirSync(NAMED_DIRECTORY, { recursive: true, mode: 0o755 });
+  check(native().shareMounts(NAMED_DIRECTORY), 'mount', NAMED_DIRECTORY);
+  reserve(name, path);
+  try {
+    const descriptor = check<Descriptor>(await native().newNetworkNamespace(), 'unshare', name);
+    const bound = native().bindNamespace(descriptor.fd(), path);
+    if (bound < 0) descriptor.close();
+    check(bound, 'mount', path);
+    return descriptor;
+  } catch (error) {
+    unlinkSync(path);
+    throw error;
+  }
+}
+
+/** Makes the file that the namespace is mounted on. */
+function reserve(name: string, path: string): void {
+  try {
+    closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, 0));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST' && !isNamespaceFile(path)) {
+      (error as Error).message +=
+        `: it is no namespace but left over; NetworkNamespace.delete('${name}') removes it`;
+    }
+    throw error;
+  }
+}
+
+export function listNames(): readonly string[] {
+  try {
+    return readdirSync(NAMED_DIRECTORY);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+export async function deleteName(name: string): Promise<void> {
+  const path = namedPath(name);
+  const unmounted = await native().unbindNamespace(path);
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    // A namespace that could not be unmounted keeps its file busy.
+    check(isNamespaceFile(path) ? unmounted : 0, 'umount2', path);
+    throw error;
+  }
 }
