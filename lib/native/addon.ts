@@ -1,10 +1,8 @@
-/** Loads the addon; the only file that names it. */
+/** What the addon has for TypeScript. */
 
-import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { markAsUntransferable } from 'node:worker_threads';
-import bindings from 'bindings';
+import { loadAddon } from './load.js';
 
 /** An open fd that can't leak. Functions that can fail return `-errno`. */
 export interface Descriptor {
@@ -145,65 +143,13 @@ export interface AeadHandle {
 
 let loaded: Native | undefined;
 
-/**
- * The addon: one that was built here, else the prebuilt binary for this platform, architecture and libc.
- * Throws an Error with code `ERR_TUNTAP_UNSUPPORTED_PLATFORM` anywhere but on Linux, and with
- * `ERR_TUNTAP_NO_BINARY`, telling how to build one, where none fits.
- */
+/** The addon. It is loaded at the first call; throws what {@link loadAddon} throws. */
 export function native(): Native {
-  loaded ??= load();
+  loaded ??= loadAddon() as Native;
   return loaded;
 }
 
 /** The program that {@link NetworkNamespace.spawn} starts; it stands beside the addon. */
 export function namespaceExecPath(): string {
   return join(dirname(native().path), 'namespace_exec');
-}
-
-function load(): Native {
-  if (process.platform !== 'linux') {
-    throw Object.assign(new Error(`tuntap-native works on Linux only; this is ${process.platform}`), {
-      code: 'ERR_TUNTAP_UNSUPPORTED_PLATFORM',
-    });
-  }
-  const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-  const target = `${process.platform}-${process.arch}`;
-  const prebuilt = `tuntap-native.${libc()}.node`;
-  try {
-    return bindings({
-      bindings: 'tuntap_native',
-      module_root: root,
-      // `bindings` joins each list of parts; those that are its own option names stand for their values.
-      try: [
-        ['module_root', 'build', 'Release', 'bindings'],
-        ['module_root', 'prebuilds', target, prebuilt],
-      ],
-    }) as Native;
-  } catch (cause) {
-    const found = [
-      join('prebuilds', target, prebuilt),
-      join('build', 'Release', 'tuntap_native.node'),
-    ].filter((file) => existsSync(join(root, file)));
-    const reason =
-      found.length > 0
-        ? `${found.join(' and ')} can't be loaded`
-        : `it has no prebuilt binary for ${target} (${libc()})`;
-    throw Object.assign(
-      new Error(
-        `tuntap-native: ${reason}. Build one with python3, make and a C++ compiler: npx node-gyp rebuild --directory=${root}`,
-        { cause },
-      ),
-      { code: 'ERR_TUNTAP_NO_BINARY' },
-    );
-  }
-}
-
-/** The C library of this process, as its memory map tells. A diagnostic report tells too, but may wait for name servers. */
-function libc(): 'glibc' | 'musl' {
-  try {
-    const glibc = /\/libc(\.so\.6|-2\.\d+\.so)$/m;
-    return glibc.test(readFileSync('/proc/self/maps', 'latin1')) ? 'glibc' : 'musl';
-  } catch {
-    return 'glibc'; // Node's permission model denies the file.
-  }
 }
