@@ -41,7 +41,7 @@ export class DeviceLink {
   readonly #namespace: Descriptor | undefined;
   // The inode of the namespace that the device was opened in. The device's fd holds it anyway, so a socket can stay
   // open in it; in another one a socket would keep the namespace from going. Opening a socket there takes a thread.
-  readonly #home: number | undefined;
+  readonly #openedIn: number | undefined;
   #socket: NetlinkSocket | undefined;
   readonly #namespaces: NetworkNamespace[] = [];
   #watch: LinkWatch | undefined;
@@ -53,7 +53,7 @@ export class DeviceLink {
     this.#channel = channel;
     this.#namespace = namespace;
     try {
-      this.#home = this.withNamespace((_, inode) => inode);
+      this.#openedIn = this.withNamespace((_, inode) => inode);
     } catch {
       // Before Linux 5.2 the kernel does not tell.
     }
@@ -83,7 +83,7 @@ export class DeviceLink {
 
   #withNetlink<T>(use: (socket: NetlinkSocket) => T): T {
     return this.withNamespace((namespace, inode) => {
-      if (inode !== this.#home) return withNetlink(namespace, use);
+      if (inode !== this.#openedIn) return withNetlink(namespace, use);
       this.#socket ??= new NetlinkSocket(namespace);
       return use(this.#socket);
     });
