@@ -70,16 +70,23 @@ export class StreamReader {
     if (batch === undefined) return EAGAIN;
     this.#wanted = false;
     const { transferred, error } = batch;
-    const start = batch.length - transferred;
+    const end = batch.length;
+    const start = end - transferred;
     if (this.#channel.recorders) this.#channel.recordBatch(batch, start, 'outbound');
     const forwarded = transferred > 0 && this.#forwardBatch(batch, start);
     let pushed = 0;
     let threw = false;
     // Past the high-water mark the rest of the batch is pushed all the same: it has been read. If a listener detaches
-    // the batch's memory, its length is 0.
-    for (let i = start; i < batch.length && !this.#stream.destroyed; i++) {
+    // the batch's memory, its length is 0; if one writes to the batch's table, `at` may throw.
+    for (let i = start; i < end && i < batch.length && !this.#stream.destroyed; i++) {
       if (forwarded && batch.status(i) !== EAGAIN) continue;
-      const packet = batch.at(i);
+      let packet: Buffer;
+      try {
+        packet = batch.at(i);
+      } catch (error) {
+        this.#stream.destroy(error as Error);
+        break;
+      }
       try {
         // The first push tells the Readable that there is data. Its listeners get the others without it.
         if (pushed++ === 0 || !this.#stream.readableFlowing || this.#stream.readableLength > 0) {

@@ -220,6 +220,17 @@ describe('the packet stream', () => {
       }));
   }
 
+  it('is ended by an error, and the process goes on, if a listener overwrites the table of the packets', () =>
+    inNamespace(async (namespace) => {
+      const tun = openTun('tun0', { ...options, namespace });
+      await using socket = openUdp({ namespace, remote: new Endpoint('192.0.2.2', 6000) });
+      tun.on('data', (bytes: Buffer) => new Uint8Array(bytes.buffer, 32, 1024).fill(0x7f));
+      const failed = once(tun, 'error');
+      for (let i = 0; i < 3; i++) socket.send(Uint8Array.of(i));
+      assert.equal((await failed)[0].code, 'ERR_BUFFER_OUT_OF_BOUNDS');
+      await tun.close();
+    }));
+
   it("can't transfer the memory of a batch, of one's own and of a loop's", () =>
     inNamespace(async (namespace) => {
       await using tun = openTun('tun0', { ...options, namespace });
