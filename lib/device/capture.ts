@@ -3,7 +3,7 @@ import { finished } from 'node:stream/promises';
 import type { Direction, PacketRecorder } from '../io/packet-channel.js';
 import { PcapngWriter } from '../packet/pcapng.js';
 
-// What waits to be written before packets are dropped from the capture: a slow disk must not fill the memory.
+// If more bytes wait for the disk, a capture leaves packets out: a slow disk must not fill the memory.
 const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 
 /** Options of {@link PacketDevice.capture}. */
@@ -42,7 +42,7 @@ export class Capture implements AsyncDisposable, PacketRecorder {
       name: device.name,
       ...options,
     });
-    // Only now, when the options were found to be right: an existing file is emptied.
+    // Opened after the options are checked, since this empties an existing file.
     this.#file = createWriteStream(path);
     this.#written = finished(this.#file);
     this.#written.catch((error: Error) => {
@@ -52,7 +52,7 @@ export class Capture implements AsyncDisposable, PacketRecorder {
     header.forEach(write);
   }
 
-  /** Packets that did not get into the file, since it was written too slowly or not at all. */
+  /** Packets that are not in the file, because the disk was too slow or the file can't be written. */
   get dropped(): number {
     return this.#dropped;
   }

@@ -15,17 +15,17 @@ import { withDeviceNamespace } from './attach.js';
 
 const RTNLGRP_LINK = 1; // linux/rtnetlink.h
 
-// Of the process's own namespace, which can be used without the privilege of entering one: fd -1.
+// The inode of the process's own namespace. Its fd is given as -1, since entering a namespace takes a privilege.
 let ownInode: number | undefined;
 
 /** What `'link'` listeners of a {@link PacketDevice} get. */
 export interface LinkEvent {
   /**
-   * `'up'`, `'down'`: it was switched on or off. `'mtu'`, `'name'`: it has another one. `'moved'`: it is in another
+   * `'up'`, `'down'`: the link was switched on or off. `'mtu'`, `'name'`: it has a new one. `'moved'`: it is in another
    * namespace. `'removed'`: it is gone.
    */
   readonly change: 'up' | 'down' | 'mtu' | 'name' | 'moved' | 'removed';
-  /** The link as it is after the change, or was last. */
+  /** The link after the change; its last state if it is gone. */
   readonly link: LinkInfo;
 }
 
@@ -141,7 +141,7 @@ class LinkWatch {
     this.#socket.close();
   }
 
-  /** Tells that the link is gone, and ends. */
+  /** Emits `'removed'` and ends. */
   remove(): void {
     if (this.#ended) return;
     this.close();
@@ -169,7 +169,7 @@ class LinkWatch {
     try {
       for (;;) {
         const received = await socket.receive();
-        // Closing a device removes its link, which is nothing to tell. A closed watch must not open another socket.
+        // Closing a device removes its link, which is no event. A closed watch must not open another socket.
         if (received === undefined || this.#ended || this.#device.destroyed) return;
         if (received === 'overflow') return this.#reopen();
         for (const message of received) {
@@ -184,7 +184,7 @@ class LinkWatch {
 
   #take(message: NetlinkMessage): void {
     const link = decodeLink(message);
-    // Those of AF_BRIDGE are about ports.
+    // Messages of AF_BRIDGE are about ports.
     if (link?.index !== this.#link.index || message.payload[0] !== 0) return;
     if (message.type === RTM_NEWLINK) this.#changed(link);
     if (message.type !== RTM_DELLINK) return;
@@ -197,7 +197,7 @@ class LinkWatch {
     try {
       this.#reopen();
     } catch {
-      // A macvtap does not tell where it went, and another namespace may be denied: 'moved' is the last event.
+      // The kernel does not say where a macvtap went, and may refuse the other namespace: 'moved' is the last event.
     }
   }
 
@@ -215,13 +215,13 @@ class LinkWatch {
     if (link.up !== up) this.#emit(link.up ? 'up' : 'down');
   }
 
-  /** In a turn of its own, so that what a listener throws is not taken for a failure of the watch. */
+  /** Emits in a tick of its own: an exception of a listener is no failure of the watch. */
   #emit(change: LinkEvent['change']): void {
     process.nextTick((event: LinkEvent) => this.#device.emit('link', event), { change, link: this.#link });
   }
 }
 
-/** Whether an error says that a device, or its link, is there no more. */
+/** Whether an error says that a device or its link is gone. */
 function isGone(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException | null)?.code;
   return code === 'EBADFD' || code === 'ENODEV';

@@ -13,13 +13,13 @@ const ENODEV = -19;
 
 export interface TunTapParts extends DeviceParts {
   readonly offloads: Offloads;
-  /** What was asked for, for more queues. */
+  /** What the user asked for. More queues ask for the same. */
   readonly offload: CheckedOffload;
 }
 
 /** What TUN and TAP devices of /dev/net/tun have in common. @see Documentation/networking/tuntap.rst of Linux */
 export abstract class TunTapDevice extends PacketDevice {
-  /** What offloads are on. */
+  /** Which offloads are on. */
   readonly offloads: Offloads;
   readonly #offload: CheckedOffload;
 
@@ -40,7 +40,7 @@ export abstract class TunTapDevice extends PacketDevice {
     this.control('ioctl TUNSETPERSIST', (fd) => native().setPersist(fd, value));
   }
 
-  /** Plugs the cable in or out. @throws EINVAL if the link has no carrier to set; needs Linux 5.0 */
+  /** Sets the link's carrier, as if you plugged its cable in or out. @throws EINVAL if the link has no carrier to set; needs Linux 5.0 */
   setCarrier(on: boolean): void {
     const value = Number(requireBoolean('on', on));
     this.control('ioctl TUNSETCARRIER', (fd) => native().setCarrier(fd, value));
@@ -79,11 +79,11 @@ export class TapDevice extends TunTapDevice {
   readonly kind = 'tap';
 
   /**
-   * Lets a classic BPF program say which frames can be read; the kernel drops the others. A program that
-   * returns fewer bytes than a frame has cuts it to so many. It holds for the queues that are open: attach it again
-   * after {@link queue}.
+   * Filters the frames that you read by a classic BPF program; the kernel drops the others. If the program returns fewer
+   * bytes than a frame has, the kernel cuts the frame to that length. The filter applies to the queues that are open:
+   * attach it again after {@link queue}.
    * @param program its instructions, 8 bytes each (struct sock_filter, native byte order), 1 to 4,096 of them
-   * @throws EINVAL if the kernel finds the program wrong
+   * @throws EINVAL if the kernel does not accept the program
    */
   attachFilter(program: Uint8Array): void {
     if (!(program instanceof Uint8Array)) throw invalidArgType('program', 'a Uint8Array', program);
@@ -99,11 +99,11 @@ export class TapDevice extends TunTapDevice {
   }
 
   /**
-   * Lets only frames be read whose destination is one of these addresses; no address: all frames.
-   * @param addresses at most eight unicast ones. From the ninth address on, multicast ones are matched by a hash,
-   * so frames to a few more may pass
-   * @param options `allMulticast` lets every multicast frame through as well
-   * @throws RangeError `ERR_OUT_OF_RANGE` for more unicast addresses, with which the kernel would filter nothing
+   * Filters the frames that you read by their destination address. Without addresses, all frames pass.
+   * @param addresses at most eight unicast addresses. From the ninth address on, the kernel matches multicast addresses
+   * by a hash, so frames to a few others may pass
+   * @param options `allMulticast` lets every multicast frame pass
+   * @throws RangeError `ERR_OUT_OF_RANGE` for more unicast addresses: the kernel would then filter nothing
    */
   setTxFilter(addresses: readonly string[], { allMulticast = false }: { allMulticast?: boolean } = {}): void {
     if (!Array.isArray(addresses)) throw invalidArgType('addresses', 'an array of strings', addresses);
@@ -112,7 +112,7 @@ export class TapDevice extends TunTapDevice {
     if (unicast.length > EXACT_ADDRESSES) {
       throw outOfRange('addresses', `at most ${EXACT_ADDRESSES} unicast addresses`, unicast.length);
     }
-    // Where a unicast address comes behind the exact ones, update_filter() sets no filter, and no error tells.
+    // If a unicast address follows the exact ones, update_filter() of drivers/net/tun.c sets no filter and no error.
     const bytes = Buffer.concat([...unicast, ...macs.filter((mac) => mac[0] & 1)]);
     this.control('ioctl TUNSETTXFILTER', (fd) => native().setTxFilter(fd, bytes, allMulticast));
   }
@@ -125,7 +125,7 @@ export class MacvtapDevice extends PacketDevice {
   /** @internal */
   constructor(parts: DeviceParts) {
     super(parts);
-    // The kernel does not tell it by the fd.
+    // The fd of a macvtap does not report this.
     this.on('link', ({ change }) => {
       if (change === 'removed') this.destroy(systemError(ENODEV, 'read', parts.name));
     });

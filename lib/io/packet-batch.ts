@@ -96,15 +96,15 @@ export class PacketBatch implements Iterable<Buffer> {
   }
 
   /**
-   * What the last operation made of packet `index`: 0 if it went well, else the negative errno. After a write,
-   * `-EAGAIN` (-11): the kernel's queue was full before this packet was offered.
+   * How the last operation on packet `index` ended: 0, or a negative errno. After a write, `-EAGAIN` (-11) means that
+   * the kernel's queue was full before this packet's turn.
    */
   status(index: number): number {
-    // Positive: taken, though the write ended before its place.
+    // Positive: the kernel took it, though the write ended before its place.
     return Math.min(0, this.#words[this.#entry(index) + STATUS]);
   }
 
-  /** The first packet that the last write did not offer to the kernel since its queue was full; `length` if none. */
+  /** The first packet that the last write left unsent because the kernel's queue was full; `length` if none. */
   get firstUnsent(): number {
     if (this.#words[ERROR] !== EAGAIN) return this.length;
     for (let i = 0; i < this.length; i++) if (this.status(i) === EAGAIN) return i;
@@ -112,9 +112,9 @@ export class PacketBatch implements Iterable<Buffer> {
   }
 
   /**
-   * Grows packet `index` by `before` bytes into its headroom and `after` bytes into its tailroom; negative
-   * numbers shrink it. The bytes gained keep whatever was there: write them. A dropped packet stays dropped.
-   * @throws RangeError `ERR_OUT_OF_RANGE` beyond the room there is, or if the packet is shorter than what is cut off
+   * Grows packet `index` by `before` bytes into its headroom and by `after` bytes into its tailroom. Negative numbers
+   * shrink it. The added bytes have any value until you write them. A dropped packet stays dropped.
+   * @throws RangeError `ERR_OUT_OF_RANGE` if the room is too small, or the packet is shorter than what you cut off
    */
   resize(index: number, before: number, after: number): void {
     const entry = this.#entry(index);
@@ -134,9 +134,9 @@ export class PacketBatch implements Iterable<Buffer> {
   }
 
   /**
-   * The byte at `offset` of packet `index`, without making a Buffer. Negative offsets are in its headroom, where
-   * what {@link resize} cut off still is; those from its length on, in its tailroom.
-   * @throws RangeError `ERR_OUT_OF_RANGE` beyond the room there is
+   * The byte at `offset` of packet `index`, without making a Buffer. Negative offsets are in its headroom, which keeps
+   * what {@link resize} cut off. Offsets from its length on are in its tailroom.
+   * @throws RangeError `ERR_OUT_OF_RANGE` outside the packet and its room
    */
   readUInt8(index: number, offset: number): number {
     return this.#bytes[this.#position(index, offset, 1)];
@@ -157,7 +157,7 @@ export class PacketBatch implements Iterable<Buffer> {
     return Math.max(0, this.#words[this.#entry(index) + LENGTH]);
   }
 
-  /** Takes packet `index` out of what is written, sealed and opened; its place stays. */
+  /** Leaves packet `index` out when the batch is written, sealed or opened. The others keep their index. */
   drop(index: number): void {
     this.#words[this.#entry(index) + LENGTH] = DROPPED;
   }
@@ -175,9 +175,8 @@ export class PacketBatch implements Iterable<Buffer> {
   }
 
   /**
-   * Appends a copy of a packet. It may be empty: such a packet can be sealed and sent as a datagram, and devices pass
-   * over it.
-   * @returns false where the batch is full
+   * Appends a copy of a packet. An empty packet can be sealed, and sent as a datagram; devices skip it.
+   * @returns false if the batch is full
    * @throws RangeError `ERR_OUT_OF_RANGE` if the packet is larger than a device takes
    */
   push(packet: Uint8Array): boolean {

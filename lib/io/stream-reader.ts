@@ -95,7 +95,7 @@ export class StreamReader {
           this.#stream.emit('data', packet);
         }
       } catch (error) {
-        // A listener's. Where the program goes on after it, so does the stream.
+        // A listener threw. If the program survives that, the stream goes on.
         threw = true;
         process.nextTick(rethrow, error);
       }
@@ -130,7 +130,7 @@ export class StreamReader {
     return idle && writer.forward(batch, start);
   }
 
-  /** The user keeps the packets of the last one. */
+  /** Takes new memory: the user may keep packets of the last batch. */
   #renew(): void {
     this.#batch = new PacketBatch({ capacity: BATCH_CAPACITY, size: this.#batchSize });
     this.#batch.readFrom(this.#channel.descriptor);
