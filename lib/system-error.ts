@@ -32,6 +32,8 @@ const HINTS: Readonly<Record<string, string>> = {
   'ENODEV open /dev/net/tun': 'load the module: modprobe tun',
   'EACCES open /dev/net/tun': 'this user may not open the device; see docs/permissions.md',
   'EPERM open /dev/net/tun': 'the container does not allow this device; see docs/permissions.md',
+  'EINVAL ioctl TUNSETIFF':
+    'the device exists and is of another kind: TUN or TAP, with or without `multiQueue`',
   'EBUSY ioctl TUNSETIFF': 'the device exists already and is held, or `exclusive` was asked for',
   'EBADFD read': 'the device was deleted, or its network namespace is gone',
   'EBADFD write': 'the device was deleted, or its network namespace is gone',
