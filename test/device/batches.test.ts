@@ -239,7 +239,10 @@ describe('batches()', () => {
     withWire(async (sender, device) => {
       const written = new PacketBatch();
       written.push(numberedPacket(1));
-      if (!detach(written.at(0).buffer)) return; // from Node.js 24 on, nobody can detach it
+      if (!detach(written.at(0).buffer)) {
+        assert.equal(sender.writeBatch(written), 1); // from Node.js 24 on, nobody can detach it
+        return;
+      }
       assert.throws(() => sender.writeBatch(written), { code: 'EFAULT', syscall: 'write' });
       assert.equal(sender.destroyed, false);
       const failed = once(device, 'error');
