@@ -2,7 +2,8 @@
 
 import { constants, fstatSync } from 'node:fs';
 import { invalidArgValue } from '../arguments.js';
-import { type Descriptor, type Interface, native } from '../native/addon.js';
+import { type Interface, native } from '../native/addon.js';
+import { closingOnError, type Descriptor } from '../native/descriptor.js';
 import { check, systemError } from '../system-error.js';
 
 const IFF_TUN = 0x0001;
@@ -87,15 +88,5 @@ export function withDeviceNamespace<T>(fd: number, name: string, use: (namespace
     return use(descriptor.fd());
   } finally {
     descriptor.close();
-  }
-}
-
-/** Returns what `use` does; closes the descriptor if it throws. */
-export function closingOnError<T>(descriptor: Descriptor, use: () => T): T {
-  try {
-    return use();
-  } catch (error) {
-    descriptor.close();
-    throw error;
   }
 }

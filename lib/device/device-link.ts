@@ -1,7 +1,8 @@
 import { fstatSync, statSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import type { PacketChannel } from '../io/packet-channel.js';
-import { type Descriptor, native } from '../native/addon.js';
+import { native } from '../native/addon.js';
+import type { Descriptor } from '../native/descriptor.js';
 import type { Link } from '../net/link.js';
 import type { NetlinkMessage } from '../net/netlink/message.js';
 import { NotificationSocket } from '../net/netlink/notification-socket.js';

@@ -1,12 +1,12 @@
 import { constants, existsSync, fstatSync, readdirSync, readFileSync } from 'node:fs';
 import { checkName, invalidArgValue, requireObject } from '../arguments.js';
-import { type Descriptor, type Interface, native } from '../native/addon.js';
+import { type Interface, native } from '../native/addon.js';
+import { closingOnError, type Descriptor } from '../native/descriptor.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { deleteLink, ensureMacvtap, getLink } from '../net/rtnetlink/device-requests.js';
 import { MACVLAN_MODES } from '../net/rtnetlink/link-kinds.js';
 import { check, systemError } from '../system-error.js';
-import { closingOnError } from './attach.js';
 import { configure } from './open-tun-tap.js';
 import { checkOptions, type MacvtapOptions } from './options.js';
 import { MacvtapDevice } from './tun-tap-device.js';

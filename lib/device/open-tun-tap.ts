@@ -1,10 +1,11 @@
 import { checkName, invalidArgValue, requireObject } from '../arguments.js';
 import { native } from '../native/addon.js';
+import { closingOnError } from '../native/descriptor.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { ensureAddress, getLink, setLink } from '../net/rtnetlink/device-requests.js';
 import { check } from '../system-error.js';
-import { type Attachment, adopt, attach, closingOnError, withDeviceNamespace } from './attach.js';
+import { type Attachment, adopt, attach, withDeviceNamespace } from './attach.js';
 import { withOffloads } from './offload.js';
 import { type CheckedOptions, checkOptions, type TapOptions, type TunOptions } from './options.js';
 import { TapDevice, TunDevice, type TunTapParts } from './tun-tap-device.js';

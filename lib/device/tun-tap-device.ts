@@ -1,9 +1,10 @@
 import { parseMac } from '../address.js';
 import { invalidArgType, invalidArgValue, outOfRange, requireBoolean } from '../arguments.js';
 import { native } from '../native/addon.js';
+import { closingOnError } from '../native/descriptor.js';
 import { withNetlink } from '../net/netlink/socket.js';
 import { systemError } from '../system-error.js';
-import { attach, closingOnError } from './attach.js';
+import { attach } from './attach.js';
 import { type CheckedOffload, type Offloads, VIRTIO_HEADER_SIZE, withOffloads } from './offload.js';
 import { type DeviceParts, PacketDevice } from './packet-device.js';
 

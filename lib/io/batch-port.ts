@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
-import { READABLE, WRITABLE } from '../native/addon.js';
 import { EAGAIN } from '../native/errno.js';
+import { READABLE, WRITABLE } from '../native/layout.js';
 import type { PacketBatch } from './packet-batch.js';
 import { alreadyReading, type PacketChannel } from './packet-channel.js';
 

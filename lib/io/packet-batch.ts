@@ -1,25 +1,28 @@
 import { Buffer } from 'node:buffer';
 import { markAsUntransferable } from 'node:worker_threads';
 import { invalidArgType, outOfRange, requireInteger, requireObject } from '../arguments.js';
-import { type Descriptor, native } from '../native/addon.js';
+import { native } from '../native/addon.js';
+import type { Descriptor } from '../native/descriptor.js';
 import { EAGAIN } from '../native/errno.js';
+import { LAYOUT } from '../native/layout.js';
 
-// The layout of a batch's memory, in 32-bit words, as src-cpp/packet_io.h has it: a header, an entry per packet,
-// and the data area.
-const CAPACITY = 0;
-const COUNT = 1;
-const END = 2;
-const PACKETS = 3;
-const ERROR = 5;
-const HEADER_WORDS = 8;
-const OFFSET = 0;
-const LENGTH = 1;
-const STATUS = 2;
-const SLOT = 3;
-const ENTRY_WORDS = 4;
-const SLOT_ALIGNMENT = 8;
+// Places in a batch's memory, in 32-bit words.
+const CAPACITY = LAYOUT['BatchHeader.capacity'] / 4;
+const COUNT = LAYOUT['BatchHeader.count'] / 4;
+const END = LAYOUT['BatchHeader.end'] / 4;
+const PACKETS = LAYOUT['BatchHeader.packets'] / 4;
+const ERROR = LAYOUT['BatchHeader.error'] / 4;
+const HEADER_WORDS = LAYOUT.BatchHeader / 4;
+const OFFSET = LAYOUT['BatchEntry.offset'] / 4;
+const LENGTH = LAYOUT['BatchEntry.length'] / 4;
+const STATUS = LAYOUT['BatchEntry.status'] / 4;
+const SLOT = LAYOUT['BatchEntry.slot'] / 4;
+const ENTRY_WORDS = LAYOUT.BatchEntry / 4;
+const SLOT_ALIGNMENT = LAYOUT.kSlotAlignment;
+const MAX_CAPACITY = LAYOUT.kMaxCapacity;
+const MAX_TRANSFER_SIZE = LAYOUT.kMaxTransferSize;
 /** The length of a dropped packet: beyond any memory, and no length that a packet can have. */
-const DROPPED = -0x80000000;
+const DROPPED = LAYOUT.kDropped | 0;
 
 /** Options of a {@link PacketBatch}. */
 export interface PacketBatchOptions {
@@ -47,7 +50,7 @@ export class PacketBatch implements Iterable<Buffer> {
   readonly headroom: number;
   /** Bytes kept free after each packet. */
   readonly tailroom: number;
-  /** What src-cpp/packet_io.h calls a batch; `#bytes.buffer` would be a slow call. @internal */
+  /** What src-cpp/batch/layout.h calls a batch; `#bytes.buffer` would be a slow call. @internal */
   readonly memory: ArrayBufferLike;
   readonly #bytes: Buffer;
   readonly #view: DataView;
@@ -57,13 +60,13 @@ export class PacketBatch implements Iterable<Buffer> {
   constructor(options: PacketBatchOptions = {}) {
     requireObject('options', options);
     const { capacity = 256, size = 512 * 1024, headroom = 0, tailroom = 0 } = options;
-    this.capacity = requireInteger('options.capacity', capacity, 1, 4096);
+    this.capacity = requireInteger('options.capacity', capacity, 1, MAX_CAPACITY);
     this.headroom = requireInteger('options.headroom', headroom, 0, 4096);
     this.tailroom = requireInteger('options.tailroom', tailroom, 0, 4096);
     requireInteger('options.size', size, 1, 2 ** 30);
     this.#dataArea = 4 * (HEADER_WORDS + ENTRY_WORDS * capacity);
     // Untouched memory costs nothing, so it is not zeroed; only what was written into it is ever shown.
-    const length = this.#dataArea + size + headroom + native().maxTransferSize + tailroom;
+    const length = this.#dataArea + size + headroom + MAX_TRANSFER_SIZE + tailroom;
     this.#bytes = Buffer.allocUnsafeSlow((length + SLOT_ALIGNMENT - 1) & -SLOT_ALIGNMENT);
     this.memory = this.#bytes.buffer;
     // Node.js 20 copies what is so marked, newer versions throw DataCloneError.
@@ -181,9 +184,8 @@ export class PacketBatch implements Iterable<Buffer> {
    */
   push(packet: Uint8Array): boolean {
     if (!(packet instanceof Uint8Array)) throw invalidArgType('packet', 'a Uint8Array', packet);
-    const { maxTransferSize } = native();
-    if (packet.length > maxTransferSize) {
-      throw outOfRange('packet.length', `at most ${maxTransferSize}`, packet.length);
+    if (packet.length > MAX_TRANSFER_SIZE) {
+      throw outOfRange('packet.length', `at most ${MAX_TRANSFER_SIZE}`, packet.length);
     }
     const slot = this.#words[END];
     const offset = slot + this.headroom;
@@ -218,7 +220,7 @@ export class PacketBatch implements Iterable<Buffer> {
 
   /** Whether a packet of any size can still be read into it. @internal */
   get hasRoom(): boolean {
-    const needed = this.headroom + native().maxTransferSize + this.tailroom;
+    const needed = this.headroom + MAX_TRANSFER_SIZE + this.tailroom;
     return this.length < this.capacity && this.#words[END] + needed <= this.#bytes.length;
   }
 

@@ -1,7 +1,10 @@
-import { type Descriptor, READABLE, watchArrays } from '../native/addon.js';
+import { type Descriptor, watchArrays } from '../native/descriptor.js';
 import { EAGAIN, isFatal } from '../native/errno.js';
+import { LAYOUT, READABLE } from '../native/layout.js';
 import { check, errnoName, systemError } from '../system-error.js';
 import type { PacketBatch } from './packet-batch.js';
+
+const { kArm: ARM, kInCallback: IN_CALLBACK } = LAYOUT;
 
 /** What a device or socket transferred since it was opened. */
 export interface PacketCounters {
@@ -78,8 +81,8 @@ export class PacketChannel {
 
   /** Asks for one call of `onReady` when any of the events holds. */
   arm(events: number): void {
-    if (this.#control[1]) {
-      this.#control[0] |= events;
+    if (this.#control[IN_CALLBACK]) {
+      this.#control[ARM] |= events;
       return;
     }
     const result = this.descriptor.arm(events);
@@ -99,7 +102,7 @@ export class PacketChannel {
 
   /** Takes {@link arm} back. */
   disarm(events: number): void {
-    this.#control[0] &= ~events;
+    this.#control[ARM] &= ~events;
     if (events & READABLE) this.#pendingDue = false;
     if (this.#fd >= 0) this.descriptor.disarm(events);
   }

@@ -1,7 +1,8 @@
 import { Duplex } from 'node:stream';
 import { invalidArgType, requireInteger } from '../arguments.js';
-import { type Descriptor, FAILED, native, READABLE, WRITABLE } from '../native/addon.js';
+import type { Descriptor } from '../native/descriptor.js';
 import { EAGAIN, EBADFD, EFAULT, isFatal } from '../native/errno.js';
+import { FAILED, LAYOUT, READABLE, WRITABLE } from '../native/layout.js';
 import { systemError } from '../system-error.js';
 import { BatchPort } from './batch-port.js';
 import { PacketBatch } from './packet-batch.js';
@@ -254,7 +255,7 @@ function requirePacket(packet: unknown): Uint8Array {
 
 function requireReadable(packet: unknown): Uint8Array {
   const bytes = requirePacket(packet);
-  requireInteger('packet.length', bytes.length, 1, native().maxTransferSize);
+  requireInteger('packet.length', bytes.length, 1, LAYOUT.kMaxTransferSize);
   return bytes;
 }
 

@@ -1,5 +1,6 @@
-import { native, WRITABLE } from '../native/addon.js';
+import { native } from '../native/addon.js';
 import { EAGAIN, ECANCELED, EINVAL, EMSGSIZE, isFatal } from '../native/errno.js';
+import { LAYOUT, WRITABLE } from '../native/layout.js';
 import { systemError } from '../system-error.js';
 import { PacketBatch } from './packet-batch.js';
 import type { PacketChannel } from './packet-channel.js';
@@ -68,7 +69,7 @@ export class PacketWriter {
   /** Returns 0 or a negative errno, which is counted if it is this packet's alone. */
   #put(packet: Uint8Array, now: boolean): number {
     const size = packet.length - this.#prefix;
-    const invalid = size <= 0 ? EINVAL : size > native().maxPacketSize ? EMSGSIZE : 0;
+    const invalid = size <= 0 ? EINVAL : size > LAYOUT.kMaxPacketSize ? EMSGSIZE : 0;
     if (invalid === 0 && this.#batch !== undefined) return this.#append(this.#batch, packet, now);
     const result = invalid || native().writePacket(this.#channel.descriptor, packet);
     if (result >= 0) {

@@ -1,6 +1,6 @@
 import { Duplex, type Writable } from 'node:stream';
-import { READABLE } from '../native/addon.js';
 import { EAGAIN } from '../native/errno.js';
+import { READABLE } from '../native/layout.js';
 import { PacketBatch } from './packet-batch.js';
 import type { PacketChannel } from './packet-channel.js';
 import type { PacketWriter } from './packet-writer.js';

@@ -1,50 +1,9 @@
 /** What the addon has for TypeScript. */
 
 import { dirname, join } from 'node:path';
-import { markAsUntransferable } from 'node:worker_threads';
+import type { Descriptor } from './descriptor.js';
+import type { Layout } from './layout.js';
 import { loadAddon } from './load.js';
-
-/** An open fd that can't leak. Functions that can fail return `-errno`. */
-export interface Descriptor {
-  /** The number, or -1 once closed. */
-  fd(): number;
-  /** Closes at once; with a callback on another thread, since the kernel takes 25 ms to remove a device. */
-  close(closed?: () => void): void;
-  /**
-   * Prepares `arm`; the callback gets the events that hold. Keeps the object alive until `close`. While the callback
-   * and the microtasks that it queued run, `control[1]` is 1, and what stands in `control[0]` is armed at their end.
-   * `counters` adds up packets and bytes read, packets and bytes written, and malformed packets.
-   */
-  watch(callback: (events: number) => void, control: Int32Array, counters: Float64Array): number;
-  /**
-   * Names the batch, a PacketBatch's memory, that packets are appended to before the callback hears of `READABLE`.
-   * The callback gets a negative errno instead of events if that memory was detached.
-   */
-  readInto(memory: ArrayBufferLike, headroom: number, tailroom: number): void;
-  /** Appends packets that the fd gave and no batch had room for; see `arm`. */
-  readPending(): number;
-  /**
-   * Asks for one callback when any of the events holds; one with `FAILED` tells with it what was asked for. Returns 1:
-   * call `readPending`, since no event will tell of these.
-   */
-  arm(events: number): number;
-  /** Takes `arm` back. */
-  disarm(events: number): void;
-  setReferenced(referenced: boolean): void;
-}
-
-/** The arrays that {@link Descriptor.watch} takes. */
-export function watchArrays(): [control: Int32Array, counters: Float64Array] {
-  const [control, counters] = [new Int32Array(2), new Float64Array(5)];
-  markAsUntransferable(control.buffer);
-  markAsUntransferable(counters.buffer);
-  return [control, counters];
-}
-
-/** Readiness events, as src-cpp/readiness.h has them. */
-export const READABLE = 1;
-export const WRITABLE = 2;
-export const FAILED = 4;
 
 export interface Interface {
   readonly name: string;
@@ -53,9 +12,9 @@ export interface Interface {
 
 export interface Native {
   readonly path: string;
-  readonly maxPacketSize: number;
-  readonly maxTransferSize: number;
-  readonly Descriptor: new (fd: number) => Descriptor;
+  readonly layout?: Layout;
+  /** Negative errnos that say that the device itself is gone. */
+  readonly fatalErrors: readonly number[];
   openIn(namespace: number, path: string, flags: number): Descriptor | number;
   isNetworkNamespace(fd: number): boolean;
   openSysfsIn(namespace: number): Descriptor | number;
@@ -119,9 +78,9 @@ export interface Native {
     descriptor: Descriptor,
     memory: ArrayBufferLike,
     start: number,
-    slots: Uint8Array | null,
+    entries: Uint8Array | null,
   ): number;
-  sendDatagram(descriptor: Descriptor, datagram: Uint8Array, slot: Uint8Array | null): number;
+  sendDatagram(descriptor: Descriptor, datagram: Uint8Array, entry: Uint8Array | null): number;
   newAead(cipher: number, key: Uint8Array, layout: Uint32Array): AeadHandle | number;
   disposeAead(aead: AeadHandle): void;
   sealPackets(

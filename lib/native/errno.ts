@@ -1,3 +1,5 @@
+import { native } from './addon.js';
+
 /** The negative errnos that decide what happens next (asm-generic/errno.h). */
 
 export const EAGAIN = -11;
@@ -7,10 +9,7 @@ export const EMSGSIZE = -90;
 export const EBADFD = -77;
 export const ECANCELED = -125;
 
-// EBADFD, EBADF, ENOLINK, ENODEV: StopsWriting() in src-cpp/port/packet_io.cc has the same.
-const FATAL: ReadonlySet<number> = new Set([EBADFD, -9, -67, -19]);
-
 /** Whether the error says that the device itself is gone. */
 export function isFatal(errno: number): boolean {
-  return FATAL.has(errno);
+  return errno < 0 && native().fatalErrors.includes(errno);
 }

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type bindings from 'bindings';
+import { layoutDifference } from './layout.js';
 
 /**
  * Loads the addon: one that was built here, else the prebuilt binary for this architecture and libc.
@@ -27,7 +28,10 @@ export function loadAddon(): unknown {
     const load = createRequire(url)('bindings') as typeof bindings;
     // `bindings` replaces the names of its options, here `module_root`, by their values.
     const files = [built, prebuilt].map((file) => ['module_root', file]);
-    return load({ bindings: 'tuntap_native', module_root: root, try: files });
+    const addon = load({ bindings: 'tuntap_native', module_root: root, try: files });
+    const difference = layoutDifference(addon.layout);
+    if (difference) throw new Error(`${addon.path} is of another version: ${difference}`);
+    return addon;
   } catch (cause) {
     const message = `tuntap-native: ${whyNot(cause as LoadError, root, [built, prebuilt])}`;
     throw Object.assign(new Error(message, { cause }), { code: 'ERR_TUNTAP_NO_BINARY' });

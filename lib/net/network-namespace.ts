@@ -1,6 +1,7 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { invalidArgType, invalidArgValue } from '../arguments.js';
-import { type Descriptor, native } from '../native/addon.js';
+import { native } from '../native/addon.js';
+import type { Descriptor } from '../native/descriptor.js';
 import { check } from '../system-error.js';
 import { Link } from './link.js';
 import { type AddressFilter, type LinkFilter, listAddresses, listLinks } from './link-list.js';

@@ -1,23 +1,15 @@
 import { formatIp, parseIp } from '../address.js';
 import { invalidArgType, outOfRange, requireInteger } from '../arguments.js';
-import {
-  addressOffset,
-  Endpoint,
-  familyAt,
-  LITTLE_ENDIAN,
-  portAt,
-  SLOT_SIZE,
-  sameAddress,
-} from './endpoint.js';
+import { LAYOUT } from '../native/layout.js';
+import { addressOffset, Endpoint, familyAt, LITTLE_ENDIAN, portAt, sameAddress } from './endpoint.js';
 
-// The fields of a slot behind the remote's sockaddr, as src-cpp/datagram.h has them.
-const INTERFACE = 28;
-const LOCAL = 32;
-const LOCAL_FAMILY = 48;
-const TOS = 50;
-const FLAGS = 51;
-const HAS_TOS = 1;
-const TRUNCATED = 2;
+// The fields behind the remote's sockaddr.
+const INTERFACE = LAYOUT['DatagramEntry.interface'];
+const LOCAL = LAYOUT['DatagramEntry.local'];
+const LOCAL_FAMILY = LAYOUT['DatagramEntry.local_family'];
+const TOS = LAYOUT['DatagramEntry.tos'];
+const FLAGS = LAYOUT['DatagramEntry.flags'];
+const { kHasTos: HAS_TOS, kTruncated: TRUNCATED, DatagramEntry: SLOT_SIZE } = LAYOUT;
 
 /** What native code takes for a table. @internal */
 export let slotsOf: (table: DatagramTable) => Uint8Array;

@@ -1,14 +1,13 @@
 import { isIP } from 'node:net';
 import { formatIpv4, formatIpv6, parseIp } from '../address.js';
 import { invalidArgType, invalidArgValue, requireInteger } from '../arguments.js';
+import { LAYOUT } from '../native/layout.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-/** Size of a DatagramSlot of src-cpp/datagram.h, in bytes, and where its fields are. @internal */
-export const SLOT_SIZE = 64;
-/** The sockaddr at a slot's beginning. @internal */
-export const ADDRESS_SIZE = 28;
+/** The sockaddr at the beginning of a DatagramEntry. */
+const ADDRESS_SIZE = LAYOUT['DatagramEntry.interface'];
 const PORT = 2;
 const IPV4 = 4;
 const IPV6 = 8;
@@ -61,7 +60,7 @@ export class Endpoint {
     if (family === 0 || !zoned) {
       throw invalidArgValue('address', address, "must be an IP address such as '192.0.2.1' or 'fe80::1%3'");
     }
-    this.slot = new Uint8Array(SLOT_SIZE);
+    this.slot = new Uint8Array(LAYOUT.DatagramEntry);
     this.slot[LITTLE_ENDIAN ? 0 : 1] = family === 4 ? AF_INET : AF_INET6;
     this.slot[PORT] = port >> 8;
     this.slot[PORT + 1] = port & 0xff;

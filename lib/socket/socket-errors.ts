@@ -1,17 +1,18 @@
 import { formatIpv4, formatIpv6 } from '../address.js';
+import { EMSGSIZE } from '../native/errno.js';
+import { LAYOUT } from '../native/layout.js';
 import { errnoName } from '../system-error.js';
 import { addressOffset, Endpoint, familyAt, LITTLE_ENDIAN } from './endpoint.js';
 
-/** Size of a SocketErrorRecord of src-cpp/datagram.h, in bytes, and where its fields are. @internal */
-export const ERROR_RECORD_SIZE = 72;
-const OFFENDER = 28;
-const ERROR = 56;
-const INFO = 60;
-const ORIGIN = 64;
-const TYPE = 65;
-const CODE = 66;
+/** @internal */
+export const ERROR_RECORD_SIZE = LAYOUT.SocketErrorRecord;
+const OFFENDER = LAYOUT['SocketErrorRecord.offender'];
+const ERROR = LAYOUT['SocketErrorRecord.error'];
+const INFO = LAYOUT['SocketErrorRecord.info'];
+const ORIGIN = LAYOUT['SocketErrorRecord.origin'];
+const TYPE = LAYOUT['SocketErrorRecord.type'];
+const CODE = LAYOUT['SocketErrorRecord.code'];
 const ORIGINS: readonly IcmpError['origin'][] = ['socket', 'local', 'icmp', 'icmp6'];
-const EMSGSIZE = -90;
 
 /** What the network, or this host, said of a datagram that was sent earlier. @see IP_RECVERR in ip(7) */
 export interface IcmpError {

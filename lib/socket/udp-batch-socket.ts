@@ -1,38 +1,33 @@
 import { EventEmitter } from 'node:events';
 import { markAsUntransferable } from 'node:worker_threads';
 import { abortError, invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../arguments.js';
-import { closingOnError } from '../device/attach.js';
 import { BatchPort } from '../io/batch-port.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { PacketChannel, type PacketCounters } from '../io/packet-channel.js';
-import { type Descriptor, FAILED, native, READABLE, WRITABLE } from '../native/addon.js';
+import { native } from '../native/addon.js';
+import { closingOnError, type Descriptor } from '../native/descriptor.js';
 import { EAGAIN } from '../native/errno.js';
+import { FAILED, LAYOUT, READABLE, WRITABLE } from '../native/layout.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { check, systemError } from '../system-error.js';
 import { DatagramTable, slotsOf } from './datagram-table.js';
-import { Endpoint, SLOT_SIZE } from './endpoint.js';
+import { Endpoint } from './endpoint.js';
 import { ERROR_RECORD_SIZE, type IcmpError, parseErrorRecord } from './socket-errors.js';
 import { applyUdpOptions, checkUdpOptions, socketFamily, type UdpOptions } from './udp-options.js';
 
-// UdpState of src-cpp/udp_batch.h, in 32-bit words, and behind it the table of what was received.
-const GSO = 0;
-const GRO = 1;
-const DROPS = 2;
-const SEGMENTED_SENDS = 3;
-const COALESCED_READS = 4;
-const ERROR_COUNT = 5;
-const ERRORS_LOST = 6;
-const STATE_WORDS = 8;
-const ERROR_RECORDS = 32;
-const STATE_SIZE = 4 * STATE_WORDS + ERROR_RECORDS * ERROR_RECORD_SIZE;
-// What one read may bring: datagrams until there are 256, and then 16 super-packets of 128 segments.
-const ENOUGH_PACKETS = 256;
-const MESSAGES = 16;
-const MAX_SEGMENTS = 128;
+// Places in the socket's state, in 32-bit words. Behind it is the table of what was received.
+const GSO = LAYOUT['UdpState.gso'] / 4;
+const GRO = LAYOUT['UdpState.gro'] / 4;
+const DROPS = LAYOUT['UdpState.drops'] / 4;
+const SEGMENTED_SENDS = LAYOUT['UdpState.segmented_sends'] / 4;
+const COALESCED_READS = LAYOUT['UdpState.coalesced_reads'] / 4;
+const ERROR_COUNT = LAYOUT['UdpState.error_count'] / 4;
+const ERRORS_LOST = LAYOUT['UdpState.errors_lost'] / 4;
+const STATE_SIZE = LAYOUT.UdpState;
+const { kMaxSegments: MAX_SEGMENTS, kReceivedMessages: MESSAGES, kEnoughDatagrams: ENOUGH_PACKETS } = LAYOUT;
 const CAPACITY = ENOUGH_PACKETS + MESSAGES * MAX_SEGMENTS;
 const USUAL_DATAGRAM = 2048;
 const MAX_DATAGRAM = 65535;
-const SLOT_PADDING = 8;
 
 const EADDRNOTAVAIL = -99;
 const EAFNOSUPPORT = -97;
@@ -157,7 +152,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     this.tailroom = tailroom;
     this.#af = af;
     this.#ipv6Only = options.ipv6Only ?? false;
-    const memory = new ArrayBuffer(STATE_SIZE + CAPACITY * SLOT_SIZE);
+    const memory = new ArrayBuffer(STATE_SIZE + CAPACITY * LAYOUT.DatagramEntry);
     markAsUntransferable(memory);
     this.#state = new Uint32Array(memory, 0, STATE_SIZE / 4);
     this.#state[GSO] = Number(gso);
@@ -191,7 +186,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     return this.#remote;
   }
 
-  /** Which offloads are on: `gso` goes off by itself where the way out can't do it. */
+  /** Which offloads are on. Runs to a remote whose route can't segment leave as single datagrams all the same. */
   get offloads(): UdpOffloads {
     return { gso: this.#state[GSO] !== 0, gro: this.#state[GRO] !== 0 };
   }
@@ -250,7 +245,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   batches(): AsyncIterableIterator<PacketBatch> {
     this.#channel.requireFd();
     const { headroom, tailroom } = this;
-    const room = headroom + tailroom + SLOT_PADDING;
+    const room = headroom + tailroom + LAYOUT.kSlotAlignment;
     const size = ENOUGH_PACKETS * (USUAL_DATAGRAM + room) + MESSAGES * (MAX_DATAGRAM + MAX_SEGMENTS * room);
     const batch = new PacketBatch({ capacity: CAPACITY, size, headroom, tailroom });
     return this.#port.batches(batch);
@@ -350,7 +345,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   #reportErrors(): void {
     const count = this.#state[ERROR_COUNT];
     if (count === 0) return;
-    const records = new Uint8Array(this.#state.buffer, 4 * STATE_WORDS);
+    const records = new Uint8Array(this.#state.buffer, LAYOUT['UdpState.errors']);
     const errors = Array.from({ length: count }, (_, i) => parseErrorRecord(records, i * ERROR_RECORD_SIZE));
     this.#state[ERROR_COUNT] = 0;
     for (const error of errors) this.emit('icmpError', error);

@@ -1,6 +1,7 @@
 import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../arguments.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { type AeadHandle, native } from '../native/addon.js';
+import { LAYOUT } from '../native/layout.js';
 import { systemError } from '../system-error.js';
 
 const CIPHERS = {
@@ -93,9 +94,8 @@ export class Aead implements Disposable {
     this.headerLength = headerLength;
     this.counterLimit = limit;
     this.#noHeader = new Uint8Array(headerLength);
-    // AeadLayout of src-cpp/aead_batch.h.
     const layout = new Uint32Array([headerLength, counterOffset, from, length, 0]);
-    new Uint8Array(layout.buffer).set(prefix, 16);
+    new Uint8Array(layout.buffer).set(prefix, LAYOUT['AeadLayout.nonce_prefix']);
     const handle = native().newAead(number, key, layout);
     if (typeof handle === 'number') {
       const reason = handle === ENOSYS ? 'this process has no OpenSSL' : `its OpenSSL has no ${cipher}`;

@@ -47,12 +47,6 @@ const void* FindCipher(AeadCipher cipher) {
 
 size_t KeyLength(AeadCipher cipher) { return cipher == AeadCipher::kAes128Gcm ? 16 : 32; }
 
-// Whether an entry's packet lies within the slab. JavaScript can have written anything there.
-bool Within(const Batch& batch, const TableEntry& entry) {
-  return entry.offset >= batch.slab() && entry.offset <= batch.size() &&
-         entry.length <= batch.size() - entry.offset && entry.length <= INT_MAX;
-}
-
 }  // namespace
 
 int Aead::Create(AeadCipher cipher, const uint8_t* key, size_t key_length, const AeadLayout& layout,
@@ -180,19 +174,18 @@ bool Aead::OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* t
          evp.final(open_, none, &ignored) == 1;
 }
 
-void Aead::Seal(const Batch& batch, size_t start, size_t end, const uint8_t* header, uint64_t counter) {
-  uint32_t sealed = 0;
-  uint32_t bytes = 0;
+Outcome Aead::Seal(const BatchView& batch, size_t start, size_t end, const uint8_t* header,
+                   uint64_t counter) {
+  Outcome outcome;
   for (size_t i = start; i < end; i++) {
-    TableEntry& entry = batch.entries()[i];
+    BatchEntry& entry = batch.entries()[i];
     if (entry.length == kDropped) continue;
-    const TableEntry copy = entry;
-    const size_t slot = std::max<size_t>(copy.slot, batch.slab());
-    const size_t slot_end = i + 1 < std::min<size_t>(batch.header()->count, batch.capacity())
-                                ? std::min<size_t>(batch.entries()[i + 1].slot, batch.size())
-                                : batch.size();
-    const bool roomy = Within(batch, copy) && copy.offset >= slot + layout_.header_length &&
-                       size_t{copy.offset} + copy.length + kTagSize <= slot_end;
+    const BatchEntry copy = entry;
+    const size_t slot = std::max<size_t>(copy.slot, batch.data_area());
+    const size_t next = i + 1 < batch.count() ? batch.entries()[i + 1].slot : batch.size();
+    const bool roomy = batch.Contains(copy.offset, copy.length) &&
+                       copy.offset >= slot + layout_.header_length &&
+                       size_t{copy.offset} + copy.length + kTagSize <= std::min(next, batch.size());
     entry.length = kDropped;
     entry.status = -ENOBUFS;
     if (!roomy) continue;
@@ -206,26 +199,22 @@ void Aead::Seal(const Batch& batch, size_t start, size_t end, const uint8_t* hea
     entry.offset = copy.offset - layout_.header_length;
     entry.length = static_cast<uint32_t>(layout_.header_length + copy.length + kTagSize);
     entry.status = 0;
-    sealed++;
-    bytes += entry.length;
+    outcome.Count(entry.length);
   }
-  batch.header()->packets = sealed;
-  batch.header()->bytes = bytes;
-  batch.header()->error = 0;
+  return outcome;
 }
 
-void Aead::Open(const Batch& batch, size_t start, size_t end) {
+Outcome Aead::Open(const BatchView& batch, size_t start, size_t end) {
   const size_t around = layout_.header_length + kTagSize;
-  uint32_t opened = 0;
-  uint32_t bytes = 0;
+  Outcome outcome;
   bool failed = false;
   for (size_t i = start; i < end; i++) {
-    TableEntry& entry = batch.entries()[i];
+    BatchEntry& entry = batch.entries()[i];
     if (entry.length == kDropped) continue;
-    const TableEntry copy = entry;
+    const BatchEntry copy = entry;
     entry.length = kDropped;
     entry.status = -EBADMSG;
-    if (!Within(batch, copy)) continue;
+    if (!batch.Contains(copy.offset, copy.length)) continue;
     uint8_t* packet = batch.memory() + copy.offset;
     if (copy.length < around || !OpenPacket(packet, copy.length - around)) {
       memset(packet, 0, copy.length);
@@ -235,14 +224,11 @@ void Aead::Open(const Batch& batch, size_t start, size_t end) {
     entry.offset = copy.offset + layout_.header_length;
     entry.length = static_cast<uint32_t>(copy.length - around);
     entry.status = 0;
-    opened++;
-    bytes += entry.length;
+    outcome.Count(entry.length);
   }
   // Node's own crypto must not find errors of ours in OpenSSL's queue of this thread.
   if (failed) TheEvp().clear_errors();
-  batch.header()->packets = opened;
-  batch.header()->bytes = bytes;
-  batch.header()->error = 0;
+  return outcome;
 }
 
 }  // namespace tuntap

@@ -1,12 +1,11 @@
-#ifndef TUNTAP_AEAD_BATCH_H_
-#define TUNTAP_AEAD_BATCH_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 
+#include "batch/batch_view.h"
 #include "chacha20_poly1305.h"
-#include "port/packet_io.h"
 
 namespace tuntap {
 
@@ -40,12 +39,13 @@ class Aead {
 
   // Seals entries `start` to `end`, the first under `counter` and each further one under the next; `header`
   // has the layout's length, and its counter is replaced. An entry without room for header and tag is
-  // dropped, status -ENOBUFS, so that its plaintext is never written; it takes no counter. header()->packets
+  // dropped, status -ENOBUFS, so that its plaintext is never written; it takes no counter. The outcome
   // counts the sealed. Dropped entries are passed over.
-  void Seal(const Batch& batch, size_t start, size_t end, const uint8_t* header, uint64_t counter);
+  [[nodiscard]] Outcome Seal(const BatchView& batch, size_t start, size_t end, const uint8_t* header,
+                             uint64_t counter);
 
   // Opens entries `start` to `end`. One that is not authentic is wiped and dropped, status -EBADMSG.
-  void Open(const Batch& batch, size_t start, size_t end);
+  [[nodiscard]] Outcome Open(const BatchView& batch, size_t start, size_t end);
 
   Aead(const Aead&) = delete;
   Aead& operator=(const Aead&) = delete;
@@ -68,5 +68,3 @@ class Aead {
 };
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_AEAD_BATCH_H_

@@ -1,5 +1,4 @@
-#ifndef TUNTAP_CHACHA20_POLY1305_H_
-#define TUNTAP_CHACHA20_POLY1305_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -51,5 +50,3 @@ class ChaCha20Poly1305 {
 };
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_CHACHA20_POLY1305_H_

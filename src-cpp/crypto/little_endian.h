@@ -1,5 +1,4 @@
-#ifndef TUNTAP_LITTLE_ENDIAN_H_
-#define TUNTAP_LITTLE_ENDIAN_H_
+#pragma once
 
 #include <cstdint>
 
@@ -14,5 +13,3 @@ inline void StoreLittleEndian64(uint64_t value, uint8_t* to) {
 }
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_LITTLE_ENDIAN_H_

@@ -1,5 +1,4 @@
-#ifndef TUNTAP_PROCESS_SYMBOL_H_
-#define TUNTAP_PROCESS_SYMBOL_H_
+#pragma once
 
 #include <dlfcn.h>
 
@@ -17,5 +16,3 @@ template <typename Function>
 }
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_PROCESS_SYMBOL_H_

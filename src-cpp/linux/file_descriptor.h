@@ -1,5 +1,4 @@
-#ifndef TUNTAP_FILE_DESCRIPTOR_H_
-#define TUNTAP_FILE_DESCRIPTOR_H_
+#pragma once
 
 #include <unistd.h>
 
@@ -10,13 +9,16 @@ namespace tuntap {
 // Owns one open file description's number. Move-only; 0 is a valid number.
 class FileDescriptor {
  public:
+  using Closer = void (*)(int fd);
+
   FileDescriptor() = default;
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  explicit FileDescriptor(int fd, Closer closer = Close) : fd_(fd), closer_(closer) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(other.Release()), closer_(other.closer_) {}
   FileDescriptor& operator=(FileDescriptor&& other) noexcept {
     if (this != &other) {
       Reset();
-      fd_ = std::exchange(other.fd_, -1);
+      fd_ = other.Release();
+      closer_ = other.closer_;
     }
     return *this;
   }
@@ -24,18 +26,20 @@ class FileDescriptor {
 
   int get() const { return fd_; }
   bool valid() const { return fd_ >= 0; }
+  void set_closer(Closer closer) { closer_ = closer; }
 
   [[nodiscard]] int Release() { return std::exchange(fd_, -1); }
 
-  // close(2) is never retried: Linux frees the number even when it reports EINTR.
   void Reset() {
-    if (fd_ >= 0) close(std::exchange(fd_, -1));
+    if (fd_ >= 0) closer_(Release());
   }
 
  private:
+  // close(2) is never retried: Linux frees the number even when it reports EINTR.
+  static void Close(int fd) { (void)close(fd); }
+
   int fd_ = -1;
+  Closer closer_ = Close;
 };
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_FILE_DESCRIPTOR_H_

@@ -1,5 +1,4 @@
-#ifndef TUNTAP_NAMESPACE_SCOPE_H_
-#define TUNTAP_NAMESPACE_SCOPE_H_
+#pragma once
 
 #include <cstdint>
 #include <string>
@@ -26,6 +25,12 @@ namespace tuntap {
 // A new, empty network namespace; it lives as long as something holds it, this fd for one.
 [[nodiscard]] int NewNetworkNamespace();
 
-}  // namespace tuntap
+// The mounts that give a namespace a name, as ip-netns(8) makes them. Each returns 0 or -errno.
 
-#endif  // TUNTAP_NAMESPACE_SCOPE_H_
+// Makes `directory` a mount point of its own whose mounts other mount namespaces see.
+[[nodiscard]] int ShareMounts(const std::string& directory);
+// Binds the namespace of `namespace_fd` onto the file `path`.
+[[nodiscard]] int BindNamespace(int namespace_fd, const std::string& path);
+[[nodiscard]] int UnbindNamespace(const std::string& path);
+
+}  // namespace tuntap

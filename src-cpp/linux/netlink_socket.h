@@ -1,5 +1,4 @@
-#ifndef TUNTAP_NETLINK_SOCKET_H_
-#define TUNTAP_NETLINK_SOCKET_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -32,5 +31,3 @@ struct Datagrams {
 [[nodiscard]] int ReceiveNetlink(int fd, int timeout_ms, Datagrams* datagrams);
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_NETLINK_SOCKET_H_

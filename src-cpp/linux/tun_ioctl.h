@@ -1,5 +1,4 @@
-#ifndef TUNTAP_TUN_DEVICE_H_
-#define TUNTAP_TUN_DEVICE_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -54,5 +53,3 @@ struct TunInterface {
 [[nodiscard]] int Ethtool(int socket, const std::string& name, void* command);
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_TUN_DEVICE_H_

@@ -1,5 +1,4 @@
-#ifndef TUNTAP_TUN_OFFLOAD_H_
-#define TUNTAP_TUN_OFFLOAD_H_
+#pragma once
 
 #include <string>
 
@@ -19,5 +18,3 @@ namespace tuntap {
 void CloseQueue(int fd);
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_TUN_OFFLOAD_H_

@@ -1,19 +1,66 @@
 #include <napi.h>
 
-#include "bindings.h"
+#include "arguments.h"
+#include "crypto/aead.h"
 #include "descriptor.h"
 
+namespace tuntap {
 namespace {
 
+struct Number {
+  const char* name;
+  size_t value;
+};
+
+#define SIZE(type) \
+  { #type, sizeof(type) }
+#define FIELD(type, field) \
+  { #type "." #field, offsetof(type, field) }
+#define CONSTANT(name) \
+  { #name, name }
+
+// What lib/native/layout.ts has to agree with.
+constexpr Number kLayout[] = {
+    // clang-format off
+    SIZE(BatchHeader), FIELD(BatchHeader, capacity), FIELD(BatchHeader, count), FIELD(BatchHeader, end),
+    FIELD(BatchHeader, packets), FIELD(BatchHeader, error),
+    SIZE(BatchEntry), FIELD(BatchEntry, offset), FIELD(BatchEntry, length), FIELD(BatchEntry, status),
+    FIELD(BatchEntry, slot),
+    CONSTANT(kDropped), CONSTANT(kMaxCapacity), CONSTANT(kSlotAlignment), CONSTANT(kMaxPacketSize),
+    CONSTANT(kMaxTransferSize),
+    SIZE(DatagramEntry), FIELD(DatagramEntry, interface), FIELD(DatagramEntry, local),
+    FIELD(DatagramEntry, local_family), FIELD(DatagramEntry, tos), FIELD(DatagramEntry, flags),
+    CONSTANT(kHasTos), CONSTANT(kTruncated),
+    SIZE(SocketErrorRecord), FIELD(SocketErrorRecord, offender), FIELD(SocketErrorRecord, error),
+    FIELD(SocketErrorRecord, info), FIELD(SocketErrorRecord, origin), FIELD(SocketErrorRecord, type),
+    FIELD(SocketErrorRecord, code),
+    SIZE(UdpState), FIELD(UdpState, gso), FIELD(UdpState, gro), FIELD(UdpState, drops),
+    FIELD(UdpState, segmented_sends), FIELD(UdpState, coalesced_reads), FIELD(UdpState, error_count),
+    FIELD(UdpState, errors_lost), FIELD(UdpState, errors),
+    CONSTANT(kMaxSegments), CONSTANT(kReceivedMessages), CONSTANT(kEnoughDatagrams), CONSTANT(kReadable),
+    CONSTANT(kWritable), CONSTANT(kFailed), CONSTANT(kArm), CONSTANT(kInCallback), CONSTANT(kControlWords),
+    CONSTANT(kPacketsRead), CONSTANT(kBytesRead), CONSTANT(kPacketsWritten), CONSTANT(kBytesWritten),
+    CONSTANT(kMalformed), CONSTANT(kCounters),
+    SIZE(AeadLayout), FIELD(AeadLayout, nonce_prefix),
+    // clang-format on
+};
+
 Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
-  tuntap::Descriptor::Register(env, exports);
-  tuntap::RegisterDeviceBinding(env, exports);
-  tuntap::RegisterNetworkBinding(env, exports);
-  tuntap::RegisterUdpBinding(env, exports);
-  tuntap::RegisterAeadBinding(env, exports);
+  Napi::Object layout = Napi::Object::New(env);
+  for (const Number& number : kLayout) layout.Set(number.name, static_cast<double>(number.value));
+  exports.Set("layout", layout);
+  Napi::Array fatal = Napi::Array::New(env);
+  for (const int error : kFatalErrors) fatal.Set(fatal.Length(), error);
+  exports.Set("fatalErrors", fatal);
+  Descriptor::Register(env);
+  RegisterDeviceCalls(env, exports);
+  RegisterNetworkCalls(env, exports);
+  RegisterUdpCalls(env, exports);
+  RegisterAeadCalls(env, exports);
   return exports;
 }
 
-}  // namespace
-
 NODE_API_MODULE(tuntap_native, Initialize)
+
+}  // namespace
+}  // namespace tuntap

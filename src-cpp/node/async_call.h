@@ -1,5 +1,4 @@
-#ifndef TUNTAP_ASYNC_CALL_H_
-#define TUNTAP_ASYNC_CALL_H_
+#pragma once
 
 #include <node_api.h>
 
@@ -64,5 +63,3 @@ class AsyncCall {
 };
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_ASYNC_CALL_H_

@@ -1,71 +1,46 @@
 #include <cerrno>
 
-#include "bindings.h"
+#include "arguments.h"
+#include "descriptor.h"
 #include "linux/tun_ioctl.h"
 #include "linux/tun_offload.h"
-#include "port/offload_port.h"
-#include "port/packet_io.h"
+#include "port/virtio_reader.h"
+#include "port/virtio_writer.h"
 
-// What JavaScript calls for packets and devices. Arguments are checked for type by TypeScript, and for
-// memory safety here.
+// What JavaScript calls for packets and devices.
 
 namespace tuntap {
 namespace {
 
-int32_t IntArgument(const Napi::CallbackInfo& info, size_t index) {
-  return info[index].As<Napi::Number>().Int32Value();
-}
-
-// The hot functions use Node-API itself: CallbackInfo's bookkeeping costs as much as the call.
-template <size_t kCount>
-bool TakeArguments(napi_env env, napi_callback_info info, napi_value (&arguments)[kCount]) {
-  size_t count = kCount;
-  return napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) == napi_ok && count == kCount;
-}
-
-bool TakeUint(napi_env env, napi_value value, uint32_t* out) {
-  return napi_get_value_uint32(env, value, out) == napi_ok;
-}
-
-napi_value Number(napi_env env, int64_t number) {
-  napi_value value = nullptr;
-  napi_create_int64(env, number, &value);
-  return value;
-}
-
-// writePackets(descriptor, memory, start): packets that the kernel took; the batch's header has the rest.
+// writePackets(descriptor, memory, start): packets that the kernel took, or -errno; the batch's header has
+// the rest.
 napi_value WritePacketsCall(napi_env env, napi_callback_info info) {
   napi_value arguments[3];
-  void* descriptor = nullptr;
-  void* memory = nullptr;
-  size_t size = 0;
-  Batch batch;
+  Descriptor* descriptor = nullptr;
+  BatchView batch;
   uint32_t start = 0;
-  // A detached ArrayBuffer has no memory; the user may have done that since the last call.
-  if (!TakeArguments(env, info, arguments) || napi_unwrap(env, arguments[0], &descriptor) != napi_ok ||
-      napi_get_arraybuffer_info(env, arguments[1], &memory, &size) != napi_ok ||
+  if (!TakeArguments(env, info, arguments) || !Unwrap(env, arguments[0], &descriptor) ||
       !TakeUint(env, arguments[2], &start)) {
-    return Number(env, -EINVAL);
+    return RawResult(env, -EINVAL);
   }
-  const int error = batch.Take(static_cast<uint8_t*>(memory), size);
-  if (error < 0) return Number(env, error);
-  if (start > batch.header()->count) return Number(env, -EINVAL);
-  static_cast<Descriptor*>(descriptor)->Write(batch, start);
-  return Number(env, batch.header()->packets);
+  const int error = TakeBatch(env, arguments[1], &batch);
+  if (error < 0) return RawResult(env, error);
+  if (start > batch.count()) return RawResult(env, -EINVAL);
+  descriptor->channel().Write(batch, start);
+  return RawResult(env, batch.header()->packets);
 }
 
 // writePacket(descriptor, bytes): the packet's length or -errno.
 napi_value WritePacketCall(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
-  void* descriptor = nullptr;
+  Descriptor* descriptor = nullptr;
   void* data = nullptr;
   size_t length = 0;
-  if (!TakeArguments(env, info, arguments) || napi_unwrap(env, arguments[0], &descriptor) != napi_ok ||
+  if (!TakeArguments(env, info, arguments) || !Unwrap(env, arguments[0], &descriptor) ||
       napi_get_buffer_info(env, arguments[1], &data, &length) != napi_ok) {
-    return Number(env, -EINVAL);
+    return RawResult(env, -EINVAL);
   }
-  return Number(env,
-                static_cast<Descriptor*>(descriptor)->WriteOne(static_cast<const uint8_t*>(data), length));
+  return RawResult(env, descriptor->channel().WriteOne(static_cast<const uint8_t*>(data), length));
 }
 
 Napi::Value InterfaceOrErrno(Napi::Env env, int result, const TunInterface& interface) {
@@ -79,10 +54,8 @@ Napi::Value InterfaceOrErrno(Napi::Env env, int result, const TunInterface& inte
 // setInterface(descriptor, name, flags): { name, flags } or -errno.
 Napi::Value SetInterfaceCall(const Napi::CallbackInfo& info) {
   Descriptor* const descriptor = Descriptor::Unwrap(info[0].As<Napi::Object>());
-  TunInterface interface {
-    info[1].As<Napi::String>().Utf8Value(), static_cast<uint16_t>(IntArgument(info, 2))
-  };
-  const int result = SetInterface(descriptor->fd(), &interface);
+  TunInterface interface { TextArgument(info, 1), static_cast<uint16_t>(IntArgument(info, 2)) };
+  const int result = SetInterface(descriptor->channel().fd(), &interface);
   if (result == 0) descriptor->SetDevice();
   return InterfaceOrErrno(info.Env(), result, interface);
 }
@@ -97,7 +70,7 @@ Napi::Value GetInterfaceCall(const Napi::CallbackInfo& info) {
 template <typename Parameter, int (*kFunction)(int, Parameter)>
 Napi::Value SetNumberCall(const Napi::CallbackInfo& info) {
   const int64_t value = info[1].As<Napi::Number>().Int64Value();
-  return Napi::Number::New(info.Env(), kFunction(IntArgument(info, 0), static_cast<Parameter>(value)));
+  return Result(info, kFunction(IntArgument(info, 0), static_cast<Parameter>(value)));
 }
 
 // useOffloads(descriptor, ethernet, tcp, udp, headerSize): the fd has IFF_VNET_HDR; batches hold ordinary
@@ -108,10 +81,11 @@ Napi::Value UseOffloadsCall(const Napi::CallbackInfo& info) {
   const auto link = info[1].ToBoolean() ? LinkLayer::kEthernet : LinkLayer::kIp;
   const CoalescedProtocols protocols{info[2].ToBoolean(), info[3].ToBoolean()};
   const size_t header_size = info[4].As<Napi::Number>().Uint32Value();
-  const bool fits = header_size >= sizeof(VirtioNetHeader) && header_size <= kMaxVirtioHeaderSize;
-  if (!fits) return Napi::Number::New(info.Env(), -EINVAL);
-  descriptor->SetPort(std::make_unique<OffloadPort>(link, protocols, header_size));
-  return Napi::Number::New(info.Env(), 0);
+  if (header_size < sizeof(VirtioNetHeader) || header_size > kMaxVirtioHeaderSize)
+    return Result(info, -EINVAL);
+  descriptor->channel().SetPorts(std::make_unique<VirtioReader>(link, header_size),
+                                 std::make_unique<VirtioWriter>(link, protocols, header_size));
+  return Result(info, 0);
 }
 
 // adopt(fd): see Descriptor::Adopt.
@@ -119,29 +93,23 @@ Napi::Value AdoptCall(const Napi::CallbackInfo& info) {
   return Descriptor::Adopt(info.Env(), IntArgument(info, 0));
 }
 
-// getOffload(socket, name): bits of TUN_F_*, or -errno.
-Napi::Value GetOffloadCall(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(),
-                           GetOffload(IntArgument(info, 0), info[1].As<Napi::String>().Utf8Value()));
-}
-
-template <int (*kFunction)(int)>
-Napi::Value GetNumberCall(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), kFunction(IntArgument(info, 0)));
-}
-
 // attachFilter(fd, program): the program's instructions are 8 bytes each.
 Napi::Value AttachFilterCall(const Napi::CallbackInfo& info) {
   const auto program = info[1].As<Napi::Uint8Array>();
-  return Napi::Number::New(info.Env(),
-                           AttachFilter(IntArgument(info, 0), program.Data(), program.ByteLength() / 8));
+  return Result(info, AttachFilter(IntArgument(info, 0), program.Data(), program.ByteLength() / 8));
+}
+
+// A number, or -errno.
+template <int (*kFunction)(int)>
+Napi::Value GetNumberCall(const Napi::CallbackInfo& info) {
+  return Result(info, kFunction(IntArgument(info, 0)));
 }
 
 // setTxFilter(fd, addresses, allMulticast): the addresses are 6 bytes each.
 Napi::Value SetTxFilterCall(const Napi::CallbackInfo& info) {
   const auto addresses = info[1].As<Napi::Uint8Array>();
-  return Napi::Number::New(info.Env(), SetTxFilter(IntArgument(info, 0), addresses.Data(),
-                                                   addresses.ByteLength() / 6, info[2].ToBoolean()));
+  return Result(info, SetTxFilter(IntArgument(info, 0), addresses.Data(), addresses.ByteLength() / 6,
+                                  info[2].ToBoolean()));
 }
 
 // deviceNamespace(fd): a Descriptor or -errno.
@@ -149,23 +117,15 @@ Napi::Value DeviceNamespaceCall(const Napi::CallbackInfo& info) {
   return Descriptor::Wrap(info.Env(), DeviceNamespace(IntArgument(info, 0)));
 }
 
-// getLinkMtu(socket, name), getLinkFlags, getLinkCarrier: the property or -errno.
+// getLinkMtu(socket, name), getLinkFlags, getLinkCarrier, getOffload: the property or -errno.
 template <int (*kFunction)(int, const std::string&)>
 Napi::Value LinkPropertyCall(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(),
-                           kFunction(IntArgument(info, 0), info[1].As<Napi::String>().Utf8Value()));
-}
-
-void ExportRaw(Napi::Env env, Napi::Object exports, const char* name, napi_callback function) {
-  napi_value value = nullptr;
-  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value) == napi_ok) {
-    exports.Set(name, Napi::Value(env, value));
-  }
+  return Result(info, kFunction(IntArgument(info, 0), TextArgument(info, 1)));
 }
 
 }  // namespace
 
-void RegisterDeviceBinding(Napi::Env env, Napi::Object exports) {
+void RegisterDeviceCalls(Napi::Env env, Napi::Object exports) {
   ExportRaw(env, exports, "writePackets", WritePacketsCall);
   ExportRaw(env, exports, "writePacket", WritePacketCall);
   Export<SetInterfaceCall>(env, exports, "setInterface");
@@ -179,7 +139,7 @@ void RegisterDeviceBinding(Napi::Env env, Napi::Object exports) {
   Export<SetNumberCall<int, SetVirtioHeaderSize>>(env, exports, "setVirtioHeaderSize");
   Export<GetNumberCall<GetVirtioHeaderSize>>(env, exports, "getVirtioHeaderSize");
   Export<GetNumberCall<CountQueues>>(env, exports, "countQueues");
-  Export<GetOffloadCall>(env, exports, "getOffload");
+  Export<LinkPropertyCall<GetOffload>>(env, exports, "getOffload");
   Export<AdoptCall>(env, exports, "adopt");
   Export<UseOffloadsCall>(env, exports, "useOffloads");
   Export<AttachFilterCall>(env, exports, "attachFilter");
@@ -189,8 +149,6 @@ void RegisterDeviceBinding(Napi::Env env, Napi::Object exports) {
   Export<LinkPropertyCall<LinkMtu>>(env, exports, "getLinkMtu");
   Export<LinkPropertyCall<LinkFlags>>(env, exports, "getLinkFlags");
   Export<LinkPropertyCall<LinkCarrier>>(env, exports, "getLinkCarrier");
-  exports.Set("maxPacketSize", static_cast<double>(kMaxPacketSize));
-  exports.Set("maxTransferSize", static_cast<double>(kMaxTransferSize));
 }
 
 }  // namespace tuntap

@@ -6,10 +6,10 @@
 
 #include <cerrno>
 
+#include "arguments.h"
 #include "async_call.h"
-#include "bindings.h"
+#include "descriptor.h"
 #include "linux/namespace.h"
-#include "linux/namespace_mount.h"
 #include "linux/netlink_socket.h"
 
 // What JavaScript calls for namespaces and netlink. A namespace argument is an nsfs fd, or -1 for the
@@ -18,19 +18,6 @@
 
 namespace tuntap {
 namespace {
-
-int32_t IntArgument(const Napi::CallbackInfo& info, size_t index) {
-  return info[index].As<Napi::Number>().Int32Value();
-}
-
-std::string TextArgument(const Napi::CallbackInfo& info, size_t index) {
-  return info[index].As<Napi::String>().Utf8Value();
-}
-
-napi_value ErrorNumber(napi_env env, int result) {
-  napi_value number = nullptr;
-  return napi_create_int32(env, result, &number) == napi_ok ? number : nullptr;
-}
 
 std::shared_ptr<FileDescriptor> Duplicate(int fd) {
   return std::make_shared<FileDescriptor>(fcntl(fd, F_DUPFD_CLOEXEC, 0));
@@ -92,7 +79,7 @@ Napi::Value OpenNetlinkCall(const Napi::CallbackInfo& info) {
 // sendNetlink(fd, bytes): 0 or -errno.
 Napi::Value SendNetlinkCall(const Napi::CallbackInfo& info) {
   const auto bytes = info[1].As<Napi::Uint8Array>();
-  return Napi::Number::New(info.Env(), SendNetlink(IntArgument(info, 0), bytes.Data(), bytes.ByteLength()));
+  return Result(info, SendNetlink(IntArgument(info, 0), bytes.Data(), bytes.ByteLength()));
 }
 
 struct Answer {
@@ -102,7 +89,7 @@ struct Answer {
 
 // An array of Buffers, or -errno.
 napi_value ConvertAnswer(napi_env env, Answer& answer) {
-  if (answer.error < 0) return ErrorNumber(env, answer.error);
+  if (answer.error < 0) return RawResult(env, answer.error);
   const Datagrams& datagrams = answer.datagrams;
   napi_value array = nullptr;
   if (napi_create_array_with_length(env, datagrams.ends.size(), &array) != napi_ok) return nullptr;
@@ -131,7 +118,7 @@ Napi::Value ReceiveNetlinkCall(const Napi::CallbackInfo& info) {
 // Buffers or -errno.
 Napi::Value ExchangeNetlinkCall(const Napi::CallbackInfo& info) {
   const auto socket = Duplicate(IntArgument(info, 0));
-  if (!socket->valid()) return Napi::Number::New(info.Env(), -EBADF);
+  if (!socket->valid()) return Result(info, -EBADF);
   const auto view = info[1].As<Napi::Uint8Array>();
   const int timeout_ms = IntArgument(info, 2);
   std::vector<uint8_t> bytes(view.Data(), view.Data() + view.ByteLength());
@@ -149,23 +136,23 @@ Napi::Value ExchangeNetlinkCall(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ShareMountsCall(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), ShareMounts(TextArgument(info, 0)));
+  return Result(info, ShareMounts(TextArgument(info, 0)));
 }
 
 Napi::Value BindNamespaceCall(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), BindNamespace(IntArgument(info, 0), TextArgument(info, 1)));
+  return Result(info, BindNamespace(IntArgument(info, 0), TextArgument(info, 1)));
 }
 
 // unbindNamespace(path): a promise of 0 or -errno; the kernel waits for all processors first.
 Napi::Value UnbindNamespaceCall(const Napi::CallbackInfo& info) {
   return {info.Env(), AsyncCall<int>::Start(
                           info.Env(), [path = TextArgument(info, 0)] { return UnbindNamespace(path); },
-                          [](napi_env env, int& result) { return ErrorNumber(env, result); })};
+                          [](napi_env env, int& result) { return RawResult(env, result); })};
 }
 
 }  // namespace
 
-void RegisterNetworkBinding(Napi::Env env, Napi::Object exports) {
+void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
   Export<OpenInCall>(env, exports, "openIn");
   Export<IsNetworkNamespaceCall>(env, exports, "isNetworkNamespace");
   Export<OpenSysfsInCall>(env, exports, "openSysfsIn");

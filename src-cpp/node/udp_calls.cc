@@ -4,44 +4,40 @@
 #include <cerrno>
 #include <cstring>
 
-#include "bindings.h"
+#include "arguments.h"
+#include "descriptor.h"
 #include "linux/namespace.h"
-#include "port/udp_batch.h"
 
-// What JavaScript calls for UDP sockets. An address is the bytes of DatagramSlot::remote, slots are a
-// Uint8Array of DatagramSlots.
+// What JavaScript calls for UDP sockets. An address is the bytes of DatagramEntry::remote, entries are a
+// Uint8Array of DatagramEntrys.
 
 namespace tuntap {
 namespace {
 
-int32_t IntArgument(const Napi::CallbackInfo& info, size_t index) {
-  return info[index].As<Napi::Number>().Int32Value();
-}
-
-Napi::Value Result(const Napi::CallbackInfo& info, int result) {
-  return Napi::Number::New(info.Env(), result < 0 ? -errno : result);
+Napi::Value ResultOrErrno(const Napi::CallbackInfo& info, int result) {
+  return Result(info, result < 0 ? -errno : result);
 }
 
 bool TakeAddress(const Napi::CallbackInfo& info, size_t index, uint8_t** address) {
   if (!info[index].IsTypedArray()) return false;
   auto bytes = info[index].As<Napi::Uint8Array>();
   *address = bytes.Data();
-  return bytes.ByteLength() >= sizeof(DatagramSlot::remote);
+  return bytes.ByteLength() >= sizeof(DatagramEntry::remote);
 }
 
-// The slots in a typed array; none for null. Returns false for another thing, or one that was detached.
-bool TakeSlots(napi_env env, napi_value value, Remotes* remotes) {
+// The entries in a typed array; none for null. Returns false for another thing, or one that was detached.
+bool TakeEntries(napi_env env, napi_value value, Remotes* remotes) {
   napi_valuetype kind;
   if (napi_typeof(env, value, &kind) == napi_ok && kind == napi_null) return true;
   napi_typedarray_type type;
   size_t length = 0;
   void* data = nullptr;
   if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok ||
-      type != napi_uint8_array || reinterpret_cast<uintptr_t>(data) % alignof(DatagramSlot) != 0 ||
-      length < sizeof(DatagramSlot)) {
+      type != napi_uint8_array || reinterpret_cast<uintptr_t>(data) % alignof(DatagramEntry) != 0 ||
+      length < sizeof(DatagramEntry)) {
     return false;
   }
-  *remotes = {static_cast<DatagramSlot*>(data), length / sizeof(DatagramSlot)};
+  *remotes = {static_cast<DatagramEntry*>(data), length / sizeof(DatagramEntry)};
   return true;
 }
 
@@ -58,10 +54,11 @@ Napi::Value SetSocketOptionCall(const Napi::CallbackInfo& info) {
   const int name = IntArgument(info, 2);
   if (info[3].IsString()) {
     const std::string text = info[3].As<Napi::String>().Utf8Value();
-    return Result(info, setsockopt(fd, level, name, text.c_str(), static_cast<socklen_t>(text.size() + 1)));
+    return ResultOrErrno(info,
+                         setsockopt(fd, level, name, text.c_str(), static_cast<socklen_t>(text.size() + 1)));
   }
   const int value = IntArgument(info, 3);
-  return Result(info, setsockopt(fd, level, name, &value, sizeof(value)));
+  return ResultOrErrno(info, setsockopt(fd, level, name, &value, sizeof(value)));
 }
 
 // getSocketOption(fd, level, name): a number, or -errno.
@@ -70,93 +67,83 @@ Napi::Value GetSocketOptionCall(const Napi::CallbackInfo& info) {
   socklen_t length = sizeof(value);
   const int result =
       getsockopt(IntArgument(info, 0), IntArgument(info, 1), IntArgument(info, 2), &value, &length);
-  return Result(info, result < 0 ? result : value);
+  return ResultOrErrno(info, result < 0 ? result : value);
 }
 
 template <int (*kCall)(int, const sockaddr*, socklen_t)>
 Napi::Value AddressCall(const Napi::CallbackInfo& info) {
   uint8_t* address = nullptr;
-  if (!TakeAddress(info, 2, &address)) return Napi::Number::New(info.Env(), -EINVAL);
+  if (!TakeAddress(info, 2, &address)) return Result(info, -EINVAL);
   sockaddr_storage to{};
   const socklen_t length = ToSocketAddress(IntArgument(info, 1), address, &to);
-  return Result(info, kCall(IntArgument(info, 0), reinterpret_cast<sockaddr*>(&to), length));
+  return ResultOrErrno(info, kCall(IntArgument(info, 0), reinterpret_cast<sockaddr*>(&to), length));
 }
 
 // socketAddress(fd, address): fills in what the socket is bound to.
 Napi::Value SocketAddressCall(const Napi::CallbackInfo& info) {
   uint8_t* address = nullptr;
-  if (!TakeAddress(info, 1, &address)) return Napi::Number::New(info.Env(), -EINVAL);
+  if (!TakeAddress(info, 1, &address)) return Result(info, -EINVAL);
   sockaddr_storage from{};
   socklen_t length = sizeof(from);
   const int result = getsockname(IntArgument(info, 0), reinterpret_cast<sockaddr*>(&from), &length);
   if (result == 0) FromSocketAddress(from, address);
-  return Result(info, result);
+  return ResultOrErrno(info, result);
 }
 
 // attachUdp(descriptor, family, memory, maxSize): batches go through the socket from now on. The memory is a
-// UdpState and a DatagramSlot for each entry of the batch that is read into.
+// UdpState and a DatagramEntry for each entry of the batch that is read into.
 Napi::Value AttachUdpCall(const Napi::CallbackInfo& info) {
-  void* descriptor = nullptr;
+  Descriptor* descriptor = nullptr;
   void* memory = nullptr;
   size_t size = 0;
-  if (napi_unwrap(info.Env(), info[0], &descriptor) != napi_ok ||
+  if (!Unwrap(info.Env(), info[0], &descriptor) ||
       napi_get_arraybuffer_info(info.Env(), info[2], &memory, &size) != napi_ok || size < sizeof(UdpState)) {
-    return Napi::Number::New(info.Env(), -EINVAL);
+    return Result(info, -EINVAL);
   }
-  auto* bytes = static_cast<uint8_t*>(memory);
-  auto port = std::make_unique<UdpPort>(IntArgument(info, 1), reinterpret_cast<UdpState*>(bytes),
-                                        reinterpret_cast<DatagramSlot*>(bytes + sizeof(UdpState)),
-                                        (size - sizeof(UdpState)) / sizeof(DatagramSlot),
-                                        info[3].As<Napi::Number>().Uint32Value());
-  static_cast<Descriptor*>(descriptor)
-      ->SetPort(std::move(port), Napi::Persistent(info[2].As<Napi::Object>()));
-  return Napi::Number::New(info.Env(), 0);
+  const int family = IntArgument(info, 1);
+  auto* state = static_cast<UdpState*>(memory);
+  auto receiver = std::make_unique<UdpReceiver>(state, reinterpret_cast<DatagramEntry*>(state + 1),
+                                                (size - sizeof(UdpState)) / sizeof(DatagramEntry),
+                                                info[3].As<Napi::Number>().Uint32Value());
+  descriptor->channel().SetUdp(std::move(receiver), std::make_unique<UdpSender>(family, state));
+  descriptor->KeepMemory(info[2].As<Napi::Object>());
+  return Result(info, 0);
 }
 
-napi_value Number(napi_env env, int64_t number) {
-  napi_value value = nullptr;
-  napi_create_int64(env, number, &value);
-  return value;
-}
-
-// writeDatagrams(descriptor, memory, start, slots): packets that the kernel took; the batch's header has the
-// rest. One slot is for all of them, several for one each; without slots (null) all go to the connected peer.
+// writeDatagrams(descriptor, memory, start, entries): packets that the kernel took, or -errno; the batch's
+// header has the rest. One entry is for all of them, several for one each; without entries (null) all go to
+// the connected peer.
 napi_value WriteDatagramsCall(napi_env env, napi_callback_info info) {
   napi_value arguments[4];
-  size_t given = 4;
-  void* descriptor = nullptr;
-  void* memory = nullptr;
-  size_t size = 0;
+  Descriptor* descriptor = nullptr;
+  BatchView batch;
   uint32_t start = 0;
-  if (napi_get_cb_info(env, info, &given, arguments, nullptr, nullptr) != napi_ok || given != 4 ||
-      napi_unwrap(env, arguments[0], &descriptor) != napi_ok ||
-      napi_get_arraybuffer_info(env, arguments[1], &memory, &size) != napi_ok ||
-      napi_get_value_uint32(env, arguments[2], &start) != napi_ok) {
-    return Number(env, -EINVAL);
-  }
-  Batch batch;
   Remotes remotes;
-  const int error = batch.Take(static_cast<uint8_t*>(memory), size);
-  if (error < 0) return Number(env, error);
-  if (start > batch.header()->count || !TakeSlots(env, arguments[3], &remotes)) return Number(env, -EINVAL);
-  static_cast<Descriptor*>(descriptor)->WriteTo(batch, start, remotes);
-  return Number(env, batch.header()->packets);
+  if (!TakeArguments(env, info, arguments) || !Unwrap(env, arguments[0], &descriptor) ||
+      !TakeUint(env, arguments[2], &start) || !TakeEntries(env, arguments[3], &remotes)) {
+    return RawResult(env, -EINVAL);
+  }
+  int error = TakeBatch(env, arguments[1], &batch);
+  if (error == 0)
+    error = start > batch.count() ? -EINVAL : descriptor->channel().WriteTo(batch, start, remotes);
+  return RawResult(env, error < 0 ? error : int64_t{batch.header()->packets});
 }
 
-// sendDatagram(descriptor, bytes, slot): 0 or -errno.
-Napi::Value SendDatagramCall(const Napi::CallbackInfo& info) {
-  void* descriptor = nullptr;
+// sendDatagram(descriptor, bytes, entry): 0 or -errno.
+napi_value SendDatagramCall(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  Descriptor* descriptor = nullptr;
+  void* data = nullptr;
+  size_t length = 0;
   Remotes remote;
-  if (napi_unwrap(info.Env(), info[0], &descriptor) != napi_ok || !info[1].IsTypedArray() ||
-      !TakeSlots(info.Env(), info[2], &remote)) {
-    return Napi::Number::New(info.Env(), -EINVAL);
+  if (!TakeArguments(env, info, arguments) || !Unwrap(env, arguments[0], &descriptor) ||
+      napi_get_buffer_info(env, arguments[1], &data, &length) != napi_ok ||
+      !TakeEntries(env, arguments[2], &remote)) {
+    return RawResult(env, -EINVAL);
   }
-  auto bytes = info[1].As<Napi::Uint8Array>();
-  const DatagramSlot connected{};
-  const int result =
-      static_cast<Descriptor*>(descriptor)
-          ->SendTo(bytes.Data(), bytes.ByteLength(), remote.slots == nullptr ? connected : *remote.slots);
-  return Napi::Number::New(info.Env(), result);
+  const DatagramEntry connected{};
+  const DatagramEntry& entry = remote.entries == nullptr ? connected : *remote.entries;
+  return RawResult(env, descriptor->channel().SendTo(static_cast<const uint8_t*>(data), length, entry));
 }
 
 struct Constant {
@@ -190,7 +177,7 @@ constexpr Constant kConstants[] = {
 
 }  // namespace
 
-void RegisterUdpBinding(Napi::Env env, Napi::Object exports) {
+void RegisterUdpCalls(Napi::Env env, Napi::Object exports) {
   Napi::Object constants = Napi::Object::New(env);
   for (const Constant& constant : kConstants) constants.Set(constant.name, constant.value);
   exports.Set("socketConstants", constants);
@@ -201,12 +188,8 @@ void RegisterUdpBinding(Napi::Env env, Napi::Object exports) {
   Export<AddressCall<connect>>(env, exports, "connectSocket");
   Export<SocketAddressCall>(env, exports, "socketAddress");
   Export<AttachUdpCall>(env, exports, "attachUdp");
-  napi_value write = nullptr;
-  if (napi_create_function(env, "writeDatagrams", NAPI_AUTO_LENGTH, WriteDatagramsCall, nullptr, &write) ==
-      napi_ok) {
-    exports.Set("writeDatagrams", Napi::Value(env, write));
-  }
-  Export<SendDatagramCall>(env, exports, "sendDatagram");
+  ExportRaw(env, exports, "writeDatagrams", WriteDatagramsCall);
+  ExportRaw(env, exports, "sendDatagram", SendDatagramCall);
 }
 
 }  // namespace tuntap

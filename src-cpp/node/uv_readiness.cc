@@ -2,95 +2,109 @@
 
 #include <uv.h>
 
-namespace tuntap {
+#include <memory>
 
-struct Readiness::State {
-  uv_poll_t poll;
-  Readiness readiness{this};
-  Listener* listener = nullptr;
-  napi_async_cleanup_hook_handle hook = nullptr;
-  int armed = 0;     // what the listener asked for
-  int watching = 0;  // what libuv was told
-  bool in_callback = false;
+namespace tuntap {
+namespace {
+
+class UvReadiness final : public Readiness {
+ public:
+  explicit UvReadiness(Listener* listener) : listener_(listener) {}
+
+  // Once this returns 0, the object frees itself after Close().
+  int Start(napi_env env, int fd) {
+    uv_loop_t* loop = nullptr;
+    if (napi_get_uv_event_loop(env, &loop) != napi_ok) return UV_ENOSYS;
+    const int error = uv_poll_init(loop, &poll_, fd);
+    if (error != 0) return error;
+    poll_.data = this;
+    return 0;
+  }
+
+  // To be called after Start(). Without the hook, the object must be closed at once.
+  int AddHook(napi_env env) {
+    return napi_add_async_cleanup_hook(env, OnTeardown, this, &hook_) == napi_ok ? 0 : UV_EINVAL;
+  }
+
+  int Arm(int events) override {
+    armed_ |= events;
+    return in_callback_ ? 0 : Apply();
+  }
+
+  void Disarm(int events) override {
+    armed_ &= ~events;
+    if (!in_callback_) (void)Apply();
+  }
+
+  void SetReferenced(bool referenced) override { referenced ? uv_ref(handle()) : uv_unref(handle()); }
+
+  void Close() override {
+    listener_ = nullptr;
+    uv_close(handle(), OnClosed);
+  }
+
+ private:
+  uv_handle_t* handle() { return reinterpret_cast<uv_handle_t*>(&poll_); }
 
   int Apply() {
-    if (armed == watching) return 0;
-    watching = armed;
-    if (armed == 0) return uv_poll_stop(&poll);
-    const int events = ((armed & kReadable) ? UV_READABLE : 0) | ((armed & kWritable) ? UV_WRITABLE : 0);
-    return uv_poll_start(&poll, events, OnPoll);
+    if (armed_ == watching_) return 0;
+    watching_ = armed_;
+    if (armed_ == 0) return uv_poll_stop(&poll_);
+    const int events = ((armed_ & kReadable) ? UV_READABLE : 0) | ((armed_ & kWritable) ? UV_WRITABLE : 0);
+    return uv_poll_start(&poll_, events, OnPoll);
   }
 
   static void OnPoll(uv_poll_t* handle, int status, int uv_events) {
-    auto* state = static_cast<State*>(handle->data);
+    auto* self = static_cast<UvReadiness*>(handle->data);
     int events = 0;
     if (status < 0) {
-      events = kFailed | state->armed;
-      state->watching = 0;  // libuv stops a poll handle that failed
+      events = kFailed | self->armed_;
+      self->watching_ = 0;  // libuv stops a poll handle that failed
     } else {
       if (uv_events & UV_READABLE) events |= kReadable;
       if (uv_events & UV_WRITABLE) events |= kWritable;
     }
-    state->armed &= ~events;
-    if (events & kFailed) state->armed = 0;
-    state->in_callback = true;
-    state->listener->OnReady(events);
-    state->in_callback = false;
+    self->armed_ &= ~events;
+    if (events & kFailed) self->armed_ = 0;
+    self->in_callback_ = true;
+    self->listener_->OnReady(events);
+    self->in_callback_ = false;
     // After Close() the handle is closing and must be left alone.
-    if (state->listener != nullptr) (void)state->Apply();
+    if (self->listener_ != nullptr) (void)self->Apply();
   }
 
   static void OnTeardown(napi_async_cleanup_hook_handle, void* data) {
-    auto* state = static_cast<State*>(data);
-    if (state->listener != nullptr) state->listener->OnTeardown();
+    auto* self = static_cast<UvReadiness*>(data);
+    if (self->listener_ != nullptr) self->listener_->OnTeardown();
   }
 
   static void OnClosed(uv_handle_t* handle) {
-    auto* state = static_cast<State*>(handle->data);
+    const std::unique_ptr<UvReadiness> self(static_cast<UvReadiness*>(handle->data));
     // During teardown this tells Node that it may go on.
-    napi_remove_async_cleanup_hook(state->hook);
-    delete state;
+    if (self->hook_ != nullptr) napi_remove_async_cleanup_hook(self->hook_);
   }
+
+  uv_poll_t poll_{};
+  Listener* listener_;
+  napi_async_cleanup_hook_handle hook_ = nullptr;
+  int armed_ = 0;     // what the listener asked for
+  int watching_ = 0;  // what libuv was told
+  bool in_callback_ = false;
 };
 
-int Readiness::Create(napi_env env, int fd, Listener* listener, Readiness** out) {
-  uv_loop_t* loop = nullptr;
-  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return UV_ENOSYS;
-  auto state = new State();
-  const int error = uv_poll_init(loop, &state->poll, fd);
-  if (error != 0) {
-    delete state;
-    return error;
-  }
-  state->poll.data = state;
-  state->listener = listener;
-  if (napi_add_async_cleanup_hook(env, State::OnTeardown, state, &state->hook) != napi_ok) {
-    uv_close(reinterpret_cast<uv_handle_t*>(&state->poll),
-             [](uv_handle_t* handle) { delete static_cast<State*>(handle->data); });
+}  // namespace
+
+int CreateUvReadiness(napi_env env, int fd, Readiness::Listener* listener, Readiness** out) {
+  auto readiness = std::make_unique<UvReadiness>(listener);
+  const int error = readiness->Start(env, fd);
+  if (error != 0) return error;
+  UvReadiness* const started = readiness.release();  // OnClosed()'s
+  if (started->AddHook(env) != 0) {
+    started->Close();
     return UV_EINVAL;
   }
-  *out = &state->readiness;
+  *out = started;
   return 0;
-}
-
-int Readiness::Arm(int events) {
-  state_->armed |= events;
-  return state_->in_callback ? 0 : state_->Apply();
-}
-
-void Readiness::Disarm(int events) {
-  state_->armed &= ~events;
-  if (!state_->in_callback) (void)state_->Apply();
-}
-
-void Readiness::SetReferenced(bool referenced) {
-  auto* handle = reinterpret_cast<uv_handle_t*>(&state_->poll);
-  referenced ? uv_ref(handle) : uv_unref(handle);
-}
-
-void Readiness::Close() {
-  state_->listener = nullptr;
-  uv_close(reinterpret_cast<uv_handle_t*>(&state_->poll), State::OnClosed);
 }
 
 }  // namespace tuntap

@@ -1,5 +1,4 @@
-#ifndef TUNTAP_CHECKSUM_H_
-#define TUNTAP_CHECKSUM_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -39,5 +38,3 @@ uint16_t CopyAvx2(uint8_t* to, const uint8_t* from, size_t length);
 }  // namespace checksum_versions
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_CHECKSUM_H_

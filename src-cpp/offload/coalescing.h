@@ -1,5 +1,4 @@
-#ifndef TUNTAP_COALESCING_H_
-#define TUNTAP_COALESCING_H_
+#pragma once
 
 #include <sys/uio.h>
 
@@ -106,5 +105,3 @@ class Coalescer {
 };
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_COALESCING_H_

@@ -1,5 +1,4 @@
-#ifndef TUNTAP_COALESCING_RULES_H_
-#define TUNTAP_COALESCING_RULES_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -66,5 +65,3 @@ enum class Mergeability : uint8_t {
                                        size_t transport_length);
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_COALESCING_RULES_H_

@@ -1,5 +1,4 @@
-#ifndef TUNTAP_PACKET_HEADERS_H_
-#define TUNTAP_PACKET_HEADERS_H_
+#pragma once
 
 #include <arpa/inet.h>
 
@@ -129,5 +128,3 @@ inline LinkHeader ReadLinkHeader(const uint8_t* packet, size_t length, LinkLayer
 }
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_PACKET_HEADERS_H_

@@ -1,5 +1,4 @@
-#ifndef TUNTAP_SEGMENTATION_H_
-#define TUNTAP_SEGMENTATION_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -63,5 +62,3 @@ class Segmenter {
 };
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_SEGMENTATION_H_

@@ -1,5 +1,4 @@
-#ifndef TUNTAP_VIRTIO_NET_HEADER_H_
-#define TUNTAP_VIRTIO_NET_HEADER_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -40,5 +39,3 @@ constexpr uint8_t VIRTIO_NET_HDR_GSO_ECN = 0x80;
 enum class LinkLayer : uint8_t { kIp, kEthernet };
 
 }  // namespace tuntap
-
-#endif  // TUNTAP_VIRTIO_NET_HEADER_H_

@@ -2,7 +2,8 @@
 
 import { closeSync, constants, mkdirSync, openSync, readdirSync, statfsSync, unlinkSync } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
-import { type Descriptor, native } from '../../native/addon.js';
+import { native } from '../../native/addon.js';
+import type { Descriptor } from '../../native/descriptor.js';
 import { check } from '../../system-error.js';
 
 export const NAMED_DIRECTORY = '/run/netns';

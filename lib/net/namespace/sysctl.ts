@@ -2,7 +2,8 @@
 
 import { constants, readFileSync, writeSync } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
-import { type Descriptor, native } from '../../native/addon.js';
+import { native } from '../../native/addon.js';
+import type { Descriptor } from '../../native/descriptor.js';
 import { check, systemError } from '../../system-error.js';
 
 /** The parts of `net.ipv4.ip_forward`, or with slashes where a part holds a dot: `net/ipv4/conf/eth0.5/forwarding`. */

@@ -1,5 +1,7 @@
 import { constants } from 'node:os';
-import { type Descriptor, native, READABLE, watchArrays } from '../../native/addon.js';
+import { native } from '../../native/addon.js';
+import { type Descriptor, watchArrays } from '../../native/descriptor.js';
+import { READABLE } from '../../native/layout.js';
 import { check, systemError } from '../../system-error.js';
 import { decodeMessages, type NetlinkMessage } from './message.js';
 import { openNetlinkRoute } from './socket.js';

@@ -1,4 +1,5 @@
-import { type Descriptor, native } from '../../native/addon.js';
+import { native } from '../../native/addon.js';
+import type { Descriptor } from '../../native/descriptor.js';
 import { systemError } from '../../system-error.js';
 import { decodeMessages } from './message.js';
 import { DUMP_ATTEMPTS, dumpInterrupted, isDump, PendingRequest, type Request } from './request.js';

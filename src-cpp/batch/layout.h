@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// The memory that C++ and TypeScript share. lib/native/layout.ts has the same names and numbers; it refuses
+// an addon whose numbers differ (node/addon.cc exports them). JavaScript can write this memory at any time,
+// so nothing read from it is trusted.
+
+namespace tuntap {
+
+// The largest packet of a device: a 65,535-byte IP packet behind an Ethernet header with two VLAN tags.
+constexpr size_t kMaxPacketSize = 65535 + 14 + 8;
+
+// The largest read or write: that packet behind a virtio_net_hdr. Every read offers this much room, since the
+// kernel cuts off silently what does not fit.
+constexpr size_t kMaxTransferSize = 10 + kMaxPacketSize;
+
+// A batch is one piece of memory: a BatchHeader, `capacity` entries, and the data area. There the packets lie
+// in slots, one after the other: headroom, packet, tailroom. Positions count from the beginning of the
+// memory.
+struct BatchHeader {
+  uint32_t capacity;   // entries, 1 to kMaxCapacity
+  uint32_t count;      // entries that hold a packet
+  uint32_t end;        // where the next slot begins
+  uint32_t packets;    // Outcome of the last operation
+  uint32_t bytes;      // Outcome
+  int32_t error;       // Outcome
+  uint32_t malformed;  // Outcome
+  uint32_t writer;     // Outcome
+};
+
+struct BatchEntry {
+  uint32_t offset;  // of the packet's first byte
+  uint32_t length;  // or kDropped
+  int32_t status;   // of the last operation: 0, -errno (-EAGAIN: not offered to the kernel), or kAlreadySent
+  uint32_t slot;    // where this packet's headroom begins; the slot ends where the next one begins
+};
+
+constexpr size_t kMaxCapacity = 4096;
+constexpr size_t kSlotAlignment = 8;
+
+// The length of a packet that was dropped: no write sends it, sealing and opening pass over it.
+constexpr uint32_t kDropped = uint32_t{1} << 31;
+
+// -EAGAIN ended the write of BatchHeader::writer, but the kernel had taken this packet before that. When the
+// same writer resumes, it passes over this packet.
+constexpr int32_t kAlreadySent = 1;
+
+// What accompanies a datagram. An IPv4 peer of a dual-stack socket has AF_INET here; only the socket sees the
+// mapped form of RFC 4291, 2.5.5.2.
+struct DatagramEntry {
+  uint8_t remote[28];     // sockaddr_in or sockaddr_in6; family 0: none
+  uint32_t interface;     // index of the link that it came by; when sending, 0: any
+  uint8_t local[16];      // its address on this host: 4 or 16 bytes
+  uint16_t local_family;  // AF_INET, AF_INET6, or 0: not known; when sending, the kernel's choice
+  uint8_t tos;            // TOS or traffic class, whose low two bits are ECN (RFC 3168)
+  uint8_t flags;          // DatagramFlags
+  uint32_t reserved[3];
+};
+
+enum DatagramFlags : uint8_t { kHasTos = 1, kTruncated = 2 };
+
+// An error that came for a datagram sent earlier (ip(7), IP_RECVERR).
+struct SocketErrorRecord {
+  uint8_t remote[28];    // the peer that the datagram was for
+  uint8_t offender[28];  // the host that reported it; family 0: not known
+  int32_t error;         // -errno
+  uint32_t info;         // the path MTU for EMSGSIZE
+  uint8_t origin;        // SO_EE_ORIGIN_*; 0: the socket's pending error alone
+  uint8_t type;          // of the ICMP message
+  uint8_t code;
+  uint8_t reserved[5];
+};
+
+// What a UDP socket tells JavaScript. A DatagramEntry for each packet of the batch read last follows it.
+struct UdpState {
+  static constexpr size_t kErrors = 32;
+
+  uint32_t gso;              // whether runs of packets leave as one send
+  uint32_t gro;              // whether the kernel may coalesce what it receives
+  uint32_t drops;            // datagrams that the kernel dropped since the receive buffer was full
+  uint32_t segmented_sends;  // UDP_SEGMENT sends
+  uint32_t coalesced_reads;  // UDP_GRO super-packets
+  uint32_t error_count;      // records in `errors`; JavaScript empties it
+  uint32_t errors_lost;      // records that had no place
+  uint32_t reserved;
+  SocketErrorRecord errors[kErrors];
+};
+
+// What one read of a UDP socket brings at most: messages until there are kEnoughDatagrams, and then a call's
+// messages of kMaxSegments each (UDP_MAX_SEGMENTS since Linux 6.9).
+constexpr size_t kMaxSegments = 128;
+constexpr size_t kReceivedMessages = 16;
+constexpr size_t kEnoughDatagrams = 256;
+
+// What is ready, and what is armed.
+enum ReadyEvents : int {
+  kReadable = 1,
+  kWritable = 2,
+  // The fd reports an error condition, as a TUN fd does when its device was deleted; what was armed holds,
+  // too.
+  kFailed = 4,
+};
+
+// The words that a watched Descriptor shares, to be armed without a call (node/descriptor.h).
+enum ControlWord : size_t { kArm, kInCallback, kControlWords };
+
+// What a Channel transferred, as float64.
+enum Counter : size_t { kPacketsRead, kBytesRead, kPacketsWritten, kBytesWritten, kMalformed, kCounters };
+
+}  // namespace tuntap

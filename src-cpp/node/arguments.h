@@ -1,0 +1,77 @@
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+
+#include "batch/batch_view.h"
+
+// What the functions that JavaScript calls have in common. Those that set something up are written with
+// node-addon-api. Those that are called for each batch use Node-API itself, since CallbackInfo's bookkeeping
+// costs as much as the call; so do callbacks that may run while a worker is being terminated, where
+// node-addon-api ends the process. TypeScript checks the arguments' types, C++ memory safety.
+
+namespace tuntap {
+
+void RegisterDeviceCalls(Napi::Env env, Napi::Object exports);
+void RegisterNetworkCalls(Napi::Env env, Napi::Object exports);
+void RegisterUdpCalls(Napi::Env env, Napi::Object exports);
+void RegisterAeadCalls(Napi::Env env, Napi::Object exports);
+
+template <Napi::Value (*kFunction)(const Napi::CallbackInfo&)>
+void Export(Napi::Env env, Napi::Object exports, const char* name) {
+  exports.Set(name, Napi::Function::New<kFunction>(env, name));
+}
+
+inline int32_t IntArgument(const Napi::CallbackInfo& info, size_t index) {
+  return info[index].As<Napi::Number>().Int32Value();
+}
+
+inline std::string TextArgument(const Napi::CallbackInfo& info, size_t index) {
+  return info[index].As<Napi::String>().Utf8Value();
+}
+
+inline Napi::Value Result(const Napi::CallbackInfo& info, int result) {
+  return Napi::Number::New(info.Env(), result);
+}
+
+// Node-API itself.
+
+inline void ExportRaw(Napi::Env env, Napi::Object exports, const char* name, napi_callback function) {
+  napi_value value = nullptr;
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value) == napi_ok) {
+    exports.Set(name, Napi::Value(env, value));
+  }
+}
+
+inline napi_value RawResult(napi_env env, int64_t number) {
+  napi_value value = nullptr;
+  napi_create_int64(env, number, &value);
+  return value;
+}
+
+// The arguments of a function that takes `kCount`; false if it was given fewer.
+template <size_t kCount>
+[[nodiscard]] bool TakeArguments(napi_env env, napi_callback_info info, napi_value (&arguments)[kCount]) {
+  size_t count = kCount;
+  return napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) == napi_ok && count >= kCount;
+}
+
+template <typename T>
+[[nodiscard]] bool Unwrap(napi_env env, napi_value value, T** object) {
+  return napi_unwrap(env, value, reinterpret_cast<void**>(object)) == napi_ok;
+}
+
+[[nodiscard]] inline bool TakeUint(napi_env env, napi_value value, uint32_t* out) {
+  return napi_get_value_uint32(env, value, out) == napi_ok;
+}
+
+// Maps the batch in an ArrayBuffer, which JavaScript can detach at any time. Returns 0 or -errno.
+[[nodiscard]] inline int TakeBatch(napi_env env, napi_value value, BatchView* batch) {
+  void* memory = nullptr;
+  size_t size = 0;
+  if (napi_get_arraybuffer_info(env, value, &memory, &size) != napi_ok) return -EINVAL;
+  return batch->Map(static_cast<uint8_t*>(memory), size);
+}
+
+}  // namespace tuntap

@@ -1,0 +1,51 @@
+#include "plain_io.h"
+
+#include <unistd.h>
+
+namespace tuntap {
+
+Outcome PlainReader::Read(int fd, const BatchView& batch, Margins margins) {
+  Appender out(batch, margins);
+  while (uint8_t* const packet = out.Reserve(kMaxTransferSize)) {
+    const ssize_t length = read(fd, packet, kMaxTransferSize);
+    if (length > 0) {
+      out.Commit(static_cast<size_t>(length));
+    } else if (length == 0) {  // no packet device ends like a file; an adopted fd might
+      return out.Finish(-ENODEV);
+    } else if (errno != EINTR) {
+      return out.Finish(-errno);
+    }
+  }
+  return out.Finish(0);
+}
+
+int64_t WritePacket(int fd, const uint8_t* packet, size_t length) {
+  if (length == 0) return -EINVAL;
+  if (length > kMaxTransferSize) return -EMSGSIZE;
+  ssize_t written;
+  do {
+    written = write(fd, packet, length);
+  } while (written < 0 && errno == EINTR);
+  return written < 0 ? -errno : written;
+}
+
+Outcome PlainWriter::Write(int fd, const BatchView& batch, size_t start) {
+  Outcome outcome;
+  for (size_t i = start; i < batch.count(); i++) {
+    int32_t& status = batch.entries()[i].status;
+    status = outcome.error;
+    const uint8_t* packet = nullptr;
+    const int64_t length = batch.Packet(i, &packet);
+    if (length == 0 || outcome.error != 0) continue;
+    const int64_t written = length < 0 ? length : WritePacket(fd, packet, static_cast<size_t>(length));
+    if (written >= 0) {
+      outcome.Count(static_cast<size_t>(length));
+      continue;
+    }
+    status = static_cast<int32_t>(written);
+    if (StopsWriting(written)) outcome.error = status;
+  }
+  return outcome;
+}
+
+}  // namespace tuntap
