@@ -173,11 +173,7 @@ describe('UdpBatchSocket: errors, drops and backpressure', () => {
       }));
   }
 
-  for (const [errno, gso] of [
-    ['EIO', false],
-    ['EINVAL', true],
-    ['EMSGSIZE', true],
-  ] as const) {
+  for (const errno of ['EIO', 'EINVAL', 'EMSGSIZE'] as const) {
     it(`sends packet by packet, none lost or doubled, where a run is refused with ${errno}`, () => {
       const { sent, got, segmentedSends, ...rest } = sendWithRefusedRuns(errno);
       assert.equal(sent, LENGTHS.length);
@@ -186,7 +182,7 @@ describe('UdpBatchSocket: errors, drops and backpressure', () => {
         LENGTHS.map((_, i) => i + 1),
       );
       assert.deepEqual(rest.statuses, Array(LENGTHS.length).fill(0));
-      assert.deepEqual([rest.gso, segmentedSends], [gso, 0]);
+      assert.deepEqual([rest.gso, segmentedSends], [true, 0]);
     });
   }
 
