@@ -4,15 +4,18 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { ROOT } from './packed.ts';
 
-describe('docs/errors.md', () => {
-  const page = readFileSync(join(ROOT, 'docs/errors.md'), 'utf8');
-  const explained = new Set([...page.matchAll(/`(E[A-Z0-9_]+)`/g)].map(([, code]) => code));
-  const sources = (readdirSync(join(ROOT, 'lib'), { recursive: true }) as string[])
+/** What lib/ says. */
+const sources = (): string =>
+  (readdirSync(join(ROOT, 'lib'), { recursive: true }) as string[])
     .filter((path) => path.endsWith('.ts'))
     .map((path) => readFileSync(join(ROOT, 'lib', path), 'utf8'))
     .join('\n');
+
+describe('docs/errors.md', () => {
+  const page = readFileSync(join(ROOT, 'docs/errors.md'), 'utf8');
+  const explained = new Set([...page.matchAll(/`(E[A-Z0-9_]+)`/g)].map(([, code]) => code));
   const found = (pattern: RegExp): Set<string> =>
-    new Set([...sources.matchAll(pattern)].map(([, code]) => code));
+    new Set([...sources().matchAll(pattern)].map(([, code]) => code));
   const own = found(/'(ERR_[A-Z_]+)'/g);
 
   it('explains each code that this package makes, and those that it passes on with a hint', () => {
@@ -25,7 +28,7 @@ describe('docs/errors.md', () => {
   });
 
   it('explains each system error that a docstring promises', () => {
-    const promises = [...sources.matchAll(/@throws([\s\S]*?)(?=@|\*\/)/g)].flatMap(([, text]) =>
+    const promises = [...sources().matchAll(/@throws([\s\S]*?)(?=@|\*\/)/g)].flatMap(([, text]) =>
       text.match(/\bE[A-Z0-9]+\b/g),
     );
     const promised = new Set(promises.filter((code) => code !== null && code in constants.errno));
@@ -40,6 +43,20 @@ describe('docs/errors.md', () => {
     const ofThisPackage = [...explained].filter((code) => /^ERR_(?!STREAM_)/.test(code));
     assert.deepEqual(
       ofThisPackage.filter((code) => !own.has(code)),
+      [],
+    );
+  });
+});
+
+describe('docs/kernels.md', () => {
+  it('has each version of Linux that the sources name', () => {
+    const page = readFileSync(join(ROOT, 'docs/kernels.md'), 'utf8');
+    const versions = new Set(
+      [...sources().matchAll(/\bLinux (?:before )?(\d+\.\d+)/g)].map(([, version]) => version),
+    );
+    assert.notEqual(versions.size, 0);
+    assert.deepEqual(
+      [...versions].filter((version) => !page.includes(`| ${version} |`)),
       [],
     );
   });
