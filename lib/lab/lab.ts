@@ -1,6 +1,7 @@
 import type { Link } from '../net/link.js';
 import { sysctlParts } from '../net/namespace/sysctl.js';
 import { NetworkNamespace } from '../net/network-namespace.js';
+import type { LinkInfo } from '../net/rtnetlink/link-info.js';
 import { createVethPair } from '../net/veth-pair.js';
 import { drawMermaid, drawSvg } from './drawing.js';
 import { type LabDescription, type LabHost, type LabPlan, type PlannedEnd, planLab } from './plan.js';
@@ -64,7 +65,8 @@ export class Lab<H extends string = string> implements AsyncDisposable {
  *
  * @throws TypeError, RangeError for a description that can't be right (an unknown host, a name told twice, an
  * address that is none), before anything is made; EPERM without CAP_SYS_ADMIN; EEXIST if the name of a namespace is
- * taken; ENETUNREACH for a route whose gateway is on no link
+ * taken; ENETUNREACH for a route whose gateway is on no link; `ERR_TUNTAP_LINK_DOWN`, with the names in `host` and
+ * `links`, if links are not up after five seconds
  * @example
  * ```ts
  * const lab = await createLab({
@@ -102,7 +104,7 @@ export async function createLab<H extends string>(description: LabDescription<H>
         ends.map((end, side) => configure(links[i][side], end, plan.hosts.get(end.host))),
       ),
     );
-    await settled(hosts.map(([host]) => operational(of(host), pluggedNames(plan, host))));
+    await settled(hosts.map(([host]) => operational(host, of(host), pluggedNames(plan, host))));
     await settled(hosts.map(([host, { routes = [] }]) => addRoutes(of(host), routes)));
     // In the order of the description, not of being made.
     const byName = Object.fromEntries(hosts.map(([host]) => [host, of(host)]));
@@ -196,21 +198,41 @@ function pluggedNames(plan: LabPlan, host: string): readonly string[] {
 
 /**
  * Resolves when links are operational. The kernel notices in its own time, within a second, that a cable is plugged in
- * at both ends (net/core/link_watch.c); until then packets are dropped.
+ * at both ends (net/core/link_watch.c). Until then it drops packets.
  */
-async function operational(namespace: NetworkNamespace, names: readonly string[]): Promise<void> {
-  const waiting = new Set<number>();
+async function operational(
+  host: string,
+  namespace: NetworkNamespace,
+  names: readonly string[],
+): Promise<void> {
+  const waiting = new Map<number, LinkInfo>();
+  const see = (link: LinkInfo): unknown =>
+    link.state === 'UP'
+      ? waiting.delete(link.index)
+      : waiting.has(link.index) && waiting.set(link.index, link);
   for (const name of names) {
-    // Asking for a single link makes Linux 6.8 and later look at once.
-    const { index, state } = await (await namespace.link(name)).get();
-    if (state !== 'UP') waiting.add(index);
+    // Linux 6.8 and later look at once if a single link is requested.
+    const link = await (await namespace.link(name)).get();
+    if (link.state !== 'UP') waiting.set(link.index, link);
   }
   if (waiting.size === 0) return;
   const signal = AbortSignal.timeout(OPERATIONAL_TIMEOUT_MS);
-  for await (const event of namespace.monitor({ types: ['link'], snapshot: true, signal })) {
-    const seen = event.type === 'snapshot' ? event.links : event.type === 'link' ? [event.link] : [];
-    for (const { index, state } of seen ?? []) if (state === 'UP') waiting.delete(index);
-    if (waiting.size === 0) return;
+  try {
+    for await (const event of namespace.monitor({ types: ['link'], snapshot: true, signal })) {
+      if (event.type === 'snapshot') event.links?.forEach(see);
+      else if (event.type === 'link') see(event.link);
+      if (waiting.size === 0) return;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    const states = [...waiting.values()].map(({ name, state }) => `'${name}' is ${state}`).join(', ');
+    throw Object.assign(
+      new Error(
+        `Links of the host '${host}' are not up after ${OPERATIONAL_TIMEOUT_MS / 1000} seconds: ${states}. ` +
+          'Something in its network namespace, or in that of the other end, keeps them down',
+      ),
+      { code: 'ERR_TUNTAP_LINK_DOWN', host, links: [...waiting.values()].map(({ name }) => name) },
+    );
   }
 }
 

@@ -1,19 +1,14 @@
 import { invalidArgType } from '../arguments.js';
 import type { Link } from './link.js';
-import type { NetworkNamespace } from './network-namespace.js';
 import type { BridgeOptions } from './rtnetlink/bridge.js';
 import { findLink, type LinkReference } from './rtnetlink/link-names.js';
 import type { NewLinkBase } from './rtnetlink/new-link.js';
-import { addAll, checkSetup, withRollback } from './veth-pair.js';
+import { type AddressedLink, addAddresses, checkSetup, withRollback } from './veth-pair.js';
 
 /** A bridge to make. */
-export interface BridgeSetup extends NewLinkBase, BridgeOptions {
-  /** Where it is to be. */
-  readonly namespace: NetworkNamespace;
+export interface BridgeSetup extends NewLinkBase, BridgeOptions, AddressedLink {
   /** Links of that namespace that become its ports. **Default:** none */
   readonly ports?: readonly LinkReference[];
-  /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
-  readonly addresses?: readonly string[];
 }
 
 /**
@@ -28,13 +23,13 @@ export interface BridgeSetup extends NewLinkBase, BridgeOptions {
  */
 export async function createBridge(setup: BridgeSetup): Promise<Link> {
   checkSetup(setup);
-  const { namespace, ports = [], addresses, ...options } = setup;
+  const { namespace, ports = [], addresses: _addresses, noDad: _noDad, ...options } = setup;
   if (!Array.isArray(ports)) throw invalidArgType('ports', 'an array of links', ports);
   const links = await Promise.all(ports.map((port: LinkReference) => findLink(namespace.rtnetlink, port)));
   const bridge = await namespace.addLink({ ...options, kind: 'bridge' });
   return withRollback(bridge, async () => {
     await Promise.all(links.map((link) => link && namespace.handleOf(link).set({ master: bridge })));
-    await addAll(bridge, addresses);
+    await addAddresses(bridge, setup);
     return bridge;
   });
 }

@@ -76,4 +76,4 @@ export type {
   RouteType,
 } from './rtnetlink/route.js';
 export type { NewRule, RuleInfo } from './rtnetlink/rule.js';
-export { createVethPair, type VethEnd } from './veth-pair.js';
+export { type AddressedLink, createVethPair, type VethEnd } from './veth-pair.js';

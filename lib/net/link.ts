@@ -19,7 +19,7 @@ import {
 } from './rtnetlink/fdb.js';
 import { changeValues, checkChange, type LinkChange } from './rtnetlink/link-change.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
-import { getLink, indexOf, namesOf } from './rtnetlink/link-names.js';
+import { findLink, getLink, namesOf } from './rtnetlink/link-names.js';
 import { deleteLinkRequest, setLinkRequest } from './rtnetlink/link-requests.js';
 
 /**
@@ -82,14 +82,10 @@ export class Link {
   async set(change: LinkChange): Promise<void> {
     checkChange(change);
     const { master } = change;
-    const masterIndex =
-      master === undefined
-        ? undefined
-        : master === null
-          ? 0
-          : await indexOf(this.#namespace.rtnetlink, master);
+    const { rtnetlink } = this.#namespace;
+    const masterIndex = master === null ? 0 : (await findLink(rtnetlink, master))?.index;
     const values = { ...changeValues(change), masterIndex };
-    await this.#namespace.rtnetlink.request(setLinkRequest(this, values, change.up));
+    await rtnetlink.request(setLinkRequest(this, values, change.up));
   }
 
   /**

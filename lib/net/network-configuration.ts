@@ -283,8 +283,8 @@ export abstract class NetworkConfiguration {
     requireObject('link', link);
     newLinkValues(link, () => 1);
     const references = referencesOf(link);
-    const indices = await Promise.all(references.map((reference) => indexOf(this.rtnetlink, reference)));
-    const index = (reference: LinkReference): number => indices[references.indexOf(reference)];
+    const links = await Promise.all(references.map((reference) => findLink(this.rtnetlink, reference)));
+    const index = (reference: LinkReference): number => links[references.indexOf(reference)]?.index ?? 0;
     const { up, index: wanted, name } = link;
     const send = (): Promise<LinkInfo[]> =>
       this.rtnetlink.request(addLinkRequest(newLinkValues(link, index), { up, index: wanted }));

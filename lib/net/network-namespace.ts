@@ -150,13 +150,16 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   }
 
   /**
-   * Starts a command inside the namespace, as `ip netns exec` does: it sees a /sys of the namespace. No shell
-   * takes part. A command that can't be run ends with status 127 (not found) or 126.
-   * @param options as of node:child_process; without `shell`, `argv0`, `uid` and `gid`
-   * @see child_process.spawn
+   * Starts a command inside the namespace. As with `ip netns exec`, the command has a mount namespace of its own: its
+   * /sys is that of the network namespace, and keeps the flags of yours, such as read-only. If this object has a
+   * {@link name}, the files under /etc/netns/NAME hide those of the same name under /etc. There is no shell. A command
+   * that can't be run ends with status 127 (not found) or 126, and its error is on its stderr.
+   * @param options as for node:child_process; without `shell`, `argv0`, `uid` and `gid`
+   * @throws ENOTDIR if `options.cwd` is no directory; another wrong `cwd` is an `'error'` event of the child, as in Node.js
+   * @see child_process.spawn, ip-netns(8)
    */
   spawn(command: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
-    return spawnIn(this.openFd(), command, args, options);
+    return spawnIn({ fd: this.openFd(), name: this.name }, command, args, options);
   }
 
   /**

@@ -1,16 +1,21 @@
 import { checkCidr } from '../address.js';
-import { invalidArgType, requireObject } from '../arguments.js';
+import { invalidArgType, requireBoolean, requireObject } from '../arguments.js';
 import type { Link } from './link.js';
 import { NetworkNamespace } from './network-namespace.js';
 import type { NewLinkInNamespace } from './rtnetlink/new-link.js';
 
-/** One end of a veth pair to make. */
-export interface VethEnd extends NewLinkInNamespace {
+/** Where a new link is to be, and its addresses. */
+export interface AddressedLink {
   /** Where it is to be. */
   readonly namespace: NetworkNamespace;
   /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
   readonly addresses?: readonly string[];
+  /** IPv6: no duplicate address detection, so that the addresses can be used at once. **Default:** `true` */
+  readonly noDad?: boolean;
 }
+
+/** One end of a veth pair to make. */
+export interface VethEnd extends NewLinkInNamespace, AddressedLink {}
 
 /**
  * Makes a veth pair, both ends in their namespaces, with one request. If a later step fails, such as an
@@ -28,8 +33,8 @@ export interface VethEnd extends NewLinkInNamespace {
  */
 export async function createVethPair(first: VethEnd, second: VethEnd): Promise<[Link, Link]> {
   for (const end of [first, second]) checkSetup(end);
-  const { namespace, addresses: _addresses, ...link } = first;
-  const { namespace: peerNamespace, addresses: _peerAddresses, master, up, ...peer } = second;
+  const { namespace, addresses: _addresses, noDad: _noDad, ...link } = first;
+  const { namespace: peerNamespace, addresses: _others, noDad: _other, master, up, ...peer } = second;
   const made = await namespace.makeLink({
     ...link,
     kind: 'veth',
@@ -37,7 +42,7 @@ export async function createVethPair(first: VethEnd, second: VethEnd): Promise<[
   });
   const near = namespace.handleOf(made);
   return withRollback(near, async () => {
-    // A veth tells the index of its peer.
+    // The kernel reports a veth's peer as its link.
     const { linkIndex } = made;
     const far =
       linkIndex === undefined
@@ -46,25 +51,31 @@ export async function createVethPair(first: VethEnd, second: VethEnd): Promise<[
     const change = { ...(master !== undefined && { master }), ...(up !== undefined && { up }) };
     await Promise.all([
       Object.keys(change).length > 0 ? far.set(change) : undefined,
-      addAll(near, first.addresses),
-      addAll(far, second.addresses),
+      addAddresses(near, first),
+      addAddresses(far, second),
     ]);
     return [near, far];
   });
 }
 
-/** Throws on what can't be right of a link and its addresses. */
-export function checkSetup(setup: Omit<VethEnd, 'name'>): void {
+/** Throws on what can't be right, before anything is made. */
+export function checkSetup(setup: AddressedLink): void {
   requireObject('link', setup);
-  const { namespace, addresses = [] } = setup;
+  const { namespace, addresses = [], noDad = true } = setup;
   if (!(namespace instanceof NetworkNamespace))
     throw invalidArgType('namespace', 'a NetworkNamespace', namespace);
   if (!Array.isArray(addresses)) throw invalidArgType('addresses', 'an array of strings', addresses);
   for (const address of addresses) checkCidr('addresses', address);
+  requireBoolean('noDad', noDad);
 }
 
-export async function addAll(link: Link, addresses: readonly string[] = []): Promise<void> {
-  await Promise.all(addresses.map((address) => link.addAddress(address)));
+export async function addAddresses(
+  link: Link,
+  { addresses = [], noDad = true }: AddressedLink,
+): Promise<void> {
+  await Promise.all(
+    addresses.map((address) => link.addAddress(address, { noDad: noDad && address.includes(':') })),
+  );
 }
 
 /** Removes `link` again if `build` fails. */

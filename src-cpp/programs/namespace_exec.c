@@ -1,30 +1,60 @@
-// Runs a command inside a network namespace: namespace_exec FD COMMAND [ARGUMENT]...
+// Runs a command inside a network namespace: namespace_exec FD NAME COMMAND [ARGUMENT]...
 //
 // A child process inherits the namespace of the thread that forks it, and a JavaScript thread never changes
-// its own; so NetworkNamespace.spawn() starts this program, which enters the namespace and becomes the
-// command. As `ip netns exec` does, it mounts a /sys of that namespace, in a mount namespace of the command's
-// own. A failure is told on stderr, with status 127 where the command was not found and 126 otherwise.
+// its own. So NetworkNamespace.spawn() starts this program, which enters the namespace and becomes the
+// command. As `ip netns exec` does (netns_switch() of iproute2's lib/namespace.c), it gives the command a
+// mount namespace of its own, in which /sys is that of the network namespace, and files under /etc/netns/NAME
+// hide those of the same name under /etc. NAME is empty for a namespace without a name. A failure is told on
+// stderr, with status 127 if the command was not found, else 126.
 
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static void mount_sysfs(void) {
-  // Best effort: a command that does not look at /sys runs as well without it.
+  // The flags of statvfs(3) have the values of mount(2)'s. A /sys that was read-only stays so.
+  struct statvfs now;
+  unsigned long flags = 0;
+  if (statvfs("/sys", &now) == 0) flags = now.f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  (void)mount("sysfs", "/sys", "sysfs", flags, NULL);
+}
+
+static void bind_etc(const char* name) {
+  char directory[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
+  if (snprintf(directory, sizeof(directory), "/etc/netns/%s", name) >= PATH_MAX) return;
+  DIR* entries = opendir(directory);
+  if (entries == NULL) return;
+  for (struct dirent* entry; (entry = readdir(entries)) != NULL;) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    if (snprintf(from, sizeof(from), "%s/%s", directory, entry->d_name) >= PATH_MAX) continue;
+    if (snprintf(to, sizeof(to), "/etc/%s", entry->d_name) >= PATH_MAX) continue;
+    if (mount(from, to, "none", MS_BIND, NULL) != 0) {
+      fprintf(stderr, "mounting %s on %s: %s\n", from, to, strerror(errno));
+    }
+  }
+  closedir(entries);
+}
+
+// Best effort: most commands run as well without their own /sys and /etc.
+static void set_up_mounts(const char* name) {
   if (unshare(CLONE_NEWNS) != 0) return;
   if (mount("", "/", "none", MS_SLAVE | MS_REC, NULL) != 0) return;
-  (void)mount("sysfs", "/sys", "sysfs", 0, NULL);
+  mount_sysfs();
+  if (name[0] != '\0') bind_etc(name);
 }
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    fprintf(stderr, "usage: namespace_exec FD COMMAND [ARGUMENT]...\n");
+  if (argc < 4) {
+    fprintf(stderr, "usage: namespace_exec FD NAME COMMAND [ARGUMENT]...\n");
     return 126;
   }
   const int namespace_fd = atoi(argv[1]);
@@ -33,9 +63,9 @@ int main(int argc, char** argv) {
     return 126;
   }
   close(namespace_fd);
-  mount_sysfs();
-  execvp(argv[2], argv + 2);
+  set_up_mounts(argv[2]);
+  execvp(argv[3], argv + 3);
   const int error = errno;
-  fprintf(stderr, "%s: %s\n", argv[2], strerror(error));
+  fprintf(stderr, "%s: %s\n", argv[3], strerror(error));
   return error == ENOENT ? 127 : 126;
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createLab, type Lab, type LabDescription } from 'tuntap-native/lab';
-import { NetworkNamespace } from 'tuntap-native/net';
+import { Link, NetworkNamespace } from 'tuntap-native/net';
 import { sh } from '../net/oracle.ts';
 import { ipLink, needs, openFds, run } from '../support.ts';
 
@@ -217,6 +217,35 @@ describe('createLab', () => {
     await lab.close();
     assert.deepEqual(await listed(), []);
     await lab.close();
+  });
+
+  it('names the links that stay down, and their host', async () => {
+    const { set } = Link.prototype;
+    // Somebody keeps one link down.
+    Link.prototype.set = function (change) {
+      return set.call(this, this.name === 'stuck' && change.up ? { ...change, up: false } : change);
+    };
+    const before = openFds();
+    try {
+      const description: LabDescription = {
+        hosts: { b: { bridges: [{ name: 'br0' }] }, a: {} },
+        links: [
+          [
+            { host: 'a', name: 'stuck' },
+            { host: 'b', name: 'port', master: 'br0' },
+          ],
+        ],
+      };
+      await assert.rejects(createLab(description), {
+        code: 'ERR_TUNTAP_LINK_DOWN',
+        host: 'b',
+        links: ['port', 'br0'],
+        message: /^Links of the host 'b' are not up after 5 seconds: 'port' is [A-Z]*DOWN, 'br0' is DOWN\./,
+      });
+    } finally {
+      Link.prototype.set = set;
+    }
+    assert.equal(openFds(), before);
   });
 
   it('takes everything down again if a step fails', async () => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
-import { openTun } from 'tuntap-native';
-import { code, inNamespace, needs, run, sleeper } from '../support.ts';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { NetworkNamespace, openTun } from 'tuntap-native';
+import { code, inNamespace, needs, nodeProgram, run, sleeper } from '../support.ts';
 
 describe('NetworkNamespace.spawn', () => {
   before(function () {
@@ -77,6 +77,92 @@ describe('NetworkNamespace.spawn', () => {
       assert.deepEqual(stdout.trim().split('\n'), ['lo', 'only-here']);
       assert.ok(!readdirSync('/sys/class/net').includes('only-here'));
     }));
+
+  const mounted = 'grep " /sys " /proc/self/mounts | tail -n 1';
+  const flagsOf = (line: string): string[] =>
+    line
+      .trim()
+      .split(' ')[3]
+      .split(',')
+      .filter((flag) => ['ro', 'rw', 'nosuid', 'nodev', 'noexec'].includes(flag));
+
+  it("mounts /sys with the flags of this process's", () =>
+    inNamespace(async (namespace) => {
+      const own = flagsOf(execFileSync('sh', ['-c', mounted], { encoding: 'utf8' }));
+      assert.deepEqual(flagsOf((await run(namespace, 'sh', '-c', mounted)).stdout), own);
+    }));
+
+  for (const flags of ['ro', 'ro,nosuid,nodev,noexec', 'rw,noexec', 'rw,nosuid']) {
+    it(`keeps a /sys that is ${flags}`, () => {
+      const [node, ...args] = nodeProgram(`
+        const namespace = await NetworkNamespace.create();
+        const child = namespace.spawn('sh', ['-c', ${JSON.stringify(mounted)}], { stdio: 'inherit' });
+        await new Promise((resolve) => child.on('close', resolve));`);
+      const script = `mount --make-rprivate / && mount -o remount,bind,${flags} /sys && ${mounted} && exec "$@"`;
+      const shell = ['-m', 'sh', '-c', script, 'sh', node, ...args];
+      const { stdout, stderr, status } = spawnSync('unshare', shell, { encoding: 'utf8' });
+      assert.equal(status, 0, stderr);
+      const [outside, inside] = stdout.trim().split('\n').map(flagsOf);
+      assert.deepEqual(inside, outside);
+      assert.equal(outside[0], flags.slice(0, 2));
+    });
+  }
+
+  it('shows the files under /etc/netns of a namespace with a name, as ip netns exec does', async () => {
+    const name = `tuntap-etc-${process.pid}`;
+    const folder = `/etc/netns/${name}`;
+    const made = mkdirSync(folder, { recursive: true }) ?? folder;
+    writeFileSync(`${folder}/hosts`, '192.0.2.7 only-here\n');
+    const namespace = await NetworkNamespace.create(name);
+    try {
+      assert.equal((await run(namespace, 'cat', '/etc/hosts')).stdout, '192.0.2.7 only-here\n');
+      const theirs = spawnSync('ip', ['netns', 'exec', name, 'cat', '/etc/hosts'], { encoding: 'utf8' });
+      assert.equal(theirs.stdout, '192.0.2.7 only-here\n');
+      assert.ok(!readFileSync('/etc/hosts', 'utf8').includes('only-here'));
+      await using anonymous = await NetworkNamespace.open(`/proc/self/fd/${namespace.fd}`);
+      assert.ok(!(await run(anonymous, 'cat', '/etc/hosts')).stdout.includes('only-here'));
+    } finally {
+      await NetworkNamespace.delete(name);
+      await namespace.close();
+      rmSync(made, { recursive: true });
+    }
+  });
+
+  it('names the working directory that can not be entered', () =>
+    inNamespace(async (namespace) => {
+      const missing = ['/nonexistent/folder', new URL('file:///nonexistent/folder')];
+      for (const cwd of missing) {
+        const child = namespace.spawn('true', [], { cwd });
+        const [error] = (await once(child, 'error')) as [NodeJS.ErrnoException];
+        const { code, errno, syscall, path, message } = error;
+        assert.deepEqual(
+          { code, errno, syscall, path },
+          { code: 'ENOENT', errno: -2, syscall: 'chdir', path: '/nonexistent/folder' },
+        );
+        assert.match(message, /^ENOENT: .*'\/nonexistent\/folder'/);
+        assert.ok(error.stack?.includes('/nonexistent/folder') && !error.stack.includes('namespace_exec'));
+        assert.equal(child.pid, undefined);
+      }
+      assert.throws(() => namespace.spawn('true', [], { cwd: '/etc/passwd' }), {
+        code: 'ENOTDIR',
+        syscall: 'chdir',
+        path: '/etc/passwd',
+      });
+      const [status] = await once(namespace.spawn('true', [], { cwd: '/usr' }), 'close');
+      assert.equal(status, 0);
+      const aborted = namespace.spawn('sleep', ['9'], { cwd: '/usr', signal: AbortSignal.abort() });
+      assert.equal((await once(aborted, 'error'))[0].code, 'ABORT_ERR');
+    }));
+
+  it('a wrong working directory that nobody listens for ends the process', () => {
+    const [node, ...args] = nodeProgram(`
+      const namespace = await NetworkNamespace.create();
+      namespace.spawn('true', [], { cwd: '/nonexistent/folder' });
+      await new Promise((resolve) => setTimeout(resolve, 1000));`);
+    const { status, stderr } = spawnSync(node, args, { encoding: 'utf8' });
+    assert.equal(status, 1);
+    assert.match(stderr, /ENOENT: no such file or directory, chdir '\/nonexistent\/folder'/);
+  });
 
   it('refuses a shell and other options that it has not, and what is no command or no arguments', () =>
     inNamespace(async (namespace) => {

@@ -193,6 +193,51 @@ describe('pitfalls of rtnetlink', () => {
     );
   });
 
+  it('IPv6: addresses of a new veth pair or bridge can be used at once, unless they are to be checked', async () => {
+    await using a = await NetworkNamespace.create();
+    await using b = await NetworkNamespace.create();
+    const [, far] = await createVethPair(
+      { name: 'v1', namespace: a, addresses: ['192.0.2.1/24', '2001:db8::1/64'], up: true },
+      { name: 'v2', namespace: b, addresses: ['2001:db8::2/64'], up: true },
+    );
+    const ping = await run(a, 'ping', '-n', '-c1', '-W9', '2001:db8::2');
+    assert.equal(ping.status, 0, ping.stdout + ping.stderr);
+    const flags = async (namespace: NetworkNamespace, device: string) =>
+      (await namespace.addresses({ device, scope: 'global' })).map(({ address, flags: list }) => [
+        address,
+        ...list,
+      ]);
+    assert.deepEqual(await flags(a, 'v1'), [
+      ['192.0.2.1', 'permanent'],
+      ['2001:db8::1', 'nodad', 'permanent'],
+    ]);
+    await createBridge({
+      name: 'br0',
+      namespace: b,
+      ports: [far],
+      addresses: ['2001:db8:1::1/64'],
+      up: true,
+    });
+    assert.deepEqual(await flags(b, 'br0'), [['2001:db8:1::1', 'nodad', 'permanent']]);
+    await createBridge({
+      name: 'br1',
+      namespace: b,
+      addresses: ['2001:db8:2::1/64'],
+      noDad: false,
+      up: true,
+    });
+    assert.deepEqual(await flags(b, 'br1'), [['2001:db8:2::1', 'tentative', 'permanent']]);
+    const ends = [a, b].map((namespace) => ({
+      name: 'v3',
+      namespace,
+      addresses: ['2001:db8:3::1/64'],
+      up: true,
+    }));
+    await createVethPair({ ...ends[0], noDad: false }, { ...ends[1], noDad: true });
+    assert.deepEqual((await flags(a, 'v3'))[0].includes('nodad'), false);
+    assert.deepEqual((await flags(b, 'v3'))[0].includes('nodad'), true);
+  });
+
   it('IPv6: the link-local address of a link is its MAC as EUI-64', async () => {
     await using namespace = await NetworkNamespace.create();
     await createVethPair(

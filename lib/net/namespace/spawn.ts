@@ -1,10 +1,13 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { invalidArgType, invalidArgValue, requireObject } from '../../arguments.js';
 import { namespaceExecPath } from '../../native/addon.js';
+import { type SystemError, systemError } from '../../system-error.js';
 
 /** Starts namespace_exec, which enters the namespace of `fd` and becomes the command. */
 export function spawnIn(
-  fd: number,
+  { fd, name = '' }: { readonly fd: number; readonly name?: string },
   command: string,
   args: readonly string[],
   options: SpawnOptions,
@@ -13,13 +16,40 @@ export function spawnIn(
     throw invalidArgType('command', 'a non-empty string', command);
   if (!Array.isArray(args)) throw invalidArgType('args', 'an array of strings', args);
   requireObject('options', options);
-  for (const name of ['shell', 'argv0', 'uid', 'gid'] as const) {
-    if (options[name]) throw invalidArgValue(`options.${name}`, options[name], 'is not supported');
+  for (const option of ['shell', 'argv0', 'uid', 'gid'] as const) {
+    if (options[option]) throw invalidArgValue(`options.${option}`, options[option], 'is not supported');
   }
-  const { stdio = 'pipe' } = options;
+  const { stdio = 'pipe', cwd } = options;
   const streams = typeof stdio === 'string' ? [stdio, stdio, stdio] : [...stdio];
   while (streams.length < 3) streams.push('pipe');
   // The namespace is the child's last fd, which namespace_exec closes.
-  const position = String(streams.length);
-  return spawn(namespaceExecPath(), [position, command, ...args], { ...options, stdio: [...streams, fd] });
+  const argv = [String(streams.length), name, command, ...args];
+  let child: ChildProcess;
+  try {
+    child = spawn(namespaceExecPath(), argv, { ...options, stdio: [...streams, fd] });
+  } catch (error) {
+    throw (cwd !== undefined && directoryError(cwd)) || error;
+  }
+  if (cwd !== undefined) child.prependOnceListener('error', (error) => nameDirectory(child, error, cwd));
+  return child;
+}
+
+/** Why a working directory can't be entered, or undefined if it can. */
+function directoryError(cwd: string | URL): SystemError | undefined {
+  const path = cwd instanceof URL ? fileURLToPath(cwd) : cwd;
+  try {
+    accessSync(`${path}/.`, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    const { errno = 0 } = error as NodeJS.ErrnoException;
+    return Object.assign(systemError(errno, 'chdir', path), { path });
+  }
+}
+
+/** Node.js names the program in an error that its working directory caused. */
+function nameDirectory(child: ChildProcess, error: NodeJS.ErrnoException, cwd: string | URL): void {
+  const cause = error.syscall?.startsWith('spawn') ? directoryError(cwd) : undefined;
+  if (cause !== undefined) Object.assign(error, cause, { message: cause.message, stack: cause.stack });
+  // Without another listener it is an uncaught exception.
+  if (child.listenerCount('error') === 0) throw error;
 }

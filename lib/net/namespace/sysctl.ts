@@ -1,6 +1,6 @@
-/** The settings of a namespace that have no netlink message: files under /proc/sys/net. */
+/** Settings of a namespace without a netlink message: files under /proc/sys/net. */
 
-import { constants, readFileSync, writeSync } from 'node:fs';
+import { constants, readFileSync, writeFileSync } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
 import { native } from '../../native/addon.js';
 import type { Descriptor } from '../../native/descriptor.js';
@@ -17,7 +17,7 @@ export function sysctlParts(name: string): readonly string[] {
   return parts;
 }
 
-/** What is written for a value. */
+/** The text that sets a value. */
 export function sysctlText(value: string | number | boolean): string {
   if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
     throw invalidArgType('value', 'a string, a number or a boolean', value);
@@ -25,12 +25,15 @@ export function sysctlText(value: string | number | boolean): string {
   return typeof value === 'boolean' ? String(Number(value)) : String(value);
 }
 
-/** Opens on a thread inside the namespace, whose settings the file then has. */
-function withSetting<T>(namespace: number, name: string, flags: number, use: (fd: number) => T): T {
+/**
+ * Opens on a thread inside the namespace, whose settings the file then has. `use` gets a path that opens the same file
+ * again, without an fd that the runtime does not know.
+ */
+function withSetting<T>(namespace: number, name: string, flags: number, use: (path: string) => T): T {
   const path = `/proc/sys/${sysctlParts(name).join('/')}`;
   const file = check<Descriptor>(native().openIn(namespace, path, flags), 'open', path);
   try {
-    return use(file.fd());
+    return use(`/proc/self/fd/${file.fd()}`);
   } catch (error) {
     const { errno, syscall = 'read' } = error as NodeJS.ErrnoException;
     throw errno === undefined ? error : systemError(errno, syscall, path);
@@ -40,10 +43,10 @@ function withSetting<T>(namespace: number, name: string, flags: number, use: (fd
 }
 
 export function readSysctl(namespace: number, name: string): string {
-  return withSetting(namespace, name, constants.O_RDONLY, (fd) => readFileSync(fd, 'utf8').trimEnd());
+  return withSetting(namespace, name, constants.O_RDONLY, (path) => readFileSync(path, 'utf8').trimEnd());
 }
 
 export function writeSysctl(namespace: number, name: string, value: string | number | boolean): void {
   const text = sysctlText(value);
-  withSetting(namespace, name, constants.O_WRONLY, (fd) => writeSync(fd, `${text}\n`));
+  withSetting(namespace, name, constants.O_WRONLY, (path) => writeFileSync(path, `${text}\n`));
 }
