@@ -39,6 +39,7 @@ export const LAYOUT = {
   'UdpState.coalesced_reads': 16,
   'UdpState.error_count': 20,
   'UdpState.errors_lost': 24,
+  'UdpState.peer_family': 28,
   'UdpState.errors': 32,
   kMaxSegments: 128,
   kReceivedMessages: 16,

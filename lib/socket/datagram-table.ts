@@ -1,7 +1,15 @@
-import { formatIp, parseIp } from '../address.js';
+import { formatIp } from '../address.js';
 import { invalidArgType, outOfRange, requireInteger } from '../arguments.js';
 import { LAYOUT } from '../native/layout.js';
-import { addressOffset, Endpoint, familyAt, LITTLE_ENDIAN, portAt, sameAddress } from './endpoint.js';
+import {
+  addressOffset,
+  Endpoint,
+  familyAt,
+  LITTLE_ENDIAN,
+  parsePlainIp,
+  portAt,
+  sameAddress,
+} from './endpoint.js';
 
 // The fields behind the remote's sockaddr.
 const INTERFACE = LAYOUT['DatagramEntry.interface'];
@@ -116,7 +124,7 @@ export class DatagramTable {
    */
   setLocalAddress(index: number, address: string | undefined): void {
     const slot = this.#slot(index);
-    const bytes = address === undefined ? undefined : parseIp(address);
+    const bytes = address === undefined ? undefined : parsePlainIp(address);
     this.#slots.fill(0, slot + LOCAL, slot + LOCAL_FAMILY + 2);
     if (bytes === undefined) return;
     this.#slots.set(bytes, slot + LOCAL);

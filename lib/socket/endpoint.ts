@@ -32,9 +32,17 @@ export function addressOffset(family: 4 | 6, offset: number): number {
   return offset + (family === 4 ? IPV4 : IPV6);
 }
 
+/** Bytes of an IP address; an IPv4-mapped one (RFC 4291, 2.5.5.2) is the IPv4 address. @internal */
+export function parsePlainIp(text: string): Buffer {
+  const bytes = parseIp(text);
+  const mapped =
+    bytes.length === 16 && bytes.readUInt16BE(10) === 0xffff && !bytes.subarray(0, 10).some(Boolean);
+  return mapped ? bytes.subarray(12) : bytes;
+}
+
 /**
- * One end of UDP datagrams: an IP address and a port, kept in the form that the kernel takes, so that sending to
- * it costs no conversion. Immutable.
+ * One end of UDP datagrams: an IP address and a port, in the form that the kernel takes, so that sending to it costs no
+ * conversion. Immutable.
  * @example
  * ```ts
  * const server = new Endpoint('192.0.2.1', 51820);
@@ -46,7 +54,8 @@ export class Endpoint {
   readonly slot: Uint8Array;
 
   /**
-   * @param address an IPv4 or IPv6 address; a link-local one may name its link by index, as `'fe80::1%3'`
+   * @param address an IPv4 or IPv6 address; a link-local one may name its link by index, as `'fe80::1%3'`. An
+   * IPv4-mapped address is the IPv4 address: `'::ffff:192.0.2.1'` and `'192.0.2.1'` make equal endpoints
    * @param port 0 to 65,535
    * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` if it is no address; RangeError
    * `ERR_OUT_OF_RANGE` if it is no port
@@ -55,16 +64,17 @@ export class Endpoint {
     if (typeof address !== 'string') throw invalidArgType('address', 'of type string', address);
     requireInteger('port', port, 0, 65535);
     const [host, zone, ...more] = address.split('%');
-    const family = isIP(host);
+    const bytes = isIP(host) === 0 ? undefined : parsePlainIp(host);
+    const family = bytes?.length === 4 ? 4 : 6;
     const zoned = zone === undefined || (family === 6 && more.length === 0 && /^[1-9][0-9]{0,8}$/.test(zone));
-    if (family === 0 || !zoned) {
+    if (bytes === undefined || !zoned) {
       throw invalidArgValue('address', address, "must be an IP address such as '192.0.2.1' or 'fe80::1%3'");
     }
     this.slot = new Uint8Array(LAYOUT.DatagramEntry);
     this.slot[LITTLE_ENDIAN ? 0 : 1] = family === 4 ? AF_INET : AF_INET6;
     this.slot[PORT] = port >> 8;
     this.slot[PORT + 1] = port & 0xff;
-    this.slot.set(parseIp(host), family === 4 ? IPV4 : IPV6);
+    this.slot.set(bytes, addressOffset(family, 0));
     if (zone !== undefined) new DataView(this.slot.buffer).setUint32(SCOPE, Number(zone), LITTLE_ENDIAN);
   }
 

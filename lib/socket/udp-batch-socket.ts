@@ -23,6 +23,7 @@ const SEGMENTED_SENDS = LAYOUT['UdpState.segmented_sends'] / 4;
 const COALESCED_READS = LAYOUT['UdpState.coalesced_reads'] / 4;
 const ERROR_COUNT = LAYOUT['UdpState.error_count'] / 4;
 const ERRORS_LOST = LAYOUT['UdpState.errors_lost'] / 4;
+const PEER_FAMILY = LAYOUT['UdpState.peer_family'] / 4;
 const STATE_SIZE = LAYOUT.UdpState;
 const { kMaxSegments: MAX_SEGMENTS, kReceivedMessages: MESSAGES, kEnoughDatagrams: ENOUGH_PACKETS } = LAYOUT;
 const CAPACITY = ENOUGH_PACKETS + MESSAGES * MAX_SEGMENTS;
@@ -232,6 +233,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     this.#checkRemote(remote);
     check(native().connectSocket(fd, this.#af, remote.slot), 'connect', `${remote}`);
     this.#remote = remote;
+    this.#state[PEER_FAMILY] = remote.slot[0] | remote.slot[1];
   }
 
   /**

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { checkName, checkSignal, invalidArgType, requireBoolean, requireInteger } from '../arguments.js';
 import { native } from '../native/addon.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
@@ -103,7 +102,7 @@ export function checkUdpOptions(options: UdpOptions): UdpOptions {
 
 /** The family of the socket that the options ask for. */
 export function socketFamily({ address, remote }: UdpOptions): 4 | 6 {
-  return address === undefined ? (remote?.family ?? 6) : isIP(address) === 4 ? 4 : 6;
+  return address === undefined ? (remote?.family ?? 6) : new Endpoint(address, 0).family;
 }
 
 /** Sets options on a socket that is not bound yet. Returns whether GSO and GRO are on. */
@@ -139,10 +138,7 @@ export function applyUdpOptions(
   setIp('IP_RECVERR', 'IPV6_RECVERR', 1);
   if (options.tos !== undefined) setIp('IP_TOS', 'IPV6_TCLASS', options.tos);
   if (options.receiveTos) setIp('IP_RECVTOS', 'IPV6_RECVTCLASS', 1);
-  if (options.packetInfo) {
-    if (family === 4) set('SOL_IP', 'IP_PKTINFO', 1);
-    else set('SOL_IPV6', 'IPV6_RECVPKTINFO', 1);
-  }
+  if (options.packetInfo) setIp('IP_PKTINFO', 'IPV6_RECVPKTINFO', 1);
   if (options.dontFragment !== undefined) {
     const how = { true: 'DO', false: 'DONT', probe: 'PROBE' }[`${options.dontFragment}`];
     setIp('IP_MTU_DISCOVER', 'IPV6_MTU_DISCOVER', constants[`IP_PMTUDISC_${how}`]);

@@ -84,7 +84,7 @@ struct UdpState {
   uint32_t coalesced_reads;  // UDP_GRO super-packets
   uint32_t error_count;      // records in `errors`; JavaScript empties it
   uint32_t errors_lost;      // records that had no place
-  uint32_t reserved;
+  uint32_t peer_family;      // of the connected peer, if any; an IPv6 socket's may be AF_INET
   SocketErrorRecord errors[kErrors];
 };
 

@@ -36,7 +36,7 @@ constexpr Number kLayout[] = {
     FIELD(SocketErrorRecord, code),
     SIZE(UdpState), FIELD(UdpState, gso), FIELD(UdpState, gro), FIELD(UdpState, drops),
     FIELD(UdpState, segmented_sends), FIELD(UdpState, coalesced_reads), FIELD(UdpState, error_count),
-    FIELD(UdpState, errors_lost), FIELD(UdpState, errors),
+    FIELD(UdpState, errors_lost), FIELD(UdpState, peer_family), FIELD(UdpState, errors),
     CONSTANT(kMaxSegments), CONSTANT(kReceivedMessages), CONSTANT(kEnoughDatagrams), CONSTANT(kReadable),
     CONSTANT(kWritable), CONSTANT(kFailed), CONSTANT(kArm), CONSTANT(kInCallback), CONSTANT(kControlWords),
     CONSTANT(kPacketsRead), CONSTANT(kBytesRead), CONSTANT(kPacketsWritten), CONSTANT(kBytesWritten),

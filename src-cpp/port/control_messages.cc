@@ -77,17 +77,15 @@ void FromSocketAddress(const sockaddr_storage& from, uint8_t* to) {
   }
 }
 
-int FamilyOf(const DatagramEntry& entry, int socket_family) {
+int FamilyOf(const DatagramEntry& entry, int peer_family) {
   const uint16_t family = Family(entry.remote);
-  if (family != 0) return family;
-  // An IPv6 socket may be connected to a mapped address: then the local one is IPv4, too.
-  return entry.local_family == AF_INET ? AF_INET : socket_family;
+  return family != 0 ? family : peer_family;
 }
 
-void PrepareSend(int socket_family, const DatagramEntry& entry, uint16_t segment_size,
+void PrepareSend(int socket_family, int peer_family, const DatagramEntry& entry, uint16_t segment_size,
                  sockaddr_storage* address, uint8_t* control, msghdr* message) {
   const bool connected = Family(entry.remote) == 0;
-  const bool ipv4 = FamilyOf(entry, socket_family) == AF_INET;
+  const bool ipv4 = FamilyOf(entry, peer_family) == AF_INET;
   const socklen_t length = ToSocketAddress(socket_family, entry.remote, address);
   message->msg_name = connected ? nullptr : address;
   message->msg_namelen = connected ? 0 : length;
@@ -156,13 +154,10 @@ void ParseReceived(const msghdr& message, ReceivedInfo* info, uint32_t* drops) {
       in6_pktinfo local;
       if (!TakeControl(control, &local)) continue;
       entry.interface = local.ipi6_ifindex;
-      if (IN6_IS_ADDR_V4MAPPED(&local.ipi6_addr)) {
-        entry.local_family = AF_INET;
-        memcpy(entry.local, local.ipi6_addr.s6_addr + sizeof(kMappedPrefix), 4);
-      } else if (!IN6_IS_ADDR_MULTICAST(&local.ipi6_addr)) {
-        entry.local_family = AF_INET6;
-        memcpy(entry.local, &local.ipi6_addr, 16);
-      }
+      // Of IPv4 this has the destination, be it a broadcast address; IP_PKTINFO has this host's address, too.
+      if (IN6_IS_ADDR_V4MAPPED(&local.ipi6_addr) || IN6_IS_ADDR_MULTICAST(&local.ipi6_addr)) continue;
+      entry.local_family = AF_INET6;
+      memcpy(entry.local, &local.ipi6_addr, 16);
     } else if (level == SOL_SOCKET && type == SO_RXQ_OVFL) {
       (void)TakeControl(control, drops);
     }

@@ -14,14 +14,15 @@ namespace tuntap {
 void FromSocketAddress(const sockaddr_storage& from, uint8_t* to);
 
 // The address family that a datagram to this entry has: that of its remote, or of the connected peer.
-[[nodiscard]] int FamilyOf(const DatagramEntry& entry, int socket_family);
+[[nodiscard]] int FamilyOf(const DatagramEntry& entry, int peer_family);
 
 // Control messages of one datagram to send: UDP_SEGMENT, IP_TOS or IPV6_TCLASS, IP_PKTINFO or IPV6_PKTINFO.
 constexpr size_t kControlSize = 128;
 
 // Points `message` at `address`, filled with the entry's remote as a socket of `socket_family` takes it, and
-// at `control`. `segment_size` 0: no UDP_SEGMENT. The kernel refuses what does not fit the socket.
-void PrepareSend(int socket_family, const DatagramEntry& entry, uint16_t segment_size,
+// at `control`. Without a remote the datagram goes to the connected peer, of `peer_family`. `segment_size` 0:
+// no UDP_SEGMENT. The kernel refuses what does not fit the socket.
+void PrepareSend(int socket_family, int peer_family, const DatagramEntry& entry, uint16_t segment_size,
                  sockaddr_storage* address, uint8_t* control, msghdr* message);
 
 // What the kernel said of a datagram that was received.

@@ -73,7 +73,7 @@ size_t UdpSender::ExtendRun(const BatchView& batch, size_t next, const Remotes& 
     if (remote == nullptr) {
       remote = &EntryOf(remotes, i);
       segment = length;
-      left = FamilyOf(*remote, family_) == AF_INET6 ? kMaxPayloadIpv6 : kMaxPayloadIpv4;
+      left = FamilyOf(*remote, PeerFamily()) == AF_INET6 ? kMaxPayloadIpv6 : kMaxPayloadIpv4;
       left = std::max(left, length);  // a packet that is too long is sent alone, and refused
       if (any_unsegmented_ && RouteOf(*remote).holds()) most = first + 1;
     } else if (length == 0 || length > segment || length > left || !SameEntry(*remote, EntryOf(remotes, i))) {
@@ -107,8 +107,8 @@ size_t UdpSender::PlanSend(const BatchView& batch, size_t next, const Remotes& r
     header.msg_iov = &iovecs_[first];
     header.msg_iovlen = filled - first;
     const auto segment = static_cast<uint16_t>(run.segmented ? iovecs_[first].iov_len : 0);
-    PrepareSend(family_, *run.entry, segment, &addresses_[count], control_.get() + count * kControlSize,
-                &header);
+    PrepareSend(family_, PeerFamily(), *run.entry, segment, &addresses_[count],
+                control_.get() + count * kControlSize, &header);
     count++;
   }
   *planned_until = next;
@@ -171,7 +171,7 @@ int UdpSender::SendTo(int fd, const uint8_t* data, size_t length, const Datagram
   msghdr message{};
   message.msg_iov = &bytes;
   message.msg_iovlen = 1;
-  PrepareSend(family_, entry, 0, &addresses_[0], control_.get(), &message);
+  PrepareSend(family_, PeerFamily(), entry, 0, &addresses_[0], control_.get(), &message);
   EarlierErrors earlier(&errors_);
   int error;
   do {

@@ -54,6 +54,7 @@ class UdpSender final : public BatchWriter {
                   size_t* planned_until);
   size_t ExtendRun(const BatchView& batch, size_t next, const Remotes& remotes, bool segmented, size_t iovec,
                    Run* run);
+  int PeerFamily() const { return state_->peer_family == AF_INET ? AF_INET : family_; }
   Refusal& RouteOf(const DatagramEntry& entry);
 
   const int family_;
