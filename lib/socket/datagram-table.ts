@@ -17,10 +17,10 @@ const LOCAL = LAYOUT['DatagramEntry.local'];
 const LOCAL_FAMILY = LAYOUT['DatagramEntry.local_family'];
 const TOS = LAYOUT['DatagramEntry.tos'];
 const FLAGS = LAYOUT['DatagramEntry.flags'];
-const { kHasTos: HAS_TOS, kTruncated: TRUNCATED, DatagramEntry: SLOT_SIZE } = LAYOUT;
+const { kHasTos: HAS_TOS, kTruncated: TRUNCATED, DatagramEntry: ENTRY_SIZE } = LAYOUT;
 
 /** What native code takes for a table. @internal */
-export let slotsOf: (table: DatagramTable) => Uint8Array;
+export let entriesOf: (table: DatagramTable) => Uint8Array;
 
 /**
  * What accompanies the datagrams of a batch: entry `i` belongs to packet `i`. Reading or writing an entry allocates
@@ -37,13 +37,13 @@ export let slotsOf: (table: DatagramTable) => Uint8Array;
  */
 export class DatagramTable {
   static {
-    slotsOf = (table) => table.#slots;
+    entriesOf = (table) => table.#entries;
   }
 
   /** How many entries it has. */
   readonly capacity: number;
   // A socket's are written to by native code, so nobody else may get at the memory and detach it.
-  readonly #slots: Uint8Array;
+  readonly #entries: Uint8Array;
   readonly #view: DataView;
 
   /** @param capacity entries, 1 to 4,096. **Default:** `256` */
@@ -52,19 +52,19 @@ export class DatagramTable {
   constructor(capacity: number, memory: ArrayBuffer, offset: number);
   constructor(capacity = 256, memory?: ArrayBuffer, offset = 0) {
     this.capacity = requireInteger('capacity', capacity, 1, 4096);
-    const size = capacity * SLOT_SIZE;
-    this.#slots = memory ? new Uint8Array(memory, offset, size) : new Uint8Array(size);
-    this.#view = new DataView(this.#slots.buffer, this.#slots.byteOffset, size);
+    const size = capacity * ENTRY_SIZE;
+    this.#entries = memory ? new Uint8Array(memory, offset, size) : new Uint8Array(size);
+    this.#view = new DataView(this.#entries.buffer, this.#entries.byteOffset, size);
   }
 
   /** The remote's address family: 4, 6, or 0 where the entry has no remote. */
   family(index: number): 0 | 4 | 6 {
-    return familyAt(this.#slots, this.#slot(index));
+    return familyAt(this.#entries, this.#offset(index));
   }
 
   /** The remote's port. */
   port(index: number): number {
-    return portAt(this.#slots, this.#slot(index));
+    return portAt(this.#entries, this.#offset(index));
   }
 
   /**
@@ -72,39 +72,39 @@ export class DatagramTable {
    * With {@link port}, what a table of peers is indexed by without making text.
    */
   addressWord(index: number, word = 0): number {
-    const slot = this.#slot(index);
-    const family = familyAt(this.#slots, slot);
+    const at = this.#offset(index);
+    const family = familyAt(this.#entries, at);
     requireInteger('word', word, 0, family === 6 ? 3 : 0);
-    return this.#view.getUint32(addressOffset(family === 6 ? 6 : 4, slot) + 4 * word);
+    return this.#view.getUint32(addressOffset(family === 6 ? 6 : 4, at) + 4 * word);
   }
 
   /** The remote, or undefined where the entry has none: a copy, that stays as it is. */
   remote(index: number): Endpoint | undefined {
-    return Endpoint.at(this.#slots, this.#slot(index));
+    return Endpoint.at(this.#entries, this.#offset(index));
   }
 
   /** Sets the remote, and clears the rest of the entry. */
   setRemote(index: number, remote: Endpoint): void {
     if (!(remote instanceof Endpoint)) throw invalidArgType('remote', 'an Endpoint', remote);
-    this.#slots.set(remote.slot, this.#slot(index));
+    this.#entries.set(remote.entry, this.#offset(index));
   }
 
   /** Copies all of entry `from` of another table, such as a socket's `received`. */
   copy(index: number, table: DatagramTable, from: number): void {
     if (!(table instanceof DatagramTable)) throw invalidArgType('table', 'a DatagramTable', table);
-    const slot = table.#slot(from);
-    this.#slots.set(table.#slots.subarray(slot, slot + SLOT_SIZE), this.#slot(index));
+    const at = table.#offset(from);
+    this.#entries.set(table.#entries.subarray(at, at + ENTRY_SIZE), this.#offset(index));
   }
 
   /** Whether the remote is `endpoint`. */
   isRemote(index: number, endpoint: Endpoint): boolean {
     if (!(endpoint instanceof Endpoint)) throw invalidArgType('endpoint', 'an Endpoint', endpoint);
-    return sameAddress(this.#slots, this.#slot(index), endpoint.slot, 0);
+    return sameAddress(this.#entries, this.#offset(index), endpoint.entry, 0);
   }
 
   /** Whether two entries have the same remote. */
   sameRemote(index: number, other: number): boolean {
-    return sameAddress(this.#slots, this.#slot(index), this.#slots, this.#slot(other));
+    return sameAddress(this.#entries, this.#offset(index), this.#entries, this.#offset(other));
   }
 
   /**
@@ -112,10 +112,10 @@ export class DatagramTable {
    * @see IP_PKTINFO in ip(7)
    */
   localAddress(index: number): string | undefined {
-    const slot = this.#slot(index);
-    const family = familyAt(this.#slots, slot + LOCAL_FAMILY);
+    const at = this.#offset(index);
+    const family = familyAt(this.#entries, at + LOCAL_FAMILY);
     if (family === 0) return undefined;
-    return formatIp(this.#slots.subarray(slot + LOCAL, slot + LOCAL + (family === 4 ? 4 : 16)));
+    return formatIp(this.#entries.subarray(at + LOCAL, at + LOCAL + (family === 4 ? 4 : 16)));
   }
 
   /**
@@ -123,24 +123,24 @@ export class DatagramTable {
    * in that packet's status, an address that this host has not.
    */
   setLocalAddress(index: number, address: string | undefined): void {
-    const slot = this.#slot(index);
+    const at = this.#offset(index);
     const bytes = address === undefined ? undefined : parsePlainIp(address);
-    this.#slots.fill(0, slot + LOCAL, slot + LOCAL_FAMILY + 2);
+    this.#entries.fill(0, at + LOCAL, at + LOCAL_FAMILY + 2);
     if (bytes === undefined) return;
-    this.#slots.set(bytes, slot + LOCAL);
+    this.#entries.set(bytes, at + LOCAL);
     const endpoint = new Endpoint(bytes.length === 4 ? '0.0.0.0' : '::', 0);
-    this.#slots.set(endpoint.slot.subarray(0, 2), slot + LOCAL_FAMILY);
+    this.#entries.set(endpoint.entry.subarray(0, 2), at + LOCAL_FAMILY);
   }
 
   /** The index of the link that the datagram came by (option `packetInfo`), or 0. */
   interfaceIndex(index: number): number {
-    return this.#view.getUint32(this.#slot(index) + INTERFACE, LITTLE_ENDIAN);
+    return this.#view.getUint32(this.#offset(index) + INTERFACE, LITTLE_ENDIAN);
   }
 
   /** Sets the index of the link that the packet leaves by; 0: as the routes say. */
   setInterfaceIndex(index: number, link: number): void {
-    const slot = this.#slot(index);
-    this.#view.setUint32(slot + INTERFACE, requireInteger('link', link, 0, 0x7fffffff), LITTLE_ENDIAN);
+    const at = this.#offset(index);
+    this.#view.setUint32(at + INTERFACE, requireInteger('link', link, 0, 0x7fffffff), LITTLE_ENDIAN);
   }
 
   /**
@@ -149,28 +149,28 @@ export class DatagramTable {
    * @see RFC 3168
    */
   tos(index: number): number {
-    const slot = this.#slot(index);
-    return this.#slots[slot + FLAGS] & HAS_TOS ? this.#slots[slot + TOS] : -1;
+    const at = this.#offset(index);
+    return this.#entries[at + FLAGS] & HAS_TOS ? this.#entries[at + TOS] : -1;
   }
 
   /** Sets the TOS or traffic class that the packet is sent with, 0 to 255; -1: the socket's own. */
   setTos(index: number, tos: number): void {
-    const slot = this.#slot(index);
+    const at = this.#offset(index);
     requireInteger('tos', tos, -1, 255);
-    this.#slots[slot + TOS] = tos & 0xff;
-    this.#slots[slot + FLAGS] =
-      tos < 0 ? this.#slots[slot + FLAGS] & ~HAS_TOS : this.#slots[slot + FLAGS] | HAS_TOS;
+    this.#entries[at + TOS] = tos & 0xff;
+    this.#entries[at + FLAGS] =
+      tos < 0 ? this.#entries[at + FLAGS] & ~HAS_TOS : this.#entries[at + FLAGS] | HAS_TOS;
   }
 
   /** Whether the datagram was longer than the socket's `maxDatagramSize`, so that its end is missing. */
   truncated(index: number): boolean {
-    return (this.#slots[this.#slot(index) + FLAGS] & TRUNCATED) !== 0;
+    return (this.#entries[this.#offset(index) + FLAGS] & TRUNCATED) !== 0;
   }
 
-  #slot(index: number): number {
+  #offset(index: number): number {
     if (!Number.isInteger(index) || index < 0 || index >= this.capacity) {
       throw outOfRange('index', `an integer below ${this.capacity}`, index);
     }
-    return index * SLOT_SIZE;
+    return index * ENTRY_SIZE;
   }
 }

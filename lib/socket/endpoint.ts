@@ -3,8 +3,8 @@ import { formatIpv4, formatIpv6, parseIp } from '../address.js';
 import { invalidArgType, invalidArgValue, requireInteger } from '../arguments.js';
 import { LAYOUT } from '../native/layout.js';
 
-const AF_INET = 2;
-const AF_INET6 = 10;
+/** AF_INET and AF_INET6. @internal */
+export const ADDRESS_FAMILIES = { 4: 2, 6: 10 } as const;
 
 /** The sockaddr at the beginning of a DatagramEntry. */
 const ADDRESS_SIZE = LAYOUT['DatagramEntry.interface'];
@@ -19,7 +19,7 @@ export const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 
 /** The address family of a sockaddr: 4, 6, or 0 where there is none. @internal */
 export function familyAt(bytes: Uint8Array, offset: number): 0 | 4 | 6 {
   const family = bytes[offset + (LITTLE_ENDIAN ? 0 : 1)];
-  return family === AF_INET ? 4 : family === AF_INET6 ? 6 : 0;
+  return family === ADDRESS_FAMILIES[4] ? 4 : family === ADDRESS_FAMILIES[6] ? 6 : 0;
 }
 
 /** The port of a sockaddr. @internal */
@@ -50,8 +50,8 @@ export function parsePlainIp(text: string): Buffer {
  * ```
  */
 export class Endpoint {
-  /** A slot, of which the remote alone is set. @internal */
-  readonly slot: Uint8Array;
+  /** A DatagramEntry of which only the remote is set. @internal */
+  readonly entry: Uint8Array;
 
   /**
    * @param address an IPv4 or IPv6 address; a link-local one may name its link by index, as `'fe80::1%3'`. An
@@ -70,43 +70,43 @@ export class Endpoint {
     if (bytes === undefined || !zoned) {
       throw invalidArgValue('address', address, "must be an IP address such as '192.0.2.1' or 'fe80::1%3'");
     }
-    this.slot = new Uint8Array(LAYOUT.DatagramEntry);
-    this.slot[LITTLE_ENDIAN ? 0 : 1] = family === 4 ? AF_INET : AF_INET6;
-    this.slot[PORT] = port >> 8;
-    this.slot[PORT + 1] = port & 0xff;
-    this.slot.set(bytes, addressOffset(family, 0));
-    if (zone !== undefined) new DataView(this.slot.buffer).setUint32(SCOPE, Number(zone), LITTLE_ENDIAN);
+    this.entry = new Uint8Array(LAYOUT.DatagramEntry);
+    this.entry[LITTLE_ENDIAN ? 0 : 1] = ADDRESS_FAMILIES[family];
+    this.entry[PORT] = port >> 8;
+    this.entry[PORT + 1] = port & 0xff;
+    this.entry.set(bytes, addressOffset(family, 0));
+    if (zone !== undefined) new DataView(this.entry.buffer).setUint32(SCOPE, Number(zone), LITTLE_ENDIAN);
   }
 
   /** The endpoint whose sockaddr begins at `offset`, or undefined where there is none. @internal */
   static at(bytes: Uint8Array, offset: number): Endpoint | undefined {
     if (familyAt(bytes, offset) === 0) return undefined;
     const endpoint = new Endpoint('0.0.0.0', 0);
-    endpoint.slot.set(bytes.subarray(offset, offset + ADDRESS_SIZE));
+    endpoint.entry.set(bytes.subarray(offset, offset + ADDRESS_SIZE));
     return endpoint;
   }
 
   /** 4 or 6. */
   get family(): 4 | 6 {
-    return familyAt(this.slot, 0) === 4 ? 4 : 6;
+    return familyAt(this.entry, 0) === 4 ? 4 : 6;
   }
 
   /** The address as text, in the canonical form of RFC 5952, with `%` and the link's index where it has one. */
   get address(): string {
-    if (this.family === 4) return formatIpv4(this.slot, IPV4);
-    const scope = new DataView(this.slot.buffer).getUint32(SCOPE, LITTLE_ENDIAN);
-    return formatIpv6(this.slot, IPV6) + (scope === 0 ? '' : `%${scope}`);
+    if (this.family === 4) return formatIpv4(this.entry, IPV4);
+    const scope = new DataView(this.entry.buffer).getUint32(SCOPE, LITTLE_ENDIAN);
+    return formatIpv6(this.entry, IPV6) + (scope === 0 ? '' : `%${scope}`);
   }
 
   /** The port. */
   get port(): number {
-    return portAt(this.slot, 0);
+    return portAt(this.entry, 0);
   }
 
   /** Whether both are the same address and port. */
   equals(other: Endpoint): boolean {
     if (!(other instanceof Endpoint)) throw invalidArgType('other', 'an Endpoint', other);
-    return sameAddress(this.slot, 0, other.slot, 0);
+    return sameAddress(this.entry, 0, other.entry, 0);
   }
 
   /** `192.0.2.1:51820`, `[2001:db8::1]:51820`. */

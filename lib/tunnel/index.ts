@@ -6,13 +6,8 @@
 export { DatagramTable } from '../socket/datagram-table.js';
 export { Endpoint } from '../socket/endpoint.js';
 export type { IcmpError } from '../socket/socket-errors.js';
-export {
-  openUdp,
-  UdpBatchSocket,
-  type UdpCounters,
-  type UdpEvents,
-  type UdpOffloads,
-} from '../socket/udp-batch-socket.js';
+export { openUdp, UdpBatchSocket, type UdpEvents } from '../socket/udp-batch-socket.js';
 export type { UdpOptions } from '../socket/udp-options.js';
+export type { UdpCounters, UdpOffloads } from '../socket/udp-receiver.js';
 export { Aead, type AeadCipher, type AeadOptions } from './aead.js';
 export { ReplayWindow } from './replay-window.js';

@@ -155,7 +155,6 @@ struct Constant {
 #define CONSTANT(name) \
   { #name, name }
 constexpr Constant kConstants[] = {
-    CONSTANT(AF_INET),           CONSTANT(AF_INET6),
     CONSTANT(SOL_SOCKET),        CONSTANT(SOL_IP),
     CONSTANT(SOL_IPV6),          CONSTANT(SOL_UDP),
     CONSTANT(SO_REUSEADDR),      CONSTANT(SO_REUSEPORT),
