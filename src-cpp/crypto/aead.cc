@@ -16,19 +16,16 @@ constexpr int kCtrlGetTag = 0x10;
 constexpr int kCtrlSetTag = 0x11;
 
 struct Evp {
-  void* (*context_new)();
-  void (*context_free)(void*);
-  int (*init)(void*, const void*, void*, const uint8_t*, const uint8_t*, int);
-  int (*update)(void*, uint8_t*, int*, const uint8_t*, int);
-  int (*final)(void*, uint8_t*, int*);
-  int (*control)(void*, int, int, void*);
-  void (*clear_errors)();
+  void* (*context_new)() = ProcessSymbol("EVP_CIPHER_CTX_new");
+  void (*context_free)(void*) = ProcessSymbol("EVP_CIPHER_CTX_free");
+  int (*init)(void*, const void*, void*, const uint8_t*, const uint8_t*,
+              int) = ProcessSymbol("EVP_CipherInit_ex");
+  int (*update)(void*, uint8_t*, int*, const uint8_t*, int) = ProcessSymbol("EVP_CipherUpdate");
+  int (*final)(void*, uint8_t*, int*) = ProcessSymbol("EVP_CipherFinal_ex");
+  int (*control)(void*, int, int, void*) = ProcessSymbol("EVP_CIPHER_CTX_ctrl");
+  void (*clear_errors)() = ProcessSymbol("ERR_clear_error");
 
-  bool complete = FindSymbol("EVP_CIPHER_CTX_new", &context_new) &&
-                  FindSymbol("EVP_CIPHER_CTX_free", &context_free) &&
-                  FindSymbol("EVP_CipherInit_ex", &init) && FindSymbol("EVP_CipherUpdate", &update) &&
-                  FindSymbol("EVP_CipherFinal_ex", &final) && FindSymbol("EVP_CIPHER_CTX_ctrl", &control) &&
-                  FindSymbol("ERR_clear_error", &clear_errors);
+  bool complete = context_new && context_free && init && update && final && control && clear_errors;
 };
 
 const Evp& TheEvp() {
@@ -41,8 +38,8 @@ const void* FindCipher(AeadCipher cipher) {
   const char* const name = cipher == AeadCipher::kChaCha20Poly1305 ? "EVP_chacha20_poly1305"
                            : cipher == AeadCipher::kAes128Gcm      ? "EVP_aes_128_gcm"
                                                                    : "EVP_aes_256_gcm";
-  const void* (*get)();
-  return FindSymbol(name, &get) ? get() : nullptr;
+  const void* (*get)() = ProcessSymbol(name);
+  return get == nullptr ? nullptr : get();
 }
 
 size_t KeyLength(AeadCipher cipher) { return cipher == AeadCipher::kAes128Gcm ? 16 : 32; }

@@ -12,16 +12,14 @@ namespace {
 // crypto/chacha.h and crypto/poly1305.h of OpenSSL, the same since 1.1.0.
 struct Primitives {
   void (*chacha20)(uint8_t* out, const uint8_t* in, size_t length, const uint32_t key[8],
-                   const uint32_t counter[4]);
-  size_t (*poly1305_size)();
-  void (*poly1305_init)(void* state, const uint8_t key[32]);
-  void (*poly1305_update)(void* state, const uint8_t* in, size_t length);
-  void (*poly1305_final)(void* state, uint8_t tag[16]);  // and wipes the state
+                   const uint32_t counter[4]) = ProcessSymbol("ChaCha20_ctr32");
+  size_t (*poly1305_size)() = ProcessSymbol("Poly1305_ctx_size");
+  void (*poly1305_init)(void* state, const uint8_t key[32]) = ProcessSymbol("Poly1305_Init");
+  void (*poly1305_update)(void* state, const uint8_t* in, size_t length) = ProcessSymbol("Poly1305_Update");
+  // It wipes the state, too.
+  void (*poly1305_final)(void* state, uint8_t tag[16]) = ProcessSymbol("Poly1305_Final");
 
-  bool complete =
-      FindSymbol("ChaCha20_ctr32", &chacha20) && FindSymbol("Poly1305_ctx_size", &poly1305_size) &&
-      FindSymbol("Poly1305_Init", &poly1305_init) && FindSymbol("Poly1305_Update", &poly1305_update) &&
-      FindSymbol("Poly1305_Final", &poly1305_final);
+  bool complete = chacha20 && poly1305_size && poly1305_init && poly1305_update && poly1305_final;
 };
 
 const Primitives& ThePrimitives() {

@@ -6,13 +6,21 @@
 
 namespace tuntap {
 
-// Sets `*function` to the process's symbol of that name. Returns false if there is none.
-template <typename Function>
-[[nodiscard]] bool FindSymbol(const char* name, Function* function) {
-  void* found = dlsym(RTLD_DEFAULT, name);
-  static_assert(sizeof(found) == sizeof(*function));
-  memcpy(function, &found, sizeof(found));
-  return found != nullptr;
-}
+// The process's function of that name, or nullptr.
+class ProcessSymbol {
+ public:
+  explicit ProcessSymbol(const char* name) : found_(dlsym(RTLD_DEFAULT, name)) {}
+
+  template <typename Function>
+  operator Function*() const {
+    Function* function;
+    static_assert(sizeof(function) == sizeof(found_));
+    memcpy(&function, &found_, sizeof(found_));
+    return function;
+  }
+
+ private:
+  void* found_;
+};
 
 }  // namespace tuntap

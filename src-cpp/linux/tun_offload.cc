@@ -83,7 +83,7 @@ int GetOffload(int socket, const std::string& name) {
   if (result < 0) return result;
   const uint32_t count = set.back();
   // struct ethtool_gstrings: three words before the names.
-  std::vector<uint32_t> names(3 + count * ETH_GSTRING_LEN / sizeof(uint32_t));
+  std::vector<uint32_t> names(3 + size_t{count} * ETH_GSTRING_LEN / sizeof(uint32_t));
   names[0] = ETHTOOL_GSTRINGS;
   names[1] = ETH_SS_FEATURES;
   result = Ethtool(socket, name, names.data());
@@ -96,7 +96,7 @@ int GetOffload(int socket, const std::string& name) {
   result = Ethtool(socket, name, state.data());
   if (result < 0) return result;
   int offload = 0;
-  for (uint32_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; i++) {
     const char* text = reinterpret_cast<const char*>(names.data() + 3) + i * ETH_GSTRING_LEN;
     const bool active = (state[2 + i / 32 * 4 + 2] >> (i % 32)) & 1;
     for (const Feature& feature : kFeatures) {

@@ -77,7 +77,7 @@ int ReceiveError(int fd, SocketErrorRecord* record) {
 
 bool SocketErrors::Drain(int fd) {
   bool any = false;
-  SocketErrorRecord record;
+  SocketErrorRecord record{};
   while (ReceiveError(fd, &record) == 0) {
     // The kernel tells of what it refused to send right then, too; no later call fails for that.
     if (record.origin != SO_EE_ORIGIN_LOCAL) any = true;
