@@ -22,8 +22,10 @@ export interface Attachment {
   readonly descriptor: Descriptor;
   readonly kind: 'tun' | 'tap';
   readonly name: string;
-  /** The device's, which a second queue, or an fd from elsewhere, need not share with what was asked for. */
+  /** The device's, which may differ from those asked for if others have it open, too. */
   readonly flags: number;
+  /** Whether the fd is from elsewhere. */
+  readonly adopted: boolean;
 }
 
 export interface AttachOptions {
@@ -54,7 +56,7 @@ export function attach(
   return closingOnError(descriptor, () => {
     check<Interface>(native().setInterface(descriptor, name, wanted), 'ioctl TUNSETIFF', name);
     const given = check<Interface>(native().getInterface(descriptor.fd()), 'ioctl TUNGETIFF', name);
-    return { descriptor, kind, ...given };
+    return { descriptor, kind, adopted: false, ...given };
   });
 }
 
@@ -73,7 +75,7 @@ export function adopt(fd: number, name: string, kind: 'tun' | 'tap'): Attachment
   if (descriptor === EBUSY) {
     throw invalidArgValue('options.fd', fd, `belongs to an open device of this process, '${found.name}'`);
   }
-  return { descriptor: check<Descriptor>(descriptor, 'adopt', found.name), kind, ...found };
+  return { descriptor: check<Descriptor>(descriptor, 'adopt', found.name), kind, adopted: true, ...found };
 }
 
 /** Calls `use` with an nsfs fd of the namespace that a device is in, or -1 for the process's own. */

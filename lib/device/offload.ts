@@ -74,10 +74,18 @@ export function checkOffload(option: OffloadOption = true): CheckedOffload {
   return { mode: tcp || udp ? 'split' : 'off', tcp, udp };
 }
 
+/** What all queues of a device share, as an fd found it. */
+interface SharedState {
+  /** Whether other queues are open, perhaps another program's. */
+  readonly shared: boolean;
+  readonly headerSize: number;
+  /** The offloads that are on; undefined if nobody else knows the device. */
+  readonly features: number | undefined;
+}
+
 /**
- * Sets up the offloads of an attached fd, and calls `use` with them. If that throws, the device has again those that it
- * had. All queues of a device share its offloads and the size of its virtio_net_hdr: while other queues are open, perhaps
- * another program's, the size stays and offloads are switched off only.
+ * Sets up the offloads of an attached fd, and calls `use` with them. If that throws, the device has the same ones as
+ * before. While other queues are open, the size of the virtio_net_hdr stays and offloads are switched off only.
  */
 export function withOffloads<T>(
   attachment: Attachment,
@@ -85,15 +93,18 @@ export function withOffloads<T>(
   wanted: CheckedOffload,
   use: (offloads: Offloads) => T,
 ): T {
-  const { descriptor, name } = attachment;
+  const { descriptor, name, adopted } = attachment;
   const fd = descriptor.fd();
-  const features = check<number>(native().getOffload(socket.fd, name), 'ioctl SIOCETHTOOL', name);
-  const headerSize = check<number>(native().getVirtioHeaderSize(fd), 'ioctl TUNGETVNETHDRSZ', name);
   const shared = check<number>(native().countQueues(fd), 'RTM_GETLINK', name) > 1;
+  const headerSize = check<number>(native().getVirtioHeaderSize(fd), 'ioctl TUNGETVNETHDRSZ', name);
+  const features =
+    shared || adopted
+      ? check<number>(native().getOffload(socket.fd, name), 'ioctl SIOCETHTOOL', name)
+      : undefined;
   try {
-    return use(useOffloads(attachment, wanted, { features, headerSize, shared }));
+    return use(useOffloads(attachment, wanted, { shared, headerSize, features }));
   } catch (error) {
-    native().setOffload(fd, features);
+    if (features !== undefined) native().setOffload(fd, features);
     native().setVirtioHeaderSize(fd, headerSize);
     throw error;
   }
@@ -102,7 +113,7 @@ export function withOffloads<T>(
 function useOffloads(
   { descriptor, kind, name, flags }: Attachment,
   wanted: CheckedOffload,
-  found: { readonly features: number; readonly headerSize: number; readonly shared: boolean },
+  { shared, headerSize, features: found }: SharedState,
 ): Offloads {
   const fd = descriptor.fd();
   const { mode, tcp, udp } = wanted;
@@ -111,23 +122,20 @@ function useOffloads(
       throw invalidArgValue('options.offload', 'raw', `can't be: '${name}' was opened without IFF_VNET_HDR`);
     }
     // A persistent device keeps what its last user asked for, and would give packets that were never split.
-    if (found.features !== 0 && !found.shared) trySetFeatures(fd, 0, name);
+    if (found !== 0 && !shared) trySetFeatures(fd, 0, name);
     return NO_OFFLOADS;
   }
-  let { headerSize } = found;
-  if (mode === 'raw' ? headerSize !== VIRTIO_HEADER_SIZE : headerSize > MAX_HEADER_SIZE) {
-    if (found.shared) {
-      const reason = `can't be: other queues of '${name}' have a virtio_net_hdr of ${headerSize} bytes`;
-      throw invalidArgValue('options.offload', mode, reason);
-    }
-    headerSize = VIRTIO_HEADER_SIZE;
-    check(native().setVirtioHeaderSize(fd, headerSize), 'ioctl TUNSETVNETHDRSZ', name);
+  const fits = mode === 'raw' ? headerSize === VIRTIO_HEADER_SIZE : headerSize <= MAX_HEADER_SIZE;
+  if (!fits && shared) {
+    const reason = `can't be: other queues of '${name}' have a virtio_net_hdr of ${headerSize} bytes`;
+    throw invalidArgValue('options.offload', mode, reason);
   }
-  const features = found.shared
-    ? keepFeatures(fd, found.features, wanted, name)
-    : setFeatures(fd, wanted, name);
+  const size = fits ? headerSize : VIRTIO_HEADER_SIZE;
+  if (!fits) check(native().setVirtioHeaderSize(fd, size), 'ioctl TUNSETVNETHDRSZ', name);
+  const features =
+    shared && found !== undefined ? keepFeatures(fd, found, wanted, name) : setFeatures(fd, wanted, name);
   if (mode === 'raw') return offloads('raw', features);
-  check(native().useOffloads(descriptor, kind === 'tap', tcp, udp, headerSize), 'useOffloads', name);
+  check(native().useOffloads(descriptor, kind === 'tap', tcp, udp, size), 'useOffloads', name);
   return offloads('split', features);
 }
 
