@@ -1,9 +1,9 @@
 /** /dev/net/tun and TUNSETIFF. */
 
-import { constants, fstatSync } from 'node:fs';
+import { constants, statSync } from 'node:fs';
 import { invalidArgValue } from '../arguments.js';
 import { type Interface, native } from '../native/addon.js';
-import { closingOnError, type Descriptor } from '../native/descriptor.js';
+import { closing, closingOnError, type Descriptor } from '../native/descriptor.js';
 import { check, systemError } from '../system-error.js';
 
 const IFF_TUN = 0x0001;
@@ -65,7 +65,7 @@ export function adopt(fd: number, name: string, kind: 'tun' | 'tap'): Attachment
   const found = check<Interface>(native().getInterface(fd), 'ioctl TUNGETIFF', String(fd));
   const fits = found.flags & (kind === 'tun' ? IFF_TUN : IFF_TAP) && found.flags & IFF_NO_PI;
   // A macvtap link's character device answers TUNGETIFF, too.
-  if (!fits || fstatSync(fd).rdev !== DEVICE_NUMBERS) {
+  if (!fits || statSync(`/proc/self/fd/${fd}`).rdev !== DEVICE_NUMBERS) {
     throw invalidArgValue('options.fd', fd, `is of '${found.name}', no ${kind} device opened with IFF_NO_PI`);
   }
   if (!name.includes('%') && name !== found.name) {
@@ -78,17 +78,13 @@ export function adopt(fd: number, name: string, kind: 'tun' | 'tap'): Attachment
   return { descriptor: check<Descriptor>(descriptor, 'adopt', found.name), kind, adopted: true, ...found };
 }
 
-/** Calls `use` with an nsfs fd of the namespace that a device is in, or -1 for the process's own. */
+/** Calls `use` with an nsfs fd of the namespace that the device is in, or -1 for the process's own. */
 export function withDeviceNamespace<T>(fd: number, name: string, use: (namespace: number) => T): T {
   const descriptor = native().deviceNamespace(fd);
   if (typeof descriptor === 'number') {
-    // Without CAP_NET_ADMIN the device, a persistent one, is taken to be in the process's namespace.
+    // Without CAP_NET_ADMIN the kernel does not tell: a persistent device is taken to be in the process's namespace.
     if (descriptor === EPERM) return use(-1);
     throw systemError(descriptor, 'ioctl TUNGETDEVNETNS', name);
   }
-  try {
-    return use(descriptor.fd());
-  } finally {
-    descriptor.close();
-  }
+  return closing(descriptor, use);
 }

@@ -34,11 +34,11 @@ export interface OffloadedProtocols {
 /** See {@link TunOptions.offload}. */
 export type OffloadOption = boolean | 'raw' | OffloadedProtocols;
 
-/** What a device's offloads are. */
+/** The offloads of a device. */
 export interface Offloads {
   /**
-   * `'split'`: the user reads and writes ordinary packets, the package and the kernel exchange larger ones; `'raw'`:
-   * the user has the larger ones, each behind its virtio_net_hdr; `'off'`: there are ordinary packets only.
+   * `'split'`: you read and write ordinary packets, while the package and the kernel exchange larger ones. `'raw'`: you
+   * read and write the larger packets, each behind its virtio_net_hdr. `'off'`: there are ordinary packets only.
    */
   readonly mode: 'split' | 'raw' | 'off';
   /** The kernel may leave checksums to the reader. */
@@ -121,7 +121,7 @@ function useOffloads(
     if (mode === 'raw') {
       throw invalidArgValue('options.offload', 'raw', `can't be: '${name}' was opened without IFF_VNET_HDR`);
     }
-    // A persistent device keeps what its last user asked for, and would give packets that were never split.
+    // A persistent device has the offloads of its last user, and its packets would never be split.
     if (found !== 0 && !shared) trySetFeatures(fd, 0, name);
     return NO_OFFLOADS;
   }
@@ -146,7 +146,7 @@ function keepFeatures(fd: number, found: number, wanted: CheckedOffload, name: s
   return features;
 }
 
-/** Asks for all that is wanted, and for less where the kernel has not got it; returns what is on. */
+/** Asks for all that is wanted, and for less if the kernel lacks some; returns what is on. */
 function setFeatures(fd: number, wanted: CheckedOffload, name: string): number {
   const all = wantedFeatures(wanted);
   const withoutUdp = all & ~UDP_FEATURES;

@@ -1,7 +1,7 @@
-import { constants, existsSync, fstatSync, readdirSync, readFileSync } from 'node:fs';
+import { constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { checkName, invalidArgValue, requireObject } from '../arguments.js';
 import { type Interface, native } from '../native/addon.js';
-import { closingOnError, type Descriptor } from '../native/descriptor.js';
+import { closing, closingOnError, type Descriptor } from '../native/descriptor.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { deleteLink, ensureMacvtap, getLink } from '../net/rtnetlink/device-requests.js';
@@ -17,7 +17,7 @@ const O_PATH = 0o10000000;
 const EPERM = -1;
 
 /**
- * Opens the character device of a macvtap link: Ethernet frames of a link that shares another link's wire.
+ * Opens the character device of a macvtap link, which shares another link's wire. Its packets are Ethernet frames.
  *
  * @param name the link's. With `parent`, the link is made unless it exists, and removed when the device closes
  * @throws ENODEV if the link does not exist; EEXIST if another link has the name; EBUSY if its parent is taken; EPERM
@@ -42,7 +42,7 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
     withNetlink(namespace, (socket) => {
       if (parent !== undefined) ensureMacvtap(socket, name, getLink(socket, parent).index, mode);
       const { index } = getLink(socket, name);
-      // Held from here on, since a namespace named by a pid may be gone at close.
+      // Held until close: if the namespace was named by a pid, nothing else may keep it.
       const home = check<Descriptor>(
         native().openIn(namespace, '/proc/thread-self/ns/net', constants.O_RDONLY),
         'open',
@@ -60,7 +60,7 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
         const descriptor = openTapNode(namespace, name);
         return closingOnError(descriptor, () => {
           const fd = descriptor.fd();
-          // Without this a macvtap puts a virtio_net_hdr before each frame.
+          // By default a macvtap puts a virtio_net_hdr before each frame.
           check<Interface>(
             native().setInterface(descriptor, name, IFF_TAP | IFF_NO_PI),
             'ioctl TUNSETIFF',
@@ -112,8 +112,8 @@ function openTapNode(namespace: number, name: string): Descriptor {
 /** The path that devtmpfs has for a link's character device, and the device's numbers. */
 function tapNode(namespace: number, name: string): [node: string, numbers: string] {
   const sysfs = check<Descriptor>(native().openSysfsIn(namespace), 'fsopen sysfs', name);
-  return closing(sysfs, () => {
-    const directory = `/proc/self/fd/${sysfs.fd()}/class/net/${name}`;
+  return closing(sysfs, (fd) => {
+    const directory = `/proc/self/fd/${fd}/class/net/${name}`;
     const entry = readdirSync(directory).find((file) => /^tap\d+$/.test(file));
     if (entry === undefined) throw invalidArgValue('name', name, 'must be that of a macvtap link');
     return [`/dev/${entry}`, readFileSync(`${directory}/${entry}/dev`, 'utf8').trim()];
@@ -123,23 +123,10 @@ function tapNode(namespace: number, name: string): [node: string, numbers: strin
 /** Opens a node only if it has these numbers: opening another link's would take that link's frames. */
 function openNode(node: string, numbers: string): Descriptor {
   const path = check<Descriptor>(native().openIn(-1, node, O_PATH), 'open', node);
-  return closing(path, () => {
-    const { rdev } = fstatSync(path.fd());
+  return closing(path, (fd) => {
+    const { rdev } = statSync(`/proc/self/fd/${fd}`);
     const found = `${(rdev >> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >> 12) & 0xfff00)}`;
     if (found !== numbers) throw systemError(EPERM, 'mknod', node);
-    return check<Descriptor>(
-      native().openIn(-1, `/proc/self/fd/${path.fd()}`, constants.O_RDWR),
-      'open',
-      node,
-    );
+    return check<Descriptor>(native().openIn(-1, `/proc/self/fd/${fd}`, constants.O_RDWR), 'open', node);
   });
-}
-
-/** Returns what `use` does, and closes the descriptor. */
-function closing<T>(descriptor: Descriptor, use: () => T): T {
-  try {
-    return use();
-  } finally {
-    descriptor.close();
-  }
 }

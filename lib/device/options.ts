@@ -16,15 +16,15 @@ import { type CheckedOffload, checkOffload, type OffloadOption } from './offload
 export interface DeviceOptions {
   /** IPv4 and IPv6 addresses with their prefix length, such as `'192.0.2.1/24'`. **Default:** none */
   readonly addresses?: readonly string[];
-  /** In bytes, 68 to 65,535 (1,280 at least where IPv6 is to work). **Default:** the kernel's, 1,500 */
+  /** In bytes, 68 to 65,535; IPv6 needs 1,280. **Default:** the kernel's, 1,500 */
   readonly mtu?: number;
   /** Whether to set the link up. **Default:** `false` */
   readonly up?: boolean;
-  /** In packets: how many the kernel queues for the reader before it drops. **Default:** the kernel's, 500 */
+  /** How many packets the kernel queues for the reader before it drops some. **Default:** the kernel's, 500 */
   readonly txQueueLength?: number;
-  /** Where to make the device. **Default:** the process's own network namespace */
+  /** The network namespace to open the device in. **Default:** the process's own */
   readonly namespace?: NamespaceReference;
-  /** Bytes of packets under way into the kernel, after which a write waits. **Default:** no limit */
+  /** While the kernel still has so many bytes of written packets, a write waits. **Default:** no limit */
   readonly sendBuffer?: number;
   /** Bytes kept free before each packet of a batch, up to 4,096. **Default:** `0` */
   readonly headroom?: number;
@@ -44,8 +44,8 @@ export interface TunOptions extends DeviceOptions {
    */
   readonly persist?: boolean;
   /**
-   * The uid of the user who may open the device without CAP_NET_ADMIN. With `group`, both are asked for.
-   * **Default:** none; a persistent device with neither is open to everybody who may open /dev/net/tun
+   * The uid of the user who may open the device without CAP_NET_ADMIN; with `group`, only as a member of that group.
+   * **Default:** none; everybody who may open /dev/net/tun may open a persistent device with neither
    */
   readonly owner?: number;
   /** The gid of the group whose members may open it without CAP_NET_ADMIN. **Default:** none, see `owner` */
@@ -58,10 +58,10 @@ export interface TunOptions extends DeviceOptions {
   /** Whether the link has its carrier. **Default:** `true` */
   readonly carrier?: boolean;
   /**
-   * `true`: the kernel and this package exchange packets of up to 64 KiB, which are split and coalesced here, so that
-   * the user sees ordinary ones; several times faster for bulk TCP and UDP. `'raw'`: they pass through, each behind its
-   * virtio_net_hdr of 10 bytes, both ways. `false`: the plain device. `{ tcp, udp }`: each on its own. Where the kernel
-   * lacks an offload the device does without; {@link TunTapDevice.offloads} says what is on. **Default:** `true`
+   * `true`: the kernel and this package exchange packets of up to 64 KiB. The package splits and coalesces them, so that
+   * you see ordinary packets; bulk TCP and UDP are several times faster. `'raw'`: you get and write the large packets,
+   * each behind its virtio_net_hdr of 10 bytes. `false`: the plain device. `{ tcp, udp }`: each protocol on its own. The
+   * device does without what the kernel lacks; {@link TunTapDevice.offloads} says what is on. **Default:** `true`
    */
   readonly offload?: OffloadOption;
   /**

@@ -38,6 +38,15 @@ export function watchArrays(): [control: Int32Array, counters: Float64Array] {
   return [control, counters];
 }
 
+/** Returns what `use` does with the fd, and closes the descriptor. */
+export function closing<T>(descriptor: Descriptor, use: (fd: number) => T): T {
+  try {
+    return use(descriptor.fd());
+  } finally {
+    descriptor.close();
+  }
+}
+
 /** Returns what `use` does; closes the descriptor if it throws. */
 export function closingOnError<T>(descriptor: Descriptor, use: () => T): T {
   try {

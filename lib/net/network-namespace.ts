@@ -1,7 +1,7 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { invalidArgType, invalidArgValue } from '../arguments.js';
 import { native } from '../native/addon.js';
-import type { Descriptor } from '../native/descriptor.js';
+import { closing, type Descriptor } from '../native/descriptor.js';
 import { check } from '../system-error.js';
 import { Link } from './link.js';
 import { type AddressFilter, type LinkFilter, listAddresses, listLinks } from './link-list.js';
@@ -274,10 +274,5 @@ export function withNamespace<T>(reference: NamespaceReference | undefined, use:
     if (reference.fd < 0) throw invalidArgValue('namespace', reference, 'is closed');
     return use(reference.fd);
   }
-  const descriptor = openReference(reference);
-  try {
-    return use(descriptor.fd());
-  } finally {
-    descriptor.close();
-  }
+  return closing(openReference(reference), use);
 }

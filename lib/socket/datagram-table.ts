@@ -2,6 +2,7 @@ import { formatIp } from '../address.js';
 import { invalidArgType, outOfRange, requireInteger } from '../arguments.js';
 import { LAYOUT } from '../native/layout.js';
 import {
+  ADDRESS_FAMILIES,
   addressOffset,
   Endpoint,
   familyAt,
@@ -23,11 +24,11 @@ const { kHasTos: HAS_TOS, kTruncated: TRUNCATED, DatagramEntry: ENTRY_SIZE } = L
 export let entriesOf: (table: DatagramTable) => Uint8Array;
 
 /**
- * What accompanies the datagrams of a batch: entry `i` belongs to packet `i`. Reading or writing an entry allocates
- * nothing, unless it gives text or an {@link Endpoint}.
+ * The remotes and further properties of the datagrams of a batch: entry `i` belongs to packet `i`. Reading or writing an
+ * entry allocates nothing, unless it returns text or an {@link Endpoint}.
  *
- * A socket's `received` has an entry for each packet of the batch that it read last; a table of your own says
- * where `writeBatch` sends each packet.
+ * A socket's `received` has an entry for each packet of the batch that it read last. With a table of your own you tell
+ * `writeBatch` where to send each packet.
  * @example
  * ```ts
  * const remotes = new DatagramTable(batch.capacity);
@@ -42,7 +43,7 @@ export class DatagramTable {
 
   /** How many entries it has. */
   readonly capacity: number;
-  // A socket's are written to by native code, so nobody else may get at the memory and detach it.
+  // Native code writes to a socket's table, so nobody else may reach the memory and detach it.
   readonly #entries: Uint8Array;
   readonly #view: DataView;
 
@@ -57,7 +58,7 @@ export class DatagramTable {
     this.#view = new DataView(this.#entries.buffer, this.#entries.byteOffset, size);
   }
 
-  /** The remote's address family: 4, 6, or 0 where the entry has no remote. */
+  /** The remote's address family: 4, 6, or 0 if the entry has no remote. */
   family(index: number): 0 | 4 | 6 {
     return familyAt(this.#entries, this.#offset(index));
   }
@@ -68,8 +69,9 @@ export class DatagramTable {
   }
 
   /**
-   * Word `word` of the remote's address as a number: 0 alone for IPv4, 0 to 3 for IPv6, the most significant first.
-   * With {@link port}, what a table of peers is indexed by without making text.
+   * A 32-bit word of the remote's address as a number, the most significant word first. With {@link port}, it is an index
+   * into a table of peers that needs no text.
+   * @param word 0 for IPv4, 0 to 3 for IPv6
    */
   addressWord(index: number, word = 0): number {
     const at = this.#offset(index);
@@ -78,7 +80,7 @@ export class DatagramTable {
     return this.#view.getUint32(addressOffset(family === 6 ? 6 : 4, at) + 4 * word);
   }
 
-  /** The remote, or undefined where the entry has none: a copy, that stays as it is. */
+  /** A copy of the remote, or undefined if the entry has none. */
   remote(index: number): Endpoint | undefined {
     return Endpoint.at(this.#entries, this.#offset(index));
   }
@@ -108,7 +110,8 @@ export class DatagramTable {
   }
 
   /**
-   * The address on this host that the datagram came to (option `packetInfo`), or undefined where it is not known.
+   * The address on this host that the datagram came to, or undefined if it is not known (see option `packetInfo`). For a
+   * broadcast or multicast datagram it is an address that an answer can leave from, or undefined.
    * @see IP_PKTINFO in ip(7)
    */
   localAddress(index: number): string | undefined {
@@ -119,8 +122,8 @@ export class DatagramTable {
   }
 
   /**
-   * Sets the address on this host that the packet is sent from; undefined: the kernel's choice. The kernel refuses,
-   * in that packet's status, an address that this host has not.
+   * Sets the address on this host that the packet is sent from; for undefined the kernel chooses one. If this host does
+   * not have the address, the kernel refuses the packet.
    */
   setLocalAddress(index: number, address: string | undefined): void {
     const at = this.#offset(index);
@@ -128,24 +131,24 @@ export class DatagramTable {
     this.#entries.fill(0, at + LOCAL, at + LOCAL_FAMILY + 2);
     if (bytes === undefined) return;
     this.#entries.set(bytes, at + LOCAL);
-    const endpoint = new Endpoint(bytes.length === 4 ? '0.0.0.0' : '::', 0);
-    this.#entries.set(endpoint.entry.subarray(0, 2), at + LOCAL_FAMILY);
+    const family = ADDRESS_FAMILIES[bytes.length === 4 ? 4 : 6];
+    this.#view.setUint16(at + LOCAL_FAMILY, family, LITTLE_ENDIAN);
   }
 
-  /** The index of the link that the datagram came by (option `packetInfo`), or 0. */
+  /** The index of the link that the datagram came by, or 0 if it is not known (see option `packetInfo`). */
   interfaceIndex(index: number): number {
     return this.#view.getUint32(this.#offset(index) + INTERFACE, LITTLE_ENDIAN);
   }
 
-  /** Sets the index of the link that the packet leaves by; 0: as the routes say. */
+  /** Sets the index of the link that the packet leaves by; for 0 the routes decide. */
   setInterfaceIndex(index: number, link: number): void {
     const at = this.#offset(index);
     this.#view.setUint32(at + INTERFACE, requireInteger('link', link, 0, 0x7fffffff), LITTLE_ENDIAN);
   }
 
   /**
-   * The IPv4 TOS or IPv6 traffic class that the datagram came with (option `receiveTos`), 0 to 255, or -1 where it
-   * is not known. Its low two bits are ECN.
+   * The IPv4 TOS or IPv6 traffic class that the datagram came with, 0 to 255, or -1 if it is not known (see option
+   * `receiveTos`). Its low two bits are ECN.
    * @see RFC 3168
    */
   tos(index: number): number {
@@ -153,7 +156,7 @@ export class DatagramTable {
     return this.#entries[at + FLAGS] & HAS_TOS ? this.#entries[at + TOS] : -1;
   }
 
-  /** Sets the TOS or traffic class that the packet is sent with, 0 to 255; -1: the socket's own. */
+  /** Sets the TOS or traffic class that the packet is sent with, 0 to 255; -1 stands for the socket's own. */
   setTos(index: number, tos: number): void {
     const at = this.#offset(index);
     requireInteger('tos', tos, -1, 255);

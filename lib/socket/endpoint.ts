@@ -16,7 +16,7 @@ const SCOPE = 24;
 /** Of this machine. @internal */
 export const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
-/** The address family of a sockaddr: 4, 6, or 0 where there is none. @internal */
+/** The address family of a sockaddr: 4, 6, or 0 if there is none. @internal */
 export function familyAt(bytes: Uint8Array, offset: number): 0 | 4 | 6 {
   const family = bytes[offset + (LITTLE_ENDIAN ? 0 : 1)];
   return family === ADDRESS_FAMILIES[4] ? 4 : family === ADDRESS_FAMILIES[6] ? 6 : 0;
@@ -78,7 +78,7 @@ export class Endpoint {
     if (zone !== undefined) new DataView(this.entry.buffer).setUint32(SCOPE, Number(zone), LITTLE_ENDIAN);
   }
 
-  /** The endpoint whose sockaddr begins at `offset`, or undefined where there is none. @internal */
+  /** The endpoint whose sockaddr begins at `offset`, or undefined if there is none. @internal */
   static at(bytes: Uint8Array, offset: number): Endpoint | undefined {
     if (familyAt(bytes, offset) === 0) return undefined;
     const endpoint = new Endpoint('0.0.0.0', 0);

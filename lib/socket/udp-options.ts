@@ -7,43 +7,43 @@ import { Endpoint } from './endpoint.js';
 /** Options of {@link openUdp}. */
 export interface UdpOptions {
   /**
-   * The local address. `'::'` takes IPv6 and IPv4, unless `ipv6Only`.
-   * **Default:** `'::'`, or with `remote` any address of its family; `'0.0.0.0'` where the kernel has no IPv6
+   * The local address. `'::'` receives IPv6 and, without `ipv6Only`, IPv4.
+   * **Default:** `'::'`; with `remote` any address of its family; if the kernel has no IPv6, `'0.0.0.0'`
    */
   readonly address?: string;
-  /** The local port, 0 to 65,535; 0: the kernel's choice. **Default:** `0` */
+  /** The local port, 0 to 65,535; for 0 the kernel chooses one. **Default:** `0` */
   readonly port?: number;
-  /** Whom to connect to: only its datagrams are received, and what is sent without a remote goes to it. */
+  /** The peer to connect to: the socket receives its datagrams only, and sends there what has no remote. */
   readonly remote?: Endpoint;
   /** The network namespace that the socket lives in. **Default:** the process's own */
   readonly namespace?: NamespaceReference;
-  /** Whether a socket on `'::'` leaves IPv4 alone. **Default:** `false` */
+  /** Whether a socket on `'::'` receives no IPv4. **Default:** `false` */
   readonly ipv6Only?: boolean;
   /** SO_REUSEADDR. **Default:** `false` */
   readonly reuseAddress?: boolean;
-  /** SO_REUSEPORT: several sockets share the port, and flows are spread over them. **Default:** `false` */
+  /** SO_REUSEPORT: several sockets share the port, and the kernel spreads flows over them. **Default:** `false` */
   readonly reusePort?: boolean;
   /** The link, by name, that all datagrams go through (SO_BINDTODEVICE). **Default:** any */
   readonly device?: string;
-  /** The mark of what is sent, for routing rules and filters (SO_MARK), 0 to 2^32-1. Needs CAP_NET_ADMIN. */
+  /** The mark that datagrams leave with, for routing rules and filters (SO_MARK), 0 to 2^32-1. Needs CAP_NET_ADMIN. */
   readonly mark?: number;
-  /** Receive buffer in bytes; with CAP_NET_ADMIN beyond net.core.rmem_max. **Default:** the kernel's */
+  /** Receive buffer in bytes; only CAP_NET_ADMIN may exceed net.core.rmem_max. **Default:** the kernel's */
   readonly receiveBuffer?: number;
-  /** Send buffer in bytes; with CAP_NET_ADMIN beyond net.core.wmem_max. **Default:** the kernel's */
+  /** Send buffer in bytes; only CAP_NET_ADMIN may exceed net.core.wmem_max. **Default:** the kernel's */
   readonly sendBuffer?: number;
-  /** IPv4 TOS and IPv6 traffic class of what is sent, 0 to 255; the low two bits are ECN. **Default:** `0` */
+  /** IPv4 TOS or IPv6 traffic class that datagrams leave with, 0 to 255; the low two bits are ECN. **Default:** `0` */
   readonly tos?: number;
-  /** Whether to tell each datagram's TOS, by {@link DatagramTable.tos}. **Default:** `false` */
+  /** Whether {@link DatagramTable.tos} has the TOS of each datagram. **Default:** `false` */
   readonly receiveTos?: boolean;
   /**
-   * Whether to tell which of this host's addresses, and which link, each datagram came to, by
-   * {@link DatagramTable.localAddress} and {@link DatagramTable.interfaceIndex}. **Default:** `false`
+   * Whether {@link DatagramTable.localAddress} and {@link DatagramTable.interfaceIndex} have this host's address, and the
+   * link, that each datagram came to. **Default:** `false`
    */
   readonly packetInfo?: boolean;
   /**
-   * `true`: never fragment, and refuse with EMSGSIZE what exceeds the path MTU. `'probe'`: never fragment, and send
-   * what fits the link though the path MTU be smaller. `false`: fragment. **Default:** the kernel's, path MTU
-   * discovery with fragmentation on this host
+   * `true`: the kernel never fragments, and refuses with EMSGSIZE what exceeds the path MTU. `'probe'`: it never
+   * fragments, and sends what fits the link even if the path MTU is smaller. `false`: it fragments. **Default:** the
+   * kernel discovers the path MTU and fragments on this host
    * @see IP_MTU_DISCOVER in ip(7)
    */
   readonly dontFragment?: boolean | 'probe';
@@ -51,7 +51,7 @@ export interface UdpOptions {
   readonly gso?: boolean;
   /** Whether the kernel may hand over several datagrams of one size as one (UDP_GRO). **Default:** `true` */
   readonly gro?: boolean;
-  /** Datagrams longer than this, in bytes, are cut to it and flagged, 1 to 65,535. **Default:** `65535` */
+  /** In bytes, 1 to 65,535. A longer datagram is cut to this length and flagged. **Default:** `65535` */
   readonly maxDatagramSize?: number;
   /** Bytes kept free before each packet of a batch, up to 4,096. **Default:** `0` */
   readonly headroom?: number;
@@ -65,7 +65,7 @@ export interface UdpOptions {
 export function checkUdpOptions(options: UdpOptions): UdpOptions {
   if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options);
   const { remote, device, dontFragment, signal } = options;
-  // Throws for what is no address or no port.
+  // Throws if either is wrong.
   new Endpoint(options.address ?? '::', options.port ?? 0);
   if (remote !== undefined && !(remote instanceof Endpoint)) {
     throw invalidArgType('options.remote', 'an Endpoint', remote);
