@@ -6,16 +6,16 @@ import { createVethPair } from '../net/veth-pair.js';
 import { drawMermaid, drawSvg } from './drawing.js';
 import { type LabDescription, type LabHost, type LabPlan, type PlannedEnd, planLab } from './plan.js';
 
-// Where a setting names a link: net.ipv4.conf.eth0.rp_filter.
+// The part of a setting that names a link: net.ipv4.conf.eth0.rp_filter.
 const LINK_PART = 3;
 
 const OPERATIONAL_TIMEOUT_MS = 5000;
 
-/** A network of hosts, made by {@link createLab}. It is there until {@link close}. */
+/** A network of hosts that {@link createLab} made. It exists until {@link close}. */
 export class Lab<H extends string = string> implements AsyncDisposable {
   /** The hosts by their names. */
   readonly hosts: Readonly<Record<H, NetworkNamespace>>;
-  /** The cables in the order of the description, each with its two ends. */
+  /** The veth pairs in the order of the description, each as its two ends. */
   readonly links: readonly (readonly [Link, Link])[];
   readonly #plan: LabPlan;
   #closing: Promise<void> | undefined;
@@ -32,21 +32,21 @@ export class Lab<H extends string = string> implements AsyncDisposable {
   }
 
   /**
-   * The lab as it was described, as a Mermaid flowchart, which GitHub and GitLab show in Markdown.
+   * The described lab as a Mermaid flowchart, which GitHub and GitLab show in Markdown.
    * @see {@link https://mermaid.js.org/syntax/flowchart.html | Mermaid}
    */
   toMermaid(): string {
     return drawMermaid(this.#plan);
   }
 
-  /** The lab as it was described, as an SVG image: a box for each host, with its links and routes. */
+  /** The described lab as an SVG image: a box for each host, with its links and routes. */
   toSvg(): string {
     return drawSvg(this.#plan);
   }
 
   /**
-   * Removes the namespaces' names and closes them. What is in them goes as soon as no process and no open device
-   * is there any more. Closing twice is harmless.
+   * Removes the names of the namespaces and closes them. A namespace ends when no process and no open device is in it
+   * any more. Closing twice is harmless.
    */
   close(): Promise<void> {
     this.#closing ??= tearDown(Object.values<NetworkNamespace>(this.hosts));
@@ -60,11 +60,11 @@ export class Lab<H extends string = string> implements AsyncDisposable {
 }
 
 /**
- * Builds a network from a description: hosts, each a network namespace, veth cables between them, bridges and
- * routes. All is up and usable when it resolves. If a step fails, all is taken down again.
+ * Builds a network from a description: hosts, each a network namespace, veth pairs between them, bridges and routes. All
+ * is up and usable when it resolves. If a step fails, it takes everything down again.
  *
- * @throws TypeError, RangeError for a description that can't be right (an unknown host, a name told twice, an
- * address that is none), before anything is made; EPERM without CAP_SYS_ADMIN; EEXIST if the name of a namespace is
+ * @throws TypeError, RangeError for a description that can't be right (an unknown host, a name given
+ * twice, an invalid address), before anything is made; EPERM without CAP_SYS_ADMIN; EEXIST if the name of a namespace is
  * taken; ENETUNREACH for a route whose gateway is on no link; `ERR_TUNTAP_LINK_DOWN`, with the names in `host` and
  * `links`, if links are not up after five seconds
  * @example
@@ -106,17 +106,17 @@ export async function createLab<H extends string>(description: LabDescription<H>
     );
     await settled(hosts.map(([host]) => operational(host, of(host), pluggedNames(plan, host))));
     await settled(hosts.map(([host, { routes = [] }]) => addRoutes(of(host), routes)));
-    // In the order of the description, not of being made.
+    // In the order of the description.
     const byName = Object.fromEntries(hosts.map(([host]) => [host, of(host)]));
     return new Lab(plan, byName as Record<H, NetworkNamespace>, links);
   } catch (error) {
-    // What failed is what the caller should hear of.
+    // The caller hears of the first failure.
     await tearDown([...namespaces.values()]).catch(() => undefined);
     throw error;
   }
 }
 
-/** As Promise.all, but nothing is under way any more when it rejects. */
+/** Like Promise.all, but no step is under way any more when it rejects. */
 async function settled<T>(steps: readonly Promise<T>[]): Promise<T[]> {
   await Promise.allSettled(steps);
   return Promise.all(steps);
@@ -127,7 +127,7 @@ function linkNames(plan: LabPlan, host: string): readonly string[] {
   return [...(plan.hosts.get(host)?.bridges ?? []), ...ends].map(({ name }) => name);
 }
 
-/** The loopback device, the settings that need no link, and the bridges. */
+/** Prepares the loopback device, the settings that need no link, and the bridges. */
 async function prepare(namespace: NetworkNamespace, setup: LabHost, names: readonly string[]): Promise<void> {
   const { forwarding = false, sysctls = {}, bridges = [] } = setup;
   if (forwarding) await namespace.setSysctl('net.ipv4.ip_forward', true);
@@ -143,7 +143,7 @@ async function prepare(namespace: NetworkNamespace, setup: LabHost, names: reado
   }
 }
 
-/** A kernel may be without IPv6. */
+/** Makes settings of IPv6, unless the kernel is without it. */
 async function setIpv6(
   namespace: NetworkNamespace,
   settings: Readonly<Record<string, boolean>>,
@@ -168,7 +168,7 @@ async function connect(
   return createVethPair(first, second);
 }
 
-/** What a link gets once it is there. */
+/** Makes a link's settings, addresses and token bucket, and switches it on. */
 async function configure(
   link: Link,
   { addresses = [], tbf, up = true }: Pick<PlannedEnd, 'addresses' | 'tbf' | 'up'>,
@@ -183,22 +183,22 @@ async function configure(
   await link.set({ up });
 }
 
-/** The links of a host that a cable brings to life: its ends, then the bridges that those are ports of. */
+/** The links of a host that will have a carrier: ends of veth pairs, then the bridges that those are ports of. */
 function pluggedNames(plan: LabPlan, host: string): readonly string[] {
   const ends = plan.links
     .filter((pair) => pair.every(({ up = true }) => up))
     .flat()
     .filter((end) => end.host === host);
   const bridges = (plan.hosts.get(host)?.bridges ?? []).filter(
-    // With the spanning tree protocol a bridge takes half a minute.
+    // With the spanning tree protocol, a bridge takes half a minute.
     ({ name, up = true, stp = false }) => up && !stp && ends.some(({ master }) => master === name),
   );
   return [...ends, ...bridges].map(({ name }) => name);
 }
 
 /**
- * Resolves when links are operational. The kernel notices in its own time, within a second, that a cable is plugged in
- * at both ends (net/core/link_watch.c). Until then it drops packets.
+ * Resolves when links are operational. The kernel sets a link's state up to a second after both ends are up
+ * (net/core/link_watch.c). Until then it drops packets.
  */
 async function operational(
   host: string,

@@ -1,4 +1,4 @@
-/** What a lab is described by, and the check of a whole description before anything is made. */
+/** The description of a lab, and its check before anything is made. */
 
 import { invalidArgType, invalidArgValue, requireBoolean, requireObject } from '../arguments.js';
 import { sysctlParts, sysctlText } from '../net/namespace/sysctl.js';
@@ -23,32 +23,32 @@ export interface LabBridge extends NewLinkBase, BridgeOptions {
  * IPv6 addresses are usable at once (`net.ipv6.conf.default.accept_dad` is 0 unless `sysctls` says otherwise).
  */
 export interface LabHost {
-  /** A name under /run/netns for it, which `ip netns` lists. **Default:** none, the namespace is anonymous */
+  /** Its name under /run/netns, which `ip netns` lists. **Default:** none; the namespace is anonymous */
   readonly namespace?: string;
-  /** Whether it forwards IPv4 and, where the kernel has it, IPv6. **Default:** `false` */
+  /** Whether it forwards IPv4 and, if the kernel has it, IPv6. **Default:** `false` */
   readonly forwarding?: boolean;
   /**
-   * Network settings, such as `{ 'net.ipv4.conf.all.rp_filter': 0 }`. One that names a link of this host is set
-   * once that link is there, before it is up; the others before there is any link.
+   * Network settings, such as `{ 'net.ipv4.conf.all.rp_filter': 0 }`. A setting that names a link of this host
+   * is made when that link exists, before it is up. The others are made before there is any link.
    */
   readonly sysctls?: Readonly<Record<string, string | number | boolean>>;
-  /** Its bridges, whose ports are the ends of links that name them as `master`. **Default:** none */
+  /** Its bridges. Their ports are the ends of links that name them as `master`. **Default:** none */
   readonly bridges?: readonly LabBridge[];
-  /** Its routes, in the order that they are added, once all links are up. **Default:** none */
+  /** Its routes. They are added in this order, when all links are up. **Default:** none */
   readonly routes?: readonly NewRoute[];
 }
 
-/** One end of a cable between two hosts. */
+/** One end of a veth pair between two hosts. */
 export interface LabEnd<H extends string = string> extends Omit<NewLinkBase, 'name'> {
-  /** The host that it is plugged into. */
+  /** The host that it belongs to. */
   readonly host: H;
-  /** **Default:** the first of `eth0`, `eth1`, … that is free on that host */
+  /** Its name. **Default:** the first of `eth0`, `eth1`, … that is free on that host */
   readonly name?: string;
   /** The bridge of that host that it becomes a port of. **Default:** none */
   readonly master?: string;
   /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
   readonly addresses?: readonly string[];
-  /** A token bucket for what leaves by this end. **Default:** none, as fast as it goes */
+  /** A token bucket for packets that leave by this end. **Default:** none; there is no limit */
   readonly tbf?: Omit<NewQdisc, 'device' | 'kind'>;
   /** Whether it is switched on. **Default:** `true` */
   readonly up?: boolean;
@@ -58,11 +58,11 @@ export interface LabEnd<H extends string = string> extends Omit<NewLinkBase, 'na
 export interface LabDescription<H extends string = string> {
   /** The hosts by their names. */
   readonly hosts: Readonly<Record<H, LabHost>>;
-  /** The cables, each a veth pair with its two ends. **Default:** none */
+  /** The veth pairs, each as its two ends. **Default:** none */
   readonly links?: readonly (readonly [LabEnd<NoInfer<H>>, LabEnd<NoInfer<H>>])[];
 }
 
-/** An end whose name is settled. */
+/** An end that has a name. */
 export type PlannedEnd = LabEnd & { readonly name: string };
 
 /** A description that was checked. */
@@ -71,7 +71,7 @@ export interface LabPlan {
   readonly links: readonly (readonly [PlannedEnd, PlannedEnd])[];
 }
 
-/** Throws on what can't be right. */
+/** Throws on what can't be right, and names the ends that have no name. */
 export function planLab(description: LabDescription): LabPlan {
   requireObject('description', description);
   requireObject('description.hosts', description.hosts);
@@ -87,7 +87,7 @@ export function planLab(description: LabDescription): LabPlan {
     }
     for (const end of ends) checkEnd(end, hosts, taken);
   }
-  // Only once all given names are known.
+  // Ends without a name come after all given names are known.
   const named = (end: LabEnd): PlannedEnd => ({ ...end, name: end.name ?? freeName(taken.get(end.host)) });
   return { hosts, links: links.map(([first, second]) => [named(first), named(second)]) };
 }
@@ -155,7 +155,7 @@ function freeName(names = new Set<string>()): string {
 function refuseTwice<T>(argument: string, values: readonly T[]): Set<T> {
   const seen = new Set<T>();
   for (const value of values) {
-    if (seen.has(value)) throw invalidArgValue(argument, value, 'must not be told twice');
+    if (seen.has(value)) throw invalidArgValue(argument, value, 'must not occur twice');
     seen.add(value);
   }
   return seen;

@@ -12,7 +12,7 @@ export interface BridgeSetup extends NewLinkBase, BridgeOptions, AddressedLink {
 }
 
 /**
- * Makes a bridge and puts its ports into it. If a step fails, the bridge is removed again.
+ * Makes a bridge and puts its ports into it. If a step fails, it removes the bridge again.
  *
  * @throws EEXIST if the name is taken; ENODEV if a port does not exist; EBUSY if one has a master already
  * @example

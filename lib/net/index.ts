@@ -41,10 +41,11 @@ export type {
   VlanDetails,
   VxlanDetails,
 } from './rtnetlink/link-kinds.js';
-export type { LinkStatistics } from './rtnetlink/link-message.js';
+export type { LinkProperties, LinkSettings, LinkStatistics } from './rtnetlink/link-message.js';
 export type { LinkReference } from './rtnetlink/link-names.js';
 export type { LinkName } from './rtnetlink/link-requests.js';
 export type {
+  FdbDestination,
   NeighborAges,
   NeighborFlag,
   NeighborInfo,

@@ -19,12 +19,12 @@ import {
 } from './rtnetlink/fdb.js';
 import { changeValues, checkChange, type LinkChange } from './rtnetlink/link-change.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
-import { findLink, getLink, namesOf } from './rtnetlink/link-names.js';
+import { findLink, getLink, withDevices } from './rtnetlink/link-names.js';
 import { deleteLinkRequest, setLinkRequest } from './rtnetlink/link-requests.js';
 
 /**
- * A link of a namespace: a handle that finds it by its index, so that it survives a rename. It holds nothing
- * open. Every method rejects with ENODEV once the link is gone.
+ * A handle of a link. It finds the link by its index, so that it survives a rename. It holds nothing open. Every method
+ * rejects with ENODEV once the link is gone.
  *
  * @example
  * ```ts
@@ -50,7 +50,7 @@ export class Link {
     this.#name = name;
   }
 
-  /** The namespace that it is in, as far as this handle knows. */
+  /** The namespace that the link was in when this handle last moved it. */
   get namespace(): NetworkNamespace {
     return this.#namespace;
   }
@@ -76,8 +76,8 @@ export class Link {
   }
 
   /**
-   * Changes the link, all in one request.
-   * @throws EPERM without CAP_NET_ADMIN; ENODEV; what the kernel has against it, with its words in `extendedAck`
+   * Changes the link in one request.
+   * @throws EPERM without CAP_NET_ADMIN; ENODEV; other refusals have the kernel's message in `extendedAck`
    */
   async set(change: LinkChange): Promise<void> {
     checkChange(change);
@@ -99,10 +99,9 @@ export class Link {
   }
 
   /**
-   * Moves it to another namespace. It loses its addresses, routes and master there, and is down; this handle
-   * follows it.
+   * Moves it to another namespace. It loses its addresses, routes and master, and is down there. This handle follows it.
    * @param options `name`: another name, in the same step
-   * @throws EEXIST if the name is taken there; EINVAL for links that stay where they are, such as the loopback
+   * @throws EEXIST if the name is taken there; EINVAL for links that can't move, such as the loopback device
    */
   async moveTo(
     namespace: NetworkNamespace,
@@ -119,14 +118,14 @@ export class Link {
         rtnetlink.request(setLinkRequest(this, { name, namespaceFd: fd }, undefined, 'move link')),
       );
     } catch (error) {
-      // The kernel moves first: where it then could not rename, the link is there under its old name.
+      // The kernel moves first. If it then could not rename, the link is there under its old name.
       if (!(await exists(this.#namespace, this.#index))) await this.#arrive(namespace, this.#name);
       throw error;
     }
     await this.#arrive(namespace, name);
   }
 
-  /** It keeps its index unless that is taken. */
+  /** The link keeps its index unless that is taken. */
   async #arrive(namespace: NetworkNamespace, name: string): Promise<void> {
     const { index } = await getLink(namespace.rtnetlink, name);
     this.#namespace = namespace;
@@ -140,9 +139,9 @@ export class Link {
   }
 
   /**
-   * The other end of a veth pair, wherever it is; undefined for other links. The namespaces that this process
-   * holds open, the named ones and those of processes are searched. If it is in another namespace, close the
-   * `namespace` of what you get.
+   * The other end of a veth pair, wherever it is; undefined for other links. It searches the namespaces that this process
+   * holds open, the named ones and those of processes. If the end is in another namespace, close its `namespace`
+   * after use.
    */
   async peer(): Promise<Link | undefined> {
     const { kind, linkIndex, linkNetnsid } = await this.get();
@@ -189,7 +188,7 @@ export class Link {
   }
 
   /**
-   * The forwarding database of a bridge or VXLAN, or what a bridge knows behind this port.
+   * The forwarding database of a bridge or VXLAN, or the entries of a bridge for this port.
    * @see bridge(8)
    */
   async fdb(): Promise<readonly FdbEntry[]> {
@@ -204,15 +203,12 @@ export class Link {
     const links = kind === 'bridge' ? await this.#namespace.links({ master: index }) : [];
     const members = new Set([index, ...links.map((port) => port.index)]);
     const own = found.filter(({ deviceIndex }) => members.has(deviceIndex));
-    const nameOf = await namesOf(
-      rtnetlink,
-      own.map(({ deviceIndex }) => deviceIndex),
-    );
-    return own.map((entry) => ({ ...entry, device: nameOf(entry.deviceIndex) }));
+    return withDevices(rtnetlink, own);
   }
 
   /**
-   * Adds an entry to the forwarding database: of the bridge that this link is a port of, or of the link itself.
+   * Adds an entry to the forwarding database of the bridge that this link is a port of, or of the link itself. An entry
+   * that {@link fdb} listed is added as it was, behind its own port.
    * @throws EEXIST if there is one
    */
   async addFdbEntry(entry: NewFdbEntry): Promise<void> {
@@ -242,7 +238,7 @@ export class Link {
     await this.#namespace.rtnetlink.request(fdbRequest(action, entry, await this.#asPort(entry.device)));
   }
 
-  /** The VLANs of a bridge or of a port; none where the kernel has no VLANs. */
+  /** The VLANs of a bridge or of a port; none if the kernel has no VLANs. */
   async vlans(): Promise<readonly BridgeVlan[]> {
     const found = await this.#namespace.rtnetlink.request(listVlansRequest());
     return found.filter(({ index }) => index === this.#index).flatMap(({ vlans }) => vlans);

@@ -9,12 +9,13 @@ import {
 } from '../arguments.js';
 import type { NetlinkMessage } from './netlink/message.js';
 import { NotificationSocket } from './netlink/notification-socket.js';
-import { type AddressInfo, decodeAddress, RTM_DELADDR, RTM_NEWADDR } from './rtnetlink/address.js';
+import { type AddressInfo, addressMessages, decodeAddress } from './rtnetlink/address.js';
+import { AF_UNSPEC } from './rtnetlink/family.js';
 import { decodeLink, type LinkInfo } from './rtnetlink/link-info.js';
-import { RTM_DELLINK, RTM_NEWLINK } from './rtnetlink/link-message.js';
+import { RTM_NEWLINK } from './rtnetlink/link-message.js';
 import { withNames } from './rtnetlink/link-names.js';
-import { decodeNeighbor, type NeighborInfo, RTM_DELNEIGH, RTM_NEWNEIGH } from './rtnetlink/neighbor.js';
-import { decodeRoute, nameRoute, type RouteInfo, RTM_DELROUTE, RTM_NEWROUTE } from './rtnetlink/route.js';
+import { decodeNeighbor, type NeighborInfo, neighborMessages } from './rtnetlink/neighbor.js';
+import { decodeRoute, nameRoute, type RouteInfo, routeMessages } from './rtnetlink/route.js';
 
 /** The namespace that is monitored. */
 interface MonitoredNamespace {
@@ -25,7 +26,7 @@ interface MonitoredNamespace {
   neighbors(filter: { readonly noArp: true }): Promise<readonly NeighborInfo[]>;
 }
 
-/** What a monitor can tell of. */
+/** What a monitor can report. */
 export type MonitoredType = 'link' | 'address' | 'route' | 'neighbor';
 
 // enum rtnetlink_groups of linux/rtnetlink.h
@@ -39,80 +40,60 @@ const TYPES = Object.keys(GROUPS) as MonitoredType[];
 
 /** Options of `NetworkNamespace.monitor()`. */
 export interface MonitorOptions {
-  /** What to tell of. **Default:** all: `['link', 'address', 'route', 'neighbor']` */
+  /** What to report. **Default:** all: `['link', 'address', 'route', 'neighbor']` */
   readonly types?: readonly MonitoredType[];
-  /** Whether the first event is a snapshot of what there is. **Default:** `false` */
+  /** Whether the first event is a snapshot. **Default:** `false` */
   readonly snapshot?: boolean;
-  /** Bytes of the kernel's queue. **Default:** the system's (net.core.rmem_default) */
+  /** Size of the kernel's queue, in bytes. **Default:** the system's (net.core.rmem_default) */
   readonly receiveBuffer?: number;
   /** Ends the monitor: its iteration then throws an AbortError, whose `cause` is the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** A link, address, route or neighbour is new or changed, or is gone. */
-export type ChangeEvent =
-  | {
-      /** What it is about. */
-      readonly type: 'link';
-      /** `new`: it is new, or something of it changed. */
-      readonly change: 'new' | 'deleted';
-      /** The link, as it is now or was last. */
-      readonly link: LinkInfo;
-    }
-  | {
-      /** What it is about. */
-      readonly type: 'address';
-      /** `new`: it is new, or something of it changed. */
-      readonly change: 'new' | 'deleted';
-      /** The address, as it is now or was last. */
-      readonly address: AddressInfo;
-    }
-  | {
-      /** What it is about. */
-      readonly type: 'route';
-      /** `new`: it is new, or something of it changed. */
-      readonly change: 'new' | 'deleted';
-      /** The route, as it is now or was last. */
-      readonly route: RouteInfo;
-    }
-  | {
-      /** What it is about. */
-      readonly type: 'neighbor';
-      /** `new`: it is new, or something of it changed. */
-      readonly change: 'new' | 'deleted';
-      /** The neighbour, as it is now or was last. */
-      readonly neighbor: NeighborInfo;
-    };
+/** A change of one object, which is under the name of its type. */
+type Changed<K extends MonitoredType, T> = {
+  /** The type of the object. */
+  readonly type: K;
+  /** `new`: the object is new, or it changed. */
+  readonly change: 'new' | 'deleted';
+} & { readonly [_ in K]: T };
 
-/** All that there is of the types that are monitored; it takes the place of all that was told before. */
+/** A link, address, route or neighbour is new, changed or gone. It is shown as it is now, or as it was last. */
+export type ChangeEvent =
+  | Changed<'link', LinkInfo>
+  | Changed<'address', AddressInfo>
+  | Changed<'route', RouteInfo>
+  | Changed<'neighbor', NeighborInfo>;
+
+/** All objects of the monitored types. It replaces all that earlier events reported. */
 export interface SnapshotEvent {
-  /** What it is. */
+  /** The type of the event. */
   readonly type: 'snapshot';
-  /** The links, where they are monitored. */
+  /** The links, if they are monitored. */
   readonly links?: readonly LinkInfo[];
-  /** The addresses, where they are monitored. */
+  /** The addresses, if they are monitored. */
   readonly addresses?: readonly AddressInfo[];
-  /** The routes of all tables and families, where they are monitored. */
+  /** The routes of all tables and families, if they are monitored. */
   readonly routes?: readonly RouteInfo[];
-  /** The neighbours, where they are monitored. */
+  /** The neighbours, if they are monitored. */
   readonly neighbors?: readonly NeighborInfo[];
 }
 
 /** The kernel's queue was full, and events are lost. A {@link SnapshotEvent} follows. */
 export interface OverflowEvent {
-  /** What it is. */
+  /** The type of the event. */
   readonly type: 'overflow';
 }
 
-/** What a {@link NetworkMonitor} tells. */
+/** What a {@link NetworkMonitor} reports. */
 export type NetworkEvent = ChangeEvent | SnapshotEvent | OverflowEvent;
 
 /**
- * The changes of a namespace, from the moment that the monitor is made. Made by
- * `NetworkNamespace.monitor()`; ended by leaving its loop, {@link close}, its `signal`, or closing the namespace.
+ * The changes of a namespace, from the moment that `NetworkNamespace.monitor()` returns the monitor. You end it by leaving
+ * its loop, by {@link close}, by its `signal`, or by closing the namespace.
  *
- * Events wait in the kernel's queue until they are asked for. If that is full, an `overflow` event says so and a
- * `snapshot` follows. Changes that happen while a snapshot is made may be told again after it.
+ * Events wait in the kernel's queue until you ask for them. If the queue is full, an `overflow` event says so and a
+ * `snapshot` follows. Changes that happen while a snapshot is made may be reported again after it.
  */
 export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, AsyncDisposable {
   readonly #namespace: MonitoredNamespace;
@@ -146,7 +127,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
     this.#namespace = namespace;
     this.#types = new Set(types);
     this.#snapshotDue = requireBoolean('options.snapshot', snapshot);
-    // Links always: their names belong to the other events.
+    // Links are always included: the other events have their names.
     const groups = new Set(['link' as const, ...this.#types].flatMap((type) => GROUPS[type]));
     requireInteger('options.receiveBuffer', receiveBuffer, 0, 0x3fffffff);
     this.#socket = new NotificationSocket(namespace.fdToEnter(), [...groups], receiveBuffer);
@@ -155,7 +136,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
     signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** The next event; waits for one. */
+  /** Waits for the next event. */
   next(): Promise<IteratorResult<NetworkEvent, undefined>> {
     const turn = this.#turn.then(() => this.#next());
     this.#turn = turn.catch(() => undefined);
@@ -168,7 +149,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
     return { done: true, value: undefined };
   }
 
-  /** Ends the monitor; a `next` that waits gets the end. */
+  /** Ends the monitor. A waiting `next()` resolves to the end of the iteration. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -178,7 +159,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
     this.#onClose(this);
   }
 
-  /** Lets the event loop end though this monitor waits. */
+  /** Lets the process end while this monitor waits. */
   unref(): this {
     this.#socket.setReferenced(false);
     return this;
@@ -210,7 +191,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
         else this.#accept(await this.#socket.receive());
       }
     } catch (error) {
-      // Closing the namespace refuses what was under way.
+      // Closing the namespace rejects requests.
       if (!this.#closed) {
         await this.close();
         throw error;
@@ -233,10 +214,10 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
     }
   }
 
-  /** Learns the links' names, and makes the snapshot that is due. */
+  /** Reads the links' names, and makes the snapshot that is due. */
   async #synchronize(): Promise<void> {
     const due = this.#snapshotDue;
-    // What waits is older than what is listed now.
+    // Waiting messages are older than the lists.
     if (due) this.#socket.drain();
     const links = await this.#namespace.links();
     this.#names.clear();
@@ -261,41 +242,29 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
 
   #toEvent(message: NetlinkMessage): ChangeEvent | undefined {
     const nameOf = (index: number): string => this.#names.get(index) ?? `if${index}`;
-    switch (message.type) {
-      case RTM_NEWLINK:
-      case RTM_DELLINK: {
-        const link = decodeLink(message);
-        // Those of AF_BRIDGE are about ports: one that leaves its bridge is "deleted" there.
-        if (link === undefined || message.payload[0] !== 0) return undefined;
-        const change = message.type === RTM_NEWLINK ? 'new' : 'deleted';
-        const event = { type: 'link', change, link: withNames(link, nameOf) } as const;
-        if (change === 'new') this.#names.set(link.index, link.name);
-        else this.#names.delete(link.index);
-        return event;
-      }
-      case RTM_NEWADDR:
-      case RTM_DELADDR: {
-        const address = decodeAddress(message);
-        if (address === undefined) return undefined;
-        const change = message.type === RTM_NEWADDR ? 'new' : 'deleted';
-        return { type: 'address', change, address: { ...address, device: nameOf(address.index) } };
-      }
-      case RTM_NEWROUTE:
-      case RTM_DELROUTE: {
-        const route = decodeRoute(message);
-        if (route === undefined) return undefined;
-        const change = message.type === RTM_NEWROUTE ? 'new' : 'deleted';
-        return { type: 'route', change, route: nameRoute(route, nameOf) };
-      }
-      case RTM_NEWNEIGH:
-      case RTM_DELNEIGH: {
-        const neighbor = decodeNeighbor(message);
-        if (neighbor === undefined || neighbor.flags.includes('proxy')) return undefined;
-        const change = message.type === RTM_NEWNEIGH ? 'new' : 'deleted';
-        return { type: 'neighbor', change, neighbor: { ...neighbor, device: nameOf(neighbor.deviceIndex) } };
-      }
-      default:
-        return undefined;
+    // RTM_NEWx are multiples of 4; RTM_DELx follows.
+    const type = message.type & ~1;
+    const change = message.type === type ? 'new' : 'deleted';
+    if (type === RTM_NEWLINK) {
+      const link = decodeLink(message);
+      // Messages of AF_BRIDGE are about ports: one that leaves its bridge is "deleted" there.
+      if (link === undefined || message.payload[0] !== AF_UNSPEC) return undefined;
+      const event = { type: 'link', change, link: withNames(link, nameOf) } as const;
+      if (change === 'new') this.#names.set(link.index, link.name);
+      else this.#names.delete(link.index);
+      return event;
     }
+    if (type === addressMessages.type) {
+      const address = decodeAddress(message);
+      return address && { type: 'address', change, address: { ...address, device: nameOf(address.index) } };
+    }
+    if (type === routeMessages.type) {
+      const route = decodeRoute(message);
+      return route && { type: 'route', change, route: nameRoute(route, nameOf) };
+    }
+    if (type !== neighborMessages.type) return undefined;
+    const neighbor = decodeNeighbor(message);
+    if (neighbor === undefined || neighbor.flags.includes('proxy')) return undefined;
+    return { type: 'neighbor', change, neighbor: { ...neighbor, device: nameOf(neighbor.deviceIndex) } };
   }
 }

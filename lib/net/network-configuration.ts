@@ -3,7 +3,14 @@ import type { Change } from './netlink/message.js';
 import type { RequestQueue } from './netlink/request-queue.js';
 import { type Family, fromFamily } from './rtnetlink/family.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
-import { findLink, getLink, indexOf, type LinkReference, namesOf } from './rtnetlink/link-names.js';
+import {
+  findLink,
+  getLink,
+  indexOf,
+  type LinkReference,
+  namesOf,
+  withDevices,
+} from './rtnetlink/link-names.js';
 import { addLinkRequest } from './rtnetlink/link-requests.js';
 import {
   listNeighborsRequest,
@@ -35,19 +42,19 @@ import { listRulesRequest, type NewRule, type RuleInfo, ruleRequest } from './rt
 
 /** Which routes to list. */
 export interface RouteFilter {
-  /** **Default:** 4, as `ip route` */
+  /** Of this family. **Default:** 4, as `ip route` */
   readonly family?: Family | 'all';
-  /** **Default:** `main`, as `ip route` */
+  /** In this table. **Default:** `main`, as `ip route` */
   readonly table?: RouteTable | 'all';
   /** Through this link. */
   readonly device?: LinkReference;
-  /** Made by this. */
+  /** Made by this protocol. */
   readonly protocol?: RouteProtocol;
   /** To exactly this network, as {@link RouteInfo.destination} writes it. */
   readonly destination?: string;
 }
 
-/** Which neighbours to list; what is not told does not matter. */
+/** Which neighbours to list. What you leave out does not matter. */
 export interface NeighborFilter {
   /** On this link. */
   readonly device?: LinkReference;
@@ -65,7 +72,8 @@ export abstract class NetworkConfiguration {
   abstract readonly rtnetlink: RequestQueue;
 
   /**
-   * The routes; as `ip route`, the IPv4 ones of the main table where the filter says nothing else.
+   * The routes. Without a filter they are the IPv4 routes of the main table, as for `ip route`.
+   * @throws ENODEV if `filter.device` names no link
    * @example
    * ```ts
    * await net1.routes(); // [{ destination: '172.16.0.0/24', device: 'veth1', protocol: 'kernel', … }]
@@ -119,13 +127,13 @@ export abstract class NetworkConfiguration {
     await this.#route('append', route);
   }
 
-  /** Adds a route, in place of the one to that destination where there is one. */
+  /** Adds a route, in place of the one to that destination if there is one. */
   async replaceRoute(route: NewRoute): Promise<void> {
     await this.#route('replace', route);
   }
 
   /**
-   * Removes the first route that fits what is told.
+   * Removes the first route that fits.
    * @throws ESRCH if there is none
    */
   async deleteRoute(route: NewRoute): Promise<void> {
@@ -153,7 +161,7 @@ export abstract class NetworkConfiguration {
   }
 
   /**
-   * The policy rules, lowest priority first; as `ip rule`, the IPv4 ones where nothing else is told.
+   * The policy rules, lowest priority first. Without a family they are the IPv4 rules, as for `ip rule`.
    * @see ip-rule(8)
    */
   async rules({ family = 4 }: { readonly family?: Family | 'all' } = {}): Promise<readonly RuleInfo[]> {
@@ -163,7 +171,8 @@ export abstract class NetworkConfiguration {
 
   /**
    * Adds a policy rule.
-   * @throws EEXIST if there is the same one of that `priority`; without one the kernel adds it again, before the others
+   * @throws EEXIST if the same rule exists with that `priority`. Without a priority, the kernel adds it again, before the
+   * others
    * @example
    * ```ts
    * await net1.addRule({ priority: 100, not: true, fwmark: 51820, table: 51820 });
@@ -174,14 +183,17 @@ export abstract class NetworkConfiguration {
   }
 
   /**
-   * Removes the first policy rule that fits what is told.
+   * Removes the first policy rule that fits.
    * @throws ENOENT if there is none
    */
   async deleteRule(rule: NewRule): Promise<void> {
     await this.rtnetlink.request(ruleRequest('delete', rule));
   }
 
-  /** The neighbours that ARP and NDP know; as `ip neighbor`, without those that need no resolution (`NOARP`). */
+  /**
+   * The neighbours that ARP and NDP know. As for `ip neighbor`, those that need no resolution (`NOARP`) are left out.
+   * @throws ENODEV if `filter.device` names no link
+   */
   async neighbors(filter: NeighborFilter = {}): Promise<readonly NeighborInfo[]> {
     requireObject('filter', filter);
     const { family, proxy = false, noArp = false } = filter;
@@ -195,9 +207,7 @@ export abstract class NetworkConfiguration {
         (noArp || proxy || neighbor.state !== 'NOARP') &&
         (device === undefined || neighbor.deviceIndex === device.index),
     );
-    const indices = found.map(({ deviceIndex }) => deviceIndex);
-    const nameOf = await namesOf(this.rtnetlink, indices, device && [device]);
-    return found.map((neighbor) => ({ ...neighbor, device: nameOf(neighbor.deviceIndex) }));
+    return withDevices(this.rtnetlink, found, device);
   }
 
   /**
@@ -238,15 +248,13 @@ export abstract class NetworkConfiguration {
     const found = (await this.rtnetlink.request(listQdiscsRequest())).filter(
       ({ deviceIndex }) => device === undefined || deviceIndex === device.index,
     );
-    const indices = found.map(({ deviceIndex }) => deviceIndex);
-    const nameOf = await namesOf(this.rtnetlink, indices, device && [device]);
-    return found.map((qdisc) => ({ ...qdisc, device: nameOf(qdisc.deviceIndex) }));
+    return withDevices(this.rtnetlink, found, device);
   }
 
   /**
    * Makes a link slow: a token bucket, at its root unless you give a `parent`.
    * @param qdisc the token bucket, or any discipline that {@link qdiscs} listed
-   * @throws EEXIST if another than the default discipline is there
+   * @throws EEXIST if another discipline than the default one is there
    * @example
    * ```ts
    * await net1.addQdisc({ device: 'veth1', kind: 'tbf', rate: 1_000_000, burst: 10_000, latencyMs: 50 });
@@ -268,7 +276,7 @@ export abstract class NetworkConfiguration {
   }
 
   /**
-   * Removes a discipline of a link. In place of the one at the root, the default one appears.
+   * Removes a discipline of a link. If it was at the root, the kernel puts the default one there.
    * @param which the link, for the discipline at its root, or a discipline that {@link qdiscs} listed
    * @throws ENOENT if only the default one is there
    */

@@ -19,7 +19,7 @@ import type { LinkName } from './rtnetlink/link-requests.js';
 import { getNsidRequest } from './rtnetlink/namespace-id.js';
 import type { NewLink } from './rtnetlink/new-link.js';
 
-/** What names a network namespace: an open one, a name under /run/netns, a path of an nsfs file, or a pid. */
+/** What names a network namespace: an open one, a name under /run/netns, the path of an nsfs file, or a pid. */
 export type NamespaceReference = NetworkNamespace | string | number;
 
 /**
@@ -71,7 +71,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   /**
    * Opens a namespace that exists.
    * @param reference a name under /run/netns, the path of an nsfs file, or the pid of a process in it
-   * @throws ENOENT where there is none; TypeError `ERR_INVALID_ARG_VALUE` where it is something else
+   * @throws ENOENT if there is none; TypeError `ERR_INVALID_ARG_VALUE` if it is something else
    */
   static async open(reference: string | number): Promise<NetworkNamespace> {
     const named = typeof reference === 'string' && !reference.includes('/');
@@ -96,7 +96,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
     await deleteName(name);
   }
 
-  /** The nsfs fd, or -1 once closed. It stays this object's. */
+  /** The nsfs fd, or -1 once closed. This object owns it: do not close it. */
   get fd(): number {
     return this.#closed ? -1 : this.#descriptor.fd();
   }
@@ -142,7 +142,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   }
 
   /**
-   * The addresses of all links, or of those that the filter says.
+   * The addresses that the filter selects, or all.
    * @throws ENODEV if `filter.device` names no link
    */
   async addresses(filter: AddressFilter = {}): Promise<readonly AddressInfo[]> {
@@ -181,7 +181,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
 
   /**
    * A network setting of this namespace.
-   * @param name such as `net.ipv4.ip_forward`; with slashes where a part of it holds a dot
+   * @param name such as `net.ipv4.ip_forward`; with slashes if a part of it contains a dot
    * @throws ENOENT if there is none
    */
   async sysctl(name: string): Promise<string> {
@@ -190,7 +190,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
 
   /**
    * Changes a network setting of this namespace.
-   * @throws EINVAL for a value that it does not take; EACCES if it can only be read
+   * @throws EINVAL for a value that the kernel does not accept; EACCES if the setting can only be read
    * @example
    * ```ts
    * await router.setSysctl('net.ipv4.ip_forward', true);
@@ -201,8 +201,8 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   }
 
   /**
-   * Lets go of the namespace and ends its monitors. Requests that have left are waited for; others are refused
-   * with `ERR_TUNTAP_CLOSED`. Closing twice is harmless.
+   * Closes the namespace and ends its monitors. It waits for requests that the kernel has; the others are rejected with
+   * `ERR_TUNTAP_CLOSED`. Closing twice is harmless.
    */
   async close(): Promise<void> {
     this.#closed = true;
@@ -218,8 +218,8 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   }
 
   /**
-   * The id that this namespace has for another, as in `linkNetnsid` of a link; undefined where it has none
-   * yet. The kernel gives one when a link first connects the two.
+   * The id that this namespace has for another, as in `linkNetnsid` of a link; undefined if it has none yet. The kernel
+   * assigns one when a link first connects the two.
    * @see ip-netns(8), `ip netns list-id`
    */
   async nsid(other: NetworkNamespace): Promise<number | undefined> {
@@ -228,14 +228,14 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
     return nsid === undefined || nsid < 0 ? undefined : nsid;
   }
 
-  /** @internal The namespace that this one knows by that id; it is the caller's to close. */
+  /** @internal The namespace that this one knows by that id. The caller closes it. */
   async findNamespace(nsid: number): Promise<NetworkNamespace | undefined> {
     for (const path of namespacePaths()) {
       let candidate: NetworkNamespace;
       try {
         candidate = await NetworkNamespace.open(path);
       } catch {
-        continue; // gone meanwhile, or not ours to see
+        continue; // it is gone meanwhile, or this process may not see it
       }
       if ((await this.nsid(candidate)) === nsid) return candidate;
       await candidate.close();
@@ -249,13 +249,13 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
     return this.#descriptor.fd();
   }
 
-  /** @internal What to open sockets and settings with: entering another namespace than one's own is a privilege. */
+  /** @internal For opening sockets and settings: -1 for the own namespace, as entering another one is a privilege. */
   fdToEnter(): number {
     const fd = this.openFd();
     return this.#isCurrent ? -1 : fd;
   }
 
-  /** @internal Keeps the fd open while a request that names it is under way, though {@link close} is called. */
+  /** @internal Keeps the fd open while a request that names it is under way, even if {@link close} is called. */
   async hold<T>(use: (fd: number) => Promise<T>): Promise<T> {
     const used = use(this.openFd());
     this.#holders.add(used);

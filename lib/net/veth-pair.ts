@@ -18,8 +18,8 @@ export interface AddressedLink {
 export interface VethEnd extends NewLinkInNamespace, AddressedLink {}
 
 /**
- * Makes a veth pair, both ends in their namespaces, with one request. If a later step fails, such as an
- * address, the pair is removed again.
+ * Makes a veth pair with one request, each end in its namespace. If a later step fails, such as an address, it removes
+ * the pair again.
  *
  * @returns the two ends, in the order of the arguments
  * @throws EEXIST if one of the names is taken, and nothing is made
@@ -83,7 +83,7 @@ export async function withRollback<T>(link: Link, build: () => Promise<T>): Prom
   try {
     return await build();
   } catch (error) {
-    // What failed is what the caller should hear of.
+    // The caller hears of the first failure.
     await link.delete().catch(() => undefined);
     throw error;
   }

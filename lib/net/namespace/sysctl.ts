@@ -6,13 +6,13 @@ import { native } from '../../native/addon.js';
 import type { Descriptor } from '../../native/descriptor.js';
 import { check, systemError } from '../../system-error.js';
 
-/** The parts of `net.ipv4.ip_forward`, or with slashes where a part holds a dot: `net/ipv4/conf/eth0.5/forwarding`. */
+/** The parts of `net.ipv4.ip_forward`, or with slashes if a part contains a dot: `net/ipv4/conf/eth0.5/forwarding`. */
 export function sysctlParts(name: string): readonly string[] {
   if (typeof name !== 'string') throw invalidArgType('name', 'of type string', name);
   const parts = name.split(name.includes('/') ? '/' : '.');
   const wrong = parts.some((part) => part === '' || part === '.' || part === '..' || part.includes('\0'));
   if (wrong || parts[0] !== 'net' || parts.length < 2) {
-    throw invalidArgValue('name', name, "must be that of a network setting, such as 'net.ipv4.ip_forward'");
+    throw invalidArgValue('name', name, "must name a network setting, such as 'net.ipv4.ip_forward'");
   }
   return parts;
 }

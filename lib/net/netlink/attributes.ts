@@ -51,10 +51,13 @@ export interface UnknownAttribute {
 type Fields = Readonly<Record<string, unknown>>;
 export type Shape = Readonly<Record<string, Attribute<unknown>>>;
 
-/** The values that a table reads and writes, and attributes that it has no field for. */
-export type Values<S extends Shape> = {
+/** The values of a table's fields. */
+export type FieldsOf<S extends Shape> = {
   readonly [K in keyof S]?: S[K] extends Attribute<infer T> ? T : never;
-} & { readonly unknown?: readonly UnknownAttribute[] };
+};
+
+/** The values that a table reads and writes, and attributes that it has no field for. */
+export type Values<S extends Shape> = FieldsOf<S> & { readonly unknown?: readonly UnknownAttribute[] };
 
 export class AttributeTable<S extends Shape> {
   readonly #rows: readonly (readonly [field: string, Attribute<unknown>])[];
@@ -109,8 +112,12 @@ export class AttributeTable<S extends Shape> {
 
   /** Those properties of `source` that are fields of this table. */
   pick(source: object): Values<S> {
-    const fields = this.#rows.map(([field]) => [field, (source as Fields)[field]] as const);
-    return Object.fromEntries(fields.filter(([, value]) => value !== undefined)) as Values<S>;
+    const values: Record<string, unknown> = {};
+    for (const [field] of this.#rows) {
+      const value = (source as Fields)[field];
+      if (value !== undefined) values[field] = value;
+    }
+    return values as Values<S>;
   }
 
   /** The kernel's name of an attribute. */

@@ -1,6 +1,6 @@
 /**
- * Integers in the machine's byte order, which is little endian on every architecture that Node runs Linux on
- * but s390x, and texts that end with a NUL.
+ * Integers in the machine's byte order, and texts that end with a NUL. Of the architectures that run Node.js on Linux,
+ * only s390x is not little endian.
  */
 
 import { endianness } from 'node:os';
@@ -10,42 +10,26 @@ const LITTLE_ENDIAN = endianness() === 'LE';
 /** Netlink pads everything to four bytes. */
 export const align = (length: number): number => (length + 3) & ~3;
 
-export function u8(value: number): Buffer {
-  return Buffer.of(value);
+/** Makes a function that writes a number into a buffer of its own. */
+function writer<T>(size: number, write: (into: Buffer, value: T) => unknown): (value: T) => Buffer {
+  return (value) => {
+    const bytes = Buffer.alloc(size);
+    write(bytes, value);
+    return bytes;
+  };
 }
 
-export function u16(value: number): Buffer {
-  const bytes = Buffer.alloc(2);
-  LITTLE_ENDIAN ? bytes.writeUInt16LE(value) : bytes.writeUInt16BE(value);
-  return bytes;
-}
-
-/** Also of a negative number, as its two's complement. */
-export function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  LITTLE_ENDIAN ? bytes.writeUInt32LE(value >>> 0) : bytes.writeUInt32BE(value >>> 0);
-  return bytes;
-}
-
-export function u64(value: bigint): Buffer {
-  const bytes = Buffer.alloc(8);
-  LITTLE_ENDIAN ? bytes.writeBigUInt64LE(value) : bytes.writeBigUInt64BE(value);
-  return bytes;
-}
-
-/** In network order. */
-export function u16be(value: number): Buffer {
-  const bytes = Buffer.alloc(2);
-  bytes.writeUInt16BE(value);
-  return bytes;
-}
-
-/** In network order. */
-export function u32be(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
-}
+export const u8 = (value: number): Buffer => Buffer.of(value);
+export const u16be = writer<number>(2, (into, value) => into.writeUInt16BE(value));
+export const u32be = writer<number>(4, (into, value) => into.writeUInt32BE(value));
+export const u16 = LITTLE_ENDIAN ? writer<number>(2, (into, value) => into.writeUInt16LE(value)) : u16be;
+/** A negative number is written as its two's complement. */
+export const u32 = writer<number>(4, (into, value) =>
+  LITTLE_ENDIAN ? into.writeUInt32LE(value >>> 0) : into.writeUInt32BE(value >>> 0),
+);
+export const u64 = writer<bigint>(8, (into, value) =>
+  LITTLE_ENDIAN ? into.writeBigUInt64LE(value) : into.writeBigUInt64BE(value),
+);
 
 export function readU16(bytes: Buffer, offset = 0): number {
   return LITTLE_ENDIAN ? bytes.readUInt16LE(offset) : bytes.readUInt16BE(offset);

@@ -6,17 +6,17 @@ import { type NetlinkMessage, NLM_F_CAPPED, NLMSG_ERROR, NLMSG_HEADER_SIZE } fro
 
 /** The kernel's refusal of a request. Match `code`, never the text. */
 export interface NetlinkError extends SystemError {
-  /** What was asked for, such as `add link`. */
+  /** The request that failed, such as `add link`. */
   operation: string;
-  /** The kernel's own words, where it gave any. */
+  /** The kernel's error message, if it sent one. */
   extendedAck?: string;
-  /** The attribute that it complains about, as linux/*.h names it: `IFLA_MTU`. */
+  /** The attribute that the error is about, by its name in linux/*.h: `IFLA_MTU`. */
   attribute?: string;
 }
 
-/** What an error needs to know of the request that it answers. */
+/** What an error includes about its request. */
 export interface RequestDescription {
-  /** In words: `add link`. */
+  /** For people: `add link`. */
   readonly operation: string;
   /** What it is about, such as a link's name. */
   readonly subject?: string;
@@ -61,7 +61,7 @@ export function netlinkError(
   });
 }
 
-/** Behind the errno, and in an acknowledgement behind what it echoes of the request. */
+/** The extended acknowledgement follows the errno, and in an acknowledgement the echoed request. */
 function extendedAckStart({ type, flags, payload }: NetlinkMessage): number {
   if (type !== NLMSG_ERROR) return 4;
   if (payload.length < 4 + NLMSG_HEADER_SIZE) return payload.length;

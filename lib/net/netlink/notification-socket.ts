@@ -8,12 +8,12 @@ import { openNetlinkRoute } from './socket.js';
 
 const { ENOBUFS, ETIMEDOUT } = constants.errno;
 
-/** What came: messages, or that the kernel's queue was full and some are lost. */
+/** Messages, or `overflow`: the kernel's queue was full, and messages are lost. */
 export type Notifications = readonly NetlinkMessage[] | 'overflow';
 
 /**
- * The kernel's notifications of some multicast groups, on a socket of their own, so that a listener that is slow
- * takes nothing from a rtnetlink. It takes messages only when asked to: the kernel's queue is the only one.
+ * The kernel's notifications of some multicast groups. They have a socket of their own, so that a slow listener does not
+ * delay requests. It reads only when asked to: the kernel's queue is the only one.
  */
 export class NotificationSocket {
   readonly #descriptor: Descriptor;
@@ -28,7 +28,7 @@ export class NotificationSocket {
     this.#descriptor = openNetlinkRoute(namespace, groups, receiveBuffer);
   }
 
-  /** Waits for notifications; one call at a time. Undefined once closed. */
+  /** Waits for notifications, one call at a time. Resolves to undefined once closed. */
   receive(): Promise<Notifications | undefined> {
     return new Promise((resolve, reject) => {
       this.#take = (result) => (result instanceof Error ? reject(result) : resolve(result));
@@ -36,18 +36,18 @@ export class NotificationSocket {
     });
   }
 
-  /** Throws away what waits in the kernel's queue. */
+  /** Empties the kernel's queue. */
   drain(): void {
     while (this.#descriptor.fd() >= 0 && this.#receiveNow() !== undefined);
   }
 
-  /** Whether waiting keeps the event loop alive; it does at first. */
+  /** Whether waiting keeps the event loop alive. **Default:** `true` */
   setReferenced(referenced: boolean): void {
     this.#watch();
     this.#descriptor.setReferenced(referenced);
   }
 
-  /** A call of {@link receive} that waits gets undefined. */
+  /** A waiting {@link receive} resolves to undefined. */
   close(): void {
     this.#descriptor.close();
     this.#settle(undefined);
@@ -88,7 +88,7 @@ export class NotificationSocket {
     );
   }
 
-  /** Undefined where nothing waits. */
+  /** Undefined if the queue is empty. */
   #receiveNow(): Notifications | undefined {
     const datagrams = native().receiveNetlink(this.#descriptor.fd(), 0);
     if (typeof datagrams !== 'number') return datagrams.flatMap((datagram) => [...decodeMessages(datagram)]);

@@ -5,7 +5,7 @@ import { decodeMessages } from './message.js';
 import { DUMP_ATTEMPTS, dumpInterrupted, isDump, PendingRequest, type Request } from './request.js';
 import { openNetlinkRoute, TIMEOUT_MS } from './socket.js';
 
-// What one send takes of requests that wait: their answers, a link of 2 KiB each at most, fit the receive buffer.
+// The most requests of one send. Their answers, each a link of up to 2 KiB, fit the receive buffer.
 const MAX_BATCH = 16;
 const MAX_BATCH_BYTES = 16_384;
 const NO_BYTES = new Uint8Array();
@@ -21,10 +21,10 @@ export function closedError(): Error {
 }
 
 /**
- * The rtnetlink rtnetlink of one namespace. Any number of callers may ask at the same time: requests leave
- * in the order asked, off the JavaScript thread, as the kernel carries each out before its send returns, which
- * may wait for the kernel's lock. Those that wait together leave together, but for dumps, which go alone.
- * A request that changes something is never sent twice.
+ * The rtnetlink requests of one namespace. Any number of callers may use it at the same time. Requests leave in the order
+ * of the calls, on libuv's thread pool: the kernel carries each one out before its send returns, and may wait for a lock.
+ * Requests that wait together leave together, except dumps, which leave alone. A request that changes something is
+ * never sent twice.
  */
 export class RequestQueue {
   readonly #open: () => Descriptor;
@@ -34,12 +34,12 @@ export class RequestQueue {
   #running: Promise<void> | undefined;
   #closed = false;
 
-  /** @param namespace gives an nsfs fd, or -1 for the process's own namespace; asked once, at the first request */
+  /** @param namespace returns an nsfs fd, or -1 for the process's own namespace; called once, at the first request */
   constructor(namespace: () => number) {
     this.#open = () => openNetlinkRoute(namespace());
   }
 
-  /** The answers of the kernel. An interrupted dump is asked for again. */
+  /** Resolves to the kernel's answers. An interrupted dump is requested again. */
   async request<T>(request: Request<T>): Promise<T[]> {
     for (let attempt = 1; attempt <= DUMP_ATTEMPTS; attempt++) {
       const exchange = await this.#submit(request);
@@ -48,7 +48,7 @@ export class RequestQueue {
     throw dumpInterrupted(request);
   }
 
-  /** Requests that have not left are refused; resolves when the socket is closed. */
+  /** Rejects the requests that have not left. Resolves when the socket is closed. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const { fail } of this.#queue.splice(0)) fail(closedError());
@@ -72,7 +72,7 @@ export class RequestQueue {
   }
 
   async #run(fd: number): Promise<void> {
-    // Requests made in the same turn leave together.
+    // Requests of one turn leave together.
     await Promise.resolve();
     while (this.#queue.length > 0) await converse(fd, this.#nextBatch());
     this.#running = undefined;

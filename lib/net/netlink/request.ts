@@ -1,7 +1,10 @@
-/** A request and its answer, whichever way they travel: pure, without I/O. */
+/** A request and its answer, as data without I/O. */
 
+import type { AttributeTable, Shape } from './attributes.js';
 import { errnoOf, netlinkError, type RequestDescription } from './error.js';
 import {
+  CHANGE_FLAGS,
+  type Change,
   encodeMessage,
   type NetlinkMessage,
   NLM_F_ACK,
@@ -12,14 +15,59 @@ import {
   NLMSG_ERROR,
 } from './message.js';
 
-/** What a rtnetlink is asked to do. */
+/** What the kernel is asked to do. */
 export interface Request<T> extends RequestDescription {
   readonly type: number;
   readonly flags: number;
   /** The family's header and the attributes. */
   readonly body: Buffer;
-  /** Reads one answer; undefined leaves it out. */
+  /** Reads one answer. Undefined leaves it out. */
   decode(message: NetlinkMessage): T | undefined;
+}
+
+/** The messages about one kind of object. Their numbers follow one another: RTM_NEWx, RTM_DELx, RTM_GETx. */
+export interface MessageFamily {
+  /** RTM_NEWx. */
+  readonly type: number;
+  /** Bytes of the header before the attributes. */
+  readonly headerSize: number;
+  readonly table: AttributeTable<Shape>;
+}
+
+/** Asks for one object, or with NLM_F_DUMP for all that the kernel's filters let through. */
+export function getRequest<T>(
+  family: MessageFamily,
+  operation: string,
+  body: readonly Uint8Array[],
+  decode: Request<T>['decode'],
+  { subject, flags = NLM_F_DUMP }: { readonly subject?: string; readonly flags?: number } = {},
+): Request<T> {
+  return {
+    ...family,
+    ...{ operation, subject, flags },
+    type: family.type + 2,
+    body: Buffer.concat(body),
+    decode: (message) => (message.type === family.type ? decode(message) : undefined),
+  };
+}
+
+/** Adds, changes or deletes an object, such as a `route`. */
+export function changeRequest(
+  family: MessageFamily,
+  action: Change,
+  object: string,
+  subject: string | undefined,
+  body: readonly Uint8Array[],
+): Request<undefined> {
+  return {
+    ...family,
+    operation: `${action} ${object}`,
+    subject,
+    type: action === 'delete' ? family.type + 1 : family.type,
+    flags: CHANGE_FLAGS[action],
+    body: Buffer.concat(body),
+    decode: nothing,
+  };
 }
 
 export const nothing = (): undefined => undefined;
@@ -28,13 +76,13 @@ export function isDump(request: Request<unknown>): boolean {
   return (request.flags & NLM_F_DUMP) === NLM_F_DUMP;
 }
 
-/** How often a dump that was interrupted is asked for again. */
+/** How many times a dump is requested if it is interrupted each time. */
 export const DUMP_ATTEMPTS = 50;
 
 export function dumpInterrupted({ operation }: Request<unknown>): Error {
   return Object.assign(
     new Error(
-      `What the kernel listed changed meanwhile, ${DUMP_ATTEMPTS} times in a row (${operation}): try again`,
+      `The list changed while it was read, ${DUMP_ATTEMPTS} times in a row (${operation}): try again`,
     ),
     { code: 'ERR_TUNTAP_DUMP_INTERRUPTED', operation },
   );
@@ -61,17 +109,17 @@ export class PendingRequest<T> {
     );
   }
 
-  /** The whole answer has come. */
+  /** The whole answer is here. */
   get done(): boolean {
     return this.#done;
   }
 
-  /** A dump whose parts do not fit together. */
+  /** The parts of a dump do not fit together. */
   get interrupted(): boolean {
     return this.#interrupted;
   }
 
-  /** Takes one message of the answer; those of others are passed over. */
+  /** Takes one message of the answer. It ignores messages of other requests. */
   take(message: NetlinkMessage): void {
     if (this.#done || message.sequence !== this.sequence) return;
     if (message.flags & NLM_F_DUMP_INTR && isDump(this.request)) this.#interrupted = true;

@@ -5,7 +5,7 @@ import { decodeMessages } from './message.js';
 import { DUMP_ATTEMPTS, dumpInterrupted, PendingRequest, type Request } from './request.js';
 
 export const NETLINK_ROUTE = 0;
-// The answer is there at once, whatever the load; this only ends a wait that a bug would make endless.
+// The kernel answers at once, whatever the load. This only ends a wait that a bug would make endless.
 export const TIMEOUT_MS = 10_000;
 
 /**
@@ -24,7 +24,7 @@ export function openNetlinkRoute(
   );
 }
 
-/** One synchronous rtnetlink rtnetlink in one network namespace, for calls that open a device. */
+/** Synchronous rtnetlink requests in one network namespace, for calls that open a device. */
 export class NetlinkSocket {
   readonly #descriptor: Descriptor;
   #sequence = 0;
@@ -38,7 +38,7 @@ export class NetlinkSocket {
     return this.#descriptor.fd();
   }
 
-  /** Sends a request, waits for its acknowledgement and returns the answers that came before that. */
+  /** Sends a request, waits for its acknowledgement and returns the answers before it. */
   request<T>(request: Request<T>): T[] {
     for (let attempt = 1; attempt <= DUMP_ATTEMPTS; attempt++) {
       const exchange = new PendingRequest(request, ++this.#sequence);

@@ -5,15 +5,12 @@ import { invalidArgValue, outOfRange, requireInteger, requireObject } from '../.
 import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import { ip, named, readOnly, text, u8, u32 } from '../netlink/codecs.js';
-import { CHANGE_FLAGS, type NetlinkMessage, NLM_F_DUMP } from '../netlink/message.js';
+import type { Change, NetlinkMessage } from '../netlink/message.js';
 import { enumNames, flagNames } from '../netlink/names.js';
-import { nothing, type Request } from '../netlink/request.js';
+import { changeRequest, getRequest, type Request } from '../netlink/request.js';
 import { AF_INET, AF_INET6, type Family, toFamily } from './family.js';
 import type { LinkName } from './link-requests.js';
 
-export const RTM_NEWADDR = 20;
-export const RTM_DELADDR = 21;
-const RTM_GETADDR = 22;
 const IFADDRMSG_SIZE = 8;
 
 /** How far an address or a route is valid, by the names of `ip`; a number if it has no name. */
@@ -145,7 +142,8 @@ export function decodeAddress({ payload }: NetlinkMessage): Omit<AddressInfo, 'd
   };
 }
 
-const common = { headerSize: IFADDRMSG_SIZE, table: addressTable } as const;
+/** RTM_NEWADDR. */
+export const addressMessages = { type: 20, headerSize: IFADDRMSG_SIZE, table: addressTable } as const;
 
 function ifaddrmsg(family: number, prefixLength: number, scope: number, index: number): Buffer {
   return Buffer.concat([Buffer.of(family, prefixLength, 0, scope), bytes.u32(index)]);
@@ -153,18 +151,12 @@ function ifaddrmsg(family: number, prefixLength: number, scope: number, index: n
 
 /** The addresses that the kernel's filters let through. Linux before 4.20 sends all of the family. */
 export function listAddressesRequest(family: number, index = 0): Request<Omit<AddressInfo, 'device'>> {
-  return {
-    ...common,
-    operation: 'list addresses',
-    type: RTM_GETADDR,
-    flags: NLM_F_DUMP,
-    body: ifaddrmsg(family, 0, 0, index),
-    decode: (message) => (message.type === RTM_NEWADDR ? decodeAddress(message) : undefined),
-  };
+  const header = ifaddrmsg(family, 0, 0, index);
+  return getRequest(addressMessages, 'list addresses', [header], decodeAddress);
 }
 
 export function addressRequest(
-  action: 'add' | 'replace' | 'delete',
+  action: Exclude<Change, 'append'>,
   link: LinkName,
   address: string | AddressInfo,
   more: AddressOptions = {},
@@ -202,19 +194,10 @@ export function addressRequest(
     flags: bits === 0 ? undefined : bits,
     unknown: options.unknown,
   });
-  const prefixLength = (other ?? cidr).prefixLength;
-  return {
-    ...common,
-    operation: `${action} address`,
-    subject: link.name,
-    type: action === 'delete' ? RTM_DELADDR : RTM_NEWADDR,
-    flags: CHANGE_FLAGS[action],
-    body: Buffer.concat([
-      ifaddrmsg(v4 ? AF_INET : AF_INET6, prefixLength, action === 'delete' ? 0 : scope, link.index),
-      attributes,
-    ]),
-    decode: nothing,
-  };
+  const { prefixLength } = other ?? cidr;
+  const sentScope = action === 'delete' ? 0 : scope;
+  const header = ifaddrmsg(v4 ? AF_INET : AF_INET6, prefixLength, sentScope, link.index);
+  return changeRequest(addressMessages, action, 'address', link.name, [header, attributes]);
 }
 
 function lifetimes({ flags = [], validLifetime, ...options }: AddressOptions): Lifetimes | undefined {

@@ -10,11 +10,10 @@ import {
 } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import { text, u32 } from '../netlink/codecs.js';
-import { NLM_F_DUMP } from '../netlink/message.js';
 import { flagNames } from '../netlink/names.js';
-import { nothing, type Request } from '../netlink/request.js';
+import { changeRequest, getRequest, type Request } from '../netlink/request.js';
 import { AF_BRIDGE } from './family.js';
-import { IFINFOMSG_SIZE, ifinfomsg, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from './link-message.js';
+import { IFINFOMSG_SIZE, ifinfomsg, RTM_NEWLINK } from './link-message.js';
 
 const RTM_SETLINK = 19;
 const RTEXT_FILTER_BRVLAN = 2;
@@ -28,21 +27,21 @@ const FLAGS = flagNames({ pvid: 2, untagged: 4 });
 export interface BridgeVlan {
   /** Its number, 1 to 4094. */
   readonly vlan: number;
-  /** Untagged frames that come in belong to it. */
+  /** Whether untagged frames that come in belong to it. */
   readonly pvid: boolean;
-  /** Its frames leave without a tag. */
+  /** Whether its frames leave without a tag. */
   readonly untagged: boolean;
 }
 
-/** A VLAN to add to a port. */
+/** A VLAN, or a range of them, to add to a port. */
 export interface NewBridgeVlan {
   /** Its number, 1 to 4094. */
   readonly vlan: number;
-  /** The last of a range that begins with `vlan`. */
+  /** The last VLAN of a range that begins with `vlan`. */
   readonly end?: number;
-  /** Untagged frames that come in belong to it. **Default:** `false` */
+  /** Whether untagged frames that come in belong to it. **Default:** `false` */
   readonly pvid?: boolean;
-  /** Its frames leave without a tag. **Default:** `false` */
+  /** Whether its frames leave without a tag. **Default:** `false` */
   readonly untagged?: boolean;
 }
 
@@ -87,29 +86,19 @@ export const bridgeVlanTable = new AttributeTable({
   spec: attribute(26, 'IFLA_AF_SPEC', vlanSpec),
   filter: attribute(29, 'IFLA_EXT_MASK', u32),
 });
-const family = { headerSize: IFINFOMSG_SIZE, table: bridgeVlanTable } as const;
+const vlanMessages = { type: RTM_NEWLINK, headerSize: IFINFOMSG_SIZE, table: bridgeVlanTable } as const;
 
 /** The VLANs of every port and bridge of the namespace. */
 export function listVlansRequest(): Request<{
   readonly index: number;
   readonly vlans: readonly BridgeVlan[];
 }> {
-  return {
-    ...family,
-    operation: 'list VLANs',
-    type: RTM_GETLINK,
-    flags: NLM_F_DUMP,
-    body: Buffer.concat([
-      ifinfomsg(0, 0, 0, AF_BRIDGE),
-      bridgeVlanTable.encode({ filter: RTEXT_FILTER_BRVLAN }),
-    ]),
-    decode({ type, payload }) {
-      if (type !== RTM_NEWLINK || payload.length < IFINFOMSG_SIZE || payload[0] !== AF_BRIDGE)
-        return undefined;
-      const { spec } = bridgeVlanTable.decode(payload, IFINFOMSG_SIZE);
-      return { index: bytes.readI32(payload, 4), vlans: spec?.vlans ?? [] };
-    },
-  };
+  const body = [ifinfomsg(0, 0, 0, AF_BRIDGE), bridgeVlanTable.encode({ filter: RTEXT_FILTER_BRVLAN })];
+  return getRequest(vlanMessages, 'list VLANs', body, ({ payload }) => {
+    if (payload.length < IFINFOMSG_SIZE || payload[0] !== AF_BRIDGE) return undefined;
+    const { spec } = bridgeVlanTable.decode(payload, IFINFOMSG_SIZE);
+    return { index: bytes.readI32(payload, 4), vlans: spec?.vlans ?? [] };
+  });
 }
 
 export function vlanRequest(
@@ -128,13 +117,7 @@ export function vlanRequest(
       : ([vlan.vlan, requireInteger('vlan.end', vlan.end, vlan.vlan, 4094)] as const);
   const flags = isPort ? BRIDGE_FLAGS_MASTER : BRIDGE_FLAGS_SELF;
   const spec = { flags, vlans: [{ vlan: vlan.vlan, pvid, untagged }], range };
-  return {
-    ...family,
-    operation: `${action} VLAN`,
-    subject: name,
-    type: action === 'add' ? RTM_SETLINK : RTM_DELLINK,
-    flags: 0,
-    body: Buffer.concat([ifinfomsg(index, 0, 0, AF_BRIDGE), bridgeVlanTable.encode({ spec })]),
-    decode: nothing,
-  };
+  const body = [ifinfomsg(index, 0, 0, AF_BRIDGE), bridgeVlanTable.encode({ spec })];
+  const request = changeRequest(vlanMessages, action, 'VLAN', name, body);
+  return action === 'add' ? { ...request, type: RTM_SETLINK, flags: 0 } : request;
 }

@@ -1,4 +1,4 @@
-/** What opening a device needs of rtnetlink, synchronous as open(2) is. */
+/** The requests of opening a device, synchronous as open(2) is. */
 
 import { type Cidr, formatIp, formatMac } from '../../address.js';
 import type { NetlinkSocket } from '../netlink/socket.js';

@@ -14,7 +14,7 @@ export function toFamily(value: number): Family | undefined {
   return value === AF_INET ? 4 : value === AF_INET6 ? 6 : undefined;
 }
 
-/** Both families where none is told. */
+/** Without a family: both. */
 export function fromFamily(family: Family | 'all' | undefined): number {
   if (family === undefined || family === 'all') return AF_UNSPEC;
   if (family === 4) return AF_INET;

@@ -3,30 +3,28 @@
 import { invalidArgValue, requireBoolean, requireInteger, requireObject } from '../../arguments.js';
 import type { UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
-import { CHANGE_FLAGS, type Change, type NetlinkMessage, NLM_F_DUMP } from '../netlink/message.js';
-import { nothing, type Request } from '../netlink/request.js';
+import type { Change, NetlinkMessage } from '../netlink/message.js';
+import { changeRequest, getRequest, type Request } from '../netlink/request.js';
 import { AF_BRIDGE } from './family.js';
 import {
+  type FdbDestination,
+  fdbTable,
   flagBits,
   NDMSG_SIZE,
   type NeighborAges,
   type NeighborFlag,
   ndmsg,
   neighborFlags,
+  neighborMessages,
   neighborTable,
-  RTM_DELNEIGH,
-  RTM_GETNEIGH,
-  RTM_NEWNEIGH,
 } from './neighbor.js';
 
 /** An entry of a forwarding database to add, replace or delete. */
-export interface NewFdbEntry {
+export interface NewFdbEntry extends FdbDestination {
   /** The link-layer address. */
   readonly mac: string;
   /** The link that it is behind: a port of this bridge. **Default:** this link */
   readonly device?: string | number;
-  /** In this VLAN. */
-  readonly vlan?: number;
   /**
    * `permanent`: frames to it go to this host; `static`: to the port; `dynamic`: so until it ages.
    * **Default:** `dynamic` for an entry with `flags`, as a list gives it; else `static` for ports, `permanent` elsewhere
@@ -37,16 +35,6 @@ export interface NewFdbEntry {
    * **Default:** true for the port of a bridge, unless `flags` has `self`
    */
   readonly master?: boolean;
-  /** Of a VXLAN: the host behind which it is. */
-  readonly address?: string;
-  /** Of a VXLAN: the port of that host. **Default:** the VXLAN's */
-  readonly port?: number;
-  /** Of a VXLAN: the network identifier there. **Default:** the VXLAN's */
-  readonly vni?: number;
-  /** Of a VXLAN: the network identifier here. */
-  readonly sourceVni?: number;
-  /** Of a VXLAN: index of the link towards that host. */
-  readonly viaIndex?: number;
   /** `self`: kept by the link; `extern_learn`, `sticky`, `offload`. */
   readonly flags?: readonly NeighborFlag[];
   /** Attributes that this package has no name for. */
@@ -100,22 +88,14 @@ export function decodeFdbEntry({ payload }: NetlinkMessage): Omit<FdbEntry, 'dev
   };
 }
 
-const common = { headerSize: NDMSG_SIZE, table: neighborTable } as const;
-
 /** The entries of one bridge or VXLAN, or of one port. Old kernels ignore these filters. */
 export function listFdbRequest(filter: {
   readonly masterIndex?: number;
   readonly portIndex?: number;
 }): Request<Omit<FdbEntry, 'device'>> {
   const { masterIndex, portIndex = 0 } = filter;
-  return {
-    ...common,
-    operation: 'list forwarding database',
-    type: RTM_GETNEIGH,
-    flags: NLM_F_DUMP,
-    body: Buffer.concat([ndmsg(AF_BRIDGE, portIndex, 0, 0), neighborTable.encode({ masterIndex })]),
-    decode: (message) => (message.type === RTM_NEWNEIGH ? decodeFdbEntry(message) : undefined),
-  };
+  const body = [ndmsg(AF_BRIDGE, portIndex, 0, 0), neighborTable.encode({ masterIndex })];
+  return getRequest(neighborMessages, 'list forwarding database', body, decodeFdbEntry);
 }
 
 export function fdbRequest(
@@ -124,7 +104,7 @@ export function fdbRequest(
   { index, name, isPort }: FdbLink,
 ): Request<undefined> {
   requireObject('entry', entry);
-  const { mac, vlan, address, port, vni, sourceVni, viaIndex, flags = [], unknown } = entry;
+  const { mac, vlan, flags = [], unknown } = entry;
   const { master = isPort && !flags.includes('self') } = entry;
   const { state = entry.flags !== undefined ? 'dynamic' : isPort ? 'static' : 'permanent' } = entry;
   if (vlan !== undefined) requireInteger('entry.vlan', vlan, 1, 4094);
@@ -134,16 +114,8 @@ export function fdbRequest(
   }
   const others = flags.filter((flag) => flag !== 'self' && flag !== 'master');
   const [header, extendedFlags] = flagBits('entry.flags', [...others, master ? 'master' : 'self']);
-  return {
-    ...common,
-    operation: `${action} forwarding database entry`,
-    subject: name,
-    type: action === 'delete' ? RTM_DELNEIGH : RTM_NEWNEIGH,
-    flags: CHANGE_FLAGS[action],
-    body: Buffer.concat([
-      ndmsg(AF_BRIDGE, index, STATES[state], header),
-      neighborTable.encode({ mac, vlan, address, port, vni, sourceVni, viaIndex, extendedFlags, unknown }),
-    ]),
-    decode: nothing,
-  };
+  return changeRequest(neighborMessages, action, 'forwarding database entry', name, [
+    ndmsg(AF_BRIDGE, index, STATES[state], header),
+    neighborTable.encode({ ...fdbTable.pick(entry), mac, extendedFlags, unknown }),
+  ]);
 }

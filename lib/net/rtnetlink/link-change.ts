@@ -1,29 +1,20 @@
 import { checkLinkMtu, invalidArgType, requireBoolean, requireObject } from '../../arguments.js';
 import { type BridgeOptions, type BridgePortOptions, bridgePortTable, bridgeTable } from './bridge.js';
-import type { LinkValues } from './link-message.js';
+import type { LinkInfo } from './link-info.js';
+import { type LinkSettings, type LinkValues, linkSettingsTable } from './link-message.js';
 import type { LinkReference } from './link-names.js';
 
-/** What can be changed of a link; what is not told stays as it is. */
-export interface LinkChange {
+/** Properties to change. Those that you leave out keep their value. An `alias` of `''` removes it. */
+export interface LinkChange extends Omit<LinkSettings, 'txQueues' | 'rxQueues'> {
   /** Whether it is switched on. */
   readonly up?: boolean;
-  /** In bytes; the kernel knows each kind's limits. */
-  readonly mtu?: number;
-  /** Its link-layer address. */
-  readonly mac?: string;
-  /** The bridge that it becomes a port of; `null`: none any more. */
+  /** The bridge that it becomes a port of; `null`: none. */
   readonly master?: LinkReference | null;
-  /** A text of the user's, at most 255 bytes; `''`: none. */
-  readonly alias?: string;
-  /** The group that it is in. */
-  readonly group?: number;
-  /** In packets. */
-  readonly txQueueLength?: number;
-  /** How IPv6 link-local addresses are made. */
-  readonly addressGeneration?: 'eui64' | 'none' | 'stable_secret' | 'random';
-  /** Of a bridge. */
+  /** How the kernel makes IPv6 link-local addresses. */
+  readonly addressGeneration?: LinkInfo['addressGeneration'];
+  /** Options of a bridge. */
   readonly bridge?: BridgeOptions;
-  /** Of a port of a bridge. */
+  /** Options of a port of a bridge. */
   readonly port?: BridgePortOptions;
 }
 
@@ -38,22 +29,20 @@ export function checkChange(change: LinkChange): void {
   changeValues(change);
 }
 
-/** The attributes of a change, but for the master. */
-export function changeValues(change: LinkChange): LinkValues {
-  const { mtu, mac, alias, group, txQueueLength, addressGeneration, bridge, port } = change;
+/** The attributes of a change, except the master. */
+export function changeValues({
+  txQueues: _tx,
+  rxQueues: _rx,
+  ...change
+}: LinkChange & LinkSettings): LinkValues {
+  const { addressGeneration, bridge, port } = change;
+  const info = {
+    ...(bridge && { kind: 'bridge', data: bridgeTable.pick(bridge) }),
+    ...(port && { portKind: 'bridge', port: bridgePortTable.pick(port) }),
+  };
   return {
-    mtu,
-    mac,
-    alias,
-    group,
-    txQueueLength,
-    families: addressGeneration === undefined ? undefined : { inet6: { addressGeneration } },
-    info:
-      bridge || port
-        ? {
-            ...(bridge && { kind: 'bridge', data: bridgeTable.pick(bridge) }),
-            ...(port && { portKind: 'bridge', port: bridgePortTable.pick(port) }),
-          }
-        : undefined,
+    ...linkSettingsTable.pick(change),
+    ...(addressGeneration !== undefined && { families: { inet6: { addressGeneration } } }),
+    ...((bridge || port) && { info }),
   };
 }

@@ -33,6 +33,17 @@ export async function namesOf(
   return (index) => names.get(index) ?? `if${index}`;
 }
 
+/** What was found on links, with the names of these. */
+export async function withDevices<T extends { readonly deviceIndex: number }>(
+  rtnetlink: RequestQueue,
+  found: readonly T[],
+  known?: LinkName,
+): Promise<(T & { readonly device: string })[]> {
+  const indices = found.map(({ deviceIndex }) => deviceIndex);
+  const nameOf = await namesOf(rtnetlink, indices, known && [known]);
+  return found.map((each) => ({ ...each, device: nameOf(each.deviceIndex) }));
+}
+
 async function find(rtnetlink: RequestQueue, index: number): Promise<readonly LinkInfo[]> {
   try {
     return await rtnetlink.request(getLinkRequest(index));

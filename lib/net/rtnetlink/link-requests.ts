@@ -1,18 +1,15 @@
 /** Requests about links, as data without I/O. */
 
 import { checkIndex, invalidArgType, invalidArgValue } from '../../arguments.js';
-import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL } from '../netlink/message.js';
-import { nothing, type Request } from '../netlink/request.js';
+import { type NetlinkMessage, NLM_F_ECHO } from '../netlink/message.js';
+import { changeRequest, getRequest, type Request } from '../netlink/request.js';
 import { decodeLink, type LinkInfo } from './link-info.js';
 import {
   IFF_UP,
   IFINFOMSG_SIZE,
   ifinfomsg,
   type LinkValues,
-  linkBody,
   linkTable,
-  RTM_DELLINK,
-  RTM_GETLINK,
   RTM_NEWLINK,
 } from './link-message.js';
 
@@ -28,7 +25,7 @@ export interface LinkName {
   readonly name: string;
 }
 
-const family = { headerSize: IFINFOMSG_SIZE, table: linkTable } as const;
+const linkMessages = { type: RTM_NEWLINK, headerSize: IFINFOMSG_SIZE, table: linkTable } as const;
 
 /** Checks the name of a link that exists. An alternative name may hold any character but NUL. */
 function checkExistingName(name: unknown): string {
@@ -49,15 +46,9 @@ function nameValues(which: string): LinkValues {
 export function getLinkRequest(which: string | number, statistics = false): Request<LinkInfo> {
   const names = typeof which === 'number' ? {} : nameValues(which);
   const index = typeof which === 'number' ? checkIndex('link', which) : 0;
-  return {
-    ...family,
-    operation: 'get link',
-    subject: String(which),
-    type: RTM_GETLINK,
-    flags: 0,
-    body: linkBody(ifinfomsg(index), { ...names, filter: statistics ? undefined : RTEXT_FILTER_SKIP_STATS }),
-    decode: (message) => (message.type === RTM_NEWLINK ? decodeLink(message, statistics) : undefined),
-  };
+  const body = [ifinfomsg(index), linkTable.encode({ ...names, ...filter(statistics) })];
+  const decode = (message: NetlinkMessage) => decodeLink(message, statistics);
+  return getRequest(linkMessages, 'get link', body, decode, { subject: String(which), flags: 0 });
 }
 
 /** The link that a request got as its answer. */
@@ -73,19 +64,12 @@ export function listLinksRequest(
   statistics = false,
   { masterIndex, kind }: { readonly masterIndex?: number; readonly kind?: string } = {},
 ): Request<LinkInfo> {
-  return {
-    ...family,
-    operation: 'list links',
-    type: RTM_GETLINK,
-    flags: NLM_F_DUMP,
-    body: linkBody(ifinfomsg(0), {
-      filter: statistics ? undefined : RTEXT_FILTER_SKIP_STATS,
-      masterIndex,
-      info: kind === undefined ? undefined : { kind },
-    }),
-    decode: (message) => (message.type === RTM_NEWLINK ? decodeLink(message, statistics) : undefined),
-  };
+  const info = kind === undefined ? undefined : { kind };
+  const body = [ifinfomsg(0), linkTable.encode({ ...filter(statistics), masterIndex, info })];
+  return getRequest(linkMessages, 'list links', body, (message) => decodeLink(message, statistics));
 }
+
+const filter = (statistics: boolean): LinkValues => (statistics ? {} : { filter: RTEXT_FILTER_SKIP_STATS });
 
 /**
  * A new link. The kernel answers with it (NLM_F_ECHO, for links since Linux 6.2), unless it was made in
@@ -95,13 +79,10 @@ export function addLinkRequest(
   values: LinkValues & { readonly name: string },
   { up, index = 0 }: { readonly up?: boolean; readonly index?: number },
 ): Request<LinkInfo> {
+  const request = changeRequest(linkMessages, 'add', 'link', values.name, linkBody(index, up, values));
   return {
-    ...family,
-    operation: 'add link',
-    subject: values.name,
-    type: RTM_NEWLINK,
-    flags: NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO,
-    body: linkBody(linkHeader(index, up), values),
+    ...request,
+    flags: request.flags | NLM_F_ECHO,
     decode: (message) => (message.type === RTM_NEWLINK ? decodeLink(message) : undefined),
   };
 }
@@ -113,30 +94,15 @@ export function setLinkRequest(
   up?: boolean,
   operation = 'set link',
 ): Request<undefined> {
-  return {
-    ...family,
-    operation,
-    subject: name,
-    type: RTM_NEWLINK,
-    flags: 0,
-    body: linkBody(linkHeader(index, up), values),
-    decode: nothing,
-  };
+  const request = changeRequest(linkMessages, 'add', 'link', name, linkBody(index, up, values));
+  return { ...request, operation, flags: 0 };
 }
 
 export function deleteLinkRequest({ index, name }: LinkName): Request<undefined> {
-  return {
-    ...family,
-    operation: 'delete link',
-    subject: name,
-    type: RTM_DELLINK,
-    flags: 0,
-    body: linkBody(ifinfomsg(index)),
-    decode: nothing,
-  };
+  return changeRequest(linkMessages, 'delete', 'link', name, [ifinfomsg(index)]);
 }
 
 /** With the state that the link is to have, if that is given. */
-function linkHeader(index: number, up: boolean | undefined): Buffer {
-  return ifinfomsg(index, up ? IFF_UP : 0, up === undefined ? 0 : IFF_UP);
+function linkBody(index: number, up: boolean | undefined, values: LinkValues): Buffer[] {
+  return [ifinfomsg(index, up ? IFF_UP : 0, up === undefined ? 0 : IFF_UP), linkTable.encode(values)];
 }

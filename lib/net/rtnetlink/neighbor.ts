@@ -2,18 +2,21 @@
 
 import { checkIp } from '../../address.js';
 import { invalidArgValue, requireBoolean, requireObject } from '../../arguments.js';
-import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
+import {
+  AttributeTable,
+  attribute,
+  type Codec,
+  type FieldsOf,
+  type UnknownAttribute,
+} from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import { i32, ip, linkLayerAddress, named, readOnly, u8, u16, u16be, u32 } from '../netlink/codecs.js';
-import { CHANGE_FLAGS, type Change, type NetlinkMessage, NLM_F_DUMP } from '../netlink/message.js';
+import type { Change, NetlinkMessage } from '../netlink/message.js';
 import { enumNames, flagNames } from '../netlink/names.js';
-import { nothing, type Request } from '../netlink/request.js';
+import { changeRequest, getRequest, type Request } from '../netlink/request.js';
 import { AF_INET, AF_INET6, type Family, toFamily } from './family.js';
 import { ROUTE_PROTOCOLS, type RouteProtocol } from './route.js';
 
-export const RTM_NEWNEIGH = 28;
-export const RTM_DELNEIGH = 29;
-export const RTM_GETNEIGH = 30;
 export const NDMSG_SIZE = 12;
 
 // NTF_* of the header's eight bits, and from bit 8 on NTF_EXT_* of NDA_FLAGS_EXT.
@@ -70,18 +73,31 @@ const cacheInfo: Codec<NeighborAges> = readOnly({
   }),
 });
 
-export const neighborTable = new AttributeTable({
+const fdbFields = {
+  /** In this VLAN. */
+  vlan: attribute(5, 'NDA_VLAN', u16),
+  /** Of a VXLAN: the host behind which it is. */
   address: attribute(1, 'NDA_DST', ip),
+  /** Of a VXLAN: the port of that host. **Default:** the VXLAN's */
+  port: attribute(6, 'NDA_PORT', u16be),
+  /** Of a VXLAN: the network identifier there. **Default:** the VXLAN's */
+  vni: attribute(7, 'NDA_VNI', u32),
+  /** Of a VXLAN: the network identifier here. */
+  sourceVni: attribute(11, 'NDA_SRC_VNI', u32),
+  /** Of a VXLAN: index of the link towards that host. */
+  viaIndex: attribute(8, 'NDA_IFINDEX', u32),
+};
+/** Where an entry of a forwarding database leads. */
+export interface FdbDestination extends FieldsOf<typeof fdbFields> {}
+export const fdbTable = new AttributeTable(fdbFields);
+
+export const neighborTable = new AttributeTable({
+  ...fdbFields,
   mac: attribute(2, 'NDA_LLADDR', linkLayerAddress),
   ages: attribute(3, 'NDA_CACHEINFO', cacheInfo),
   probes: attribute(4, 'NDA_PROBES', readOnly(u32)),
-  vlan: attribute(5, 'NDA_VLAN', u16),
-  port: attribute(6, 'NDA_PORT', u16be),
-  vni: attribute(7, 'NDA_VNI', u32),
-  viaIndex: attribute(8, 'NDA_IFINDEX', u32),
   masterIndex: attribute(9, 'NDA_MASTER', u32),
   linkNetnsid: attribute(10, 'NDA_LINK_NETNSID', readOnly(i32)),
-  sourceVni: attribute(11, 'NDA_SRC_VNI', u32),
   protocol: attribute(12, 'NDA_PROTOCOL', named(u8, ROUTE_PROTOCOLS)),
   extendedFlags: attribute(15, 'NDA_FLAGS_EXT', u32),
 });
@@ -156,7 +172,8 @@ export function decodeNeighbor({ payload }: NetlinkMessage): Omit<NeighborInfo, 
   };
 }
 
-const common = { headerSize: NDMSG_SIZE, table: neighborTable } as const;
+/** RTM_NEWNEIGH. */
+export const neighborMessages = { type: 28, headerSize: NDMSG_SIZE, table: neighborTable } as const;
 
 /** The neighbours that the kernel's filters let through, or the addresses that this host answers for. */
 export function listNeighborsRequest({
@@ -168,17 +185,9 @@ export function listNeighborsRequest({
   readonly deviceIndex?: number;
   readonly proxy: boolean;
 }): Request<Omit<NeighborInfo, 'device'>> {
-  return {
-    ...common,
-    operation: 'list neighbors',
-    type: RTM_GETNEIGH,
-    flags: NLM_F_DUMP,
-    body: Buffer.concat([
-      ndmsg(family, 0, 0, flagBits('', proxy ? ['proxy'] : [])[0]),
-      neighborTable.encode({ viaIndex: deviceIndex }),
-    ]),
-    decode: (message) => (message.type === RTM_NEWNEIGH ? decodeNeighbor(message) : undefined),
-  };
+  const header = ndmsg(family, 0, 0, flagBits('', proxy ? ['proxy'] : [])[0]);
+  const attributes = neighborTable.encode({ viaIndex: deviceIndex });
+  return getRequest(neighborMessages, 'list neighbors', [header, attributes], decodeNeighbor);
 }
 
 export function neighborRequest(
@@ -200,16 +209,8 @@ export function neighborRequest(
   }
   const [header, extendedFlags] = flagBits('neighbor.flags', [...set]);
   const stateBits = deleting ? 0 : STATES.number('neighbor.state', state ?? 'PERMANENT');
-  return {
-    ...common,
-    operation: `${action} neighbor`,
-    subject: address,
-    type: deleting ? RTM_DELNEIGH : RTM_NEWNEIGH,
-    flags: CHANGE_FLAGS[action],
-    body: Buffer.concat([
-      ndmsg(v4 ? AF_INET : AF_INET6, index, stateBits, header),
-      neighborTable.encode(deleting ? { address } : { address, mac, protocol, extendedFlags, unknown }),
-    ]),
-    decode: nothing,
-  };
+  return changeRequest(neighborMessages, action, 'neighbor', address, [
+    ndmsg(v4 ? AF_INET : AF_INET6, index, stateBits, header),
+    neighborTable.encode(deleting ? { address } : { address, mac, protocol, extendedFlags, unknown }),
+  ]);
 }

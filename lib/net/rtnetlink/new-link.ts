@@ -1,4 +1,4 @@
-/** Links to make: what a user says, and the attributes that say it to the kernel. */
+/** Links to make: what the caller gives, and the attributes that are sent. */
 
 import { checkIp } from '../../address.js';
 import {
@@ -14,46 +14,38 @@ import type { NamespaceHandle } from '../namespace/handle.js';
 import type { BridgeOptions } from './bridge.js';
 import type { LinkInfo } from './link-info.js';
 import { kindTables, type MacvlanOptions, type VlanOptions, type VxlanOptions } from './link-kinds.js';
-import { ifinfomsg, type LinkValues, linkBody } from './link-message.js';
+import {
+  ifinfomsg,
+  type LinkSettings,
+  type LinkValues,
+  linkSettingsTable,
+  linkTable,
+} from './link-message.js';
 import type { LinkReference } from './link-names.js';
 
-/** What every new link can be told. */
-export interface NewLinkBase {
+/** Options of every new link. The kernel chooses what you leave out; `mtu` and the queues depend on the kind. */
+export interface NewLinkBase extends LinkSettings {
   /** At most 15 bytes, without `/`, `:` and white space. */
   readonly name: string;
-  /** Its number; **Default:** the kernel chooses one. */
+  /** Its number. **Default:** the kernel chooses one */
   readonly index?: number;
   /** Whether it is switched on. **Default:** `false` */
   readonly up?: boolean;
-  /** In bytes. **Default:** the kind's */
-  readonly mtu?: number;
-  /** Its link-layer address. **Default:** a random one, where the kind has any */
-  readonly mac?: string;
-  /** A text of the user's, at most 255 bytes. */
-  readonly alias?: string;
-  /** The group that it is in. **Default:** 0 */
-  readonly group?: number;
-  /** In packets. **Default:** 1000, or the kind's */
-  readonly txQueueLength?: number;
-  /** Transmit queues. */
-  readonly txQueues?: number;
-  /** Receive queues. */
-  readonly rxQueues?: number;
 }
 
-/** What a new link of a namespace can be told. */
+/** Options of a new link in a namespace. */
 export interface NewLinkInNamespace extends NewLinkBase {
   /** The bridge that it becomes a port of. */
   readonly master?: LinkReference;
 }
 
-/** The other end of a new veth pair. The kernel can't switch it on in the same step; {@link createVethPair} does. */
+/** The other end of a new veth pair. The kernel can't switch it on in the same request; `createVethPair()` does. */
 export interface VethPeer extends Omit<NewLinkBase, 'up'> {
-  /** **Default:** the one of the first end */
+  /** Where it is to be. **Default:** the namespace of the first end */
   readonly namespace?: NamespaceHandle;
 }
 
-/** A virtual Ethernet cable, both ends in one request. */
+/** A veth pair, both ends in one request. */
 export interface NewVeth extends NewLinkInNamespace {
   /** The kind. */
   readonly kind: 'veth';
@@ -76,11 +68,11 @@ export interface NewVxlan extends NewLinkInNamespace, VxlanOptions {
   readonly link?: LinkReference;
 }
 
-/** A link that shares another link's wire, with a MAC of its own. */
+/** A link that shares another link's network, with a MAC of its own. */
 export interface NewMacvlan extends NewLinkInNamespace, MacvlanOptions {
   /** The kind; a macvtap has a character device, for `openMacvtap`, as well. */
   readonly kind: 'macvlan' | 'macvtap';
-  /** The link whose wire it shares. */
+  /** The link whose network it shares. */
   readonly link: LinkReference;
 }
 
@@ -93,9 +85,9 @@ export interface NewVlan extends NewLinkInNamespace, VlanOptions {
   readonly link: LinkReference;
 }
 
-/** A link of a kind without options here. */
+/** A link of a kind without further options. */
 export interface NewPlainLink extends NewLinkInNamespace {
-  /** The kind; which of them there are is the kernel's choice (ENOTSUP). */
+  /** The kind. A kernel without it answers ENOTSUP. */
   readonly kind: 'dummy' | 'ifb' | 'nlmon' | 'wireguard';
 }
 
@@ -105,32 +97,23 @@ export type NewLink = NewVeth | NewBridge | NewVxlan | NewMacvlan | NewVlan | Ne
 const PLAIN_KINDS: readonly string[] = ['dummy', 'ifb', 'nlmon', 'wireguard'];
 
 /** The attributes that every link may have, checked. */
-export function baseValues(link: NewLinkBase): LinkValues & { readonly name: string } {
+function baseValues(link: NewLinkBase): LinkValues & { readonly name: string } {
   requireObject('link', link);
-  const { name, mtu, mac, alias, group, txQueueLength, txQueues, rxQueues } = link;
   if (link.up !== undefined) requireBoolean('up', link.up);
   if (link.index !== undefined) requireInteger('index', link.index, 1, 0x7fffffff);
-  return {
-    name: checkName(name, false),
-    mtu: mtu === undefined ? undefined : checkLinkMtu(mtu),
-    mac,
-    alias,
-    group,
-    txQueueLength,
-    txQueues,
-    rxQueues,
-  };
+  if (link.mtu !== undefined) checkLinkMtu(link.mtu);
+  return { ...linkSettingsTable.pick(link), name: checkName(link.name, false) };
 }
 
-/** The parent of a link. What a veth's `LinkInfo` names there is its peer. */
-function parentOf({
-  kind,
-  link,
-}: {
+const KINDS = [...Object.keys(kindTables).filter((kind) => kind !== 'tun'), ...PLAIN_KINDS];
+
+/** The link that a link belongs to. A veth's `LinkInfo` names its peer there. */
+const parentOf = ({ kind, link }: ParentedLink): LinkReference | undefined =>
+  kind === 'veth' ? undefined : link;
+
+interface ParentedLink {
   readonly kind?: string;
   readonly link?: LinkReference;
-}): LinkReference | undefined {
-  return kind === 'veth' ? undefined : link;
 }
 
 /** The references to other links in a new link, which are to be turned into indices. */
@@ -146,34 +129,26 @@ export function newLinkValues(
   link: NewLink | LinkInfo,
   index: (reference: LinkReference) => number,
 ): LinkValues & { readonly name: string } {
-  const { kind, master } = link;
+  const { kind = '', master } = link;
   const options = ('details' in link ? link.details : undefined) ?? link;
   const values = { ...baseValues(link), masterIndex: master === undefined ? undefined : index(master) };
-  if (
-    kind === undefined ||
-    !(Object.hasOwn(kindTables, kind) || PLAIN_KINDS.includes(kind)) ||
-    kind === 'tun'
-  ) {
-    const known = [...Object.keys(kindTables), ...PLAIN_KINDS].filter((name) => name !== 'tun');
-    throw invalidArgValue(
-      'kind',
-      kind,
-      `must be one of ${known.join(', ')}; TUN and TAP devices are opened by openTun() and openTap()`,
-    );
+  if (!KINDS.includes(kind)) {
+    const expected = `must be one of ${KINDS.join(', ')}; TUN and TAP devices are opened by openTun() and openTap()`;
+    throw invalidArgValue('kind', link.kind, expected);
   }
   if (PLAIN_KINDS.includes(kind)) return { ...values, info: { kind } };
   if (kind === 'veth') return { ...values, info: { kind, data: { peer: encodePeer(peerOf(link)) } } };
-  const parent = parentOf(link as { kind: string; link?: LinkReference });
+  const parent = parentOf(link);
   const linkIndex = parent === undefined ? undefined : index(parent);
-  if (kind === 'vxlan')
-    return { ...values, info: { kind, data: vxlanValues(options as VxlanOptions, linkIndex) } };
   const data = kindTables[kind as keyof typeof kindTables].pick(options);
+  if (kind === 'vxlan')
+    return { ...values, info: { kind, data: vxlanValues(data as VxlanOptions, linkIndex) } };
   if (kind === 'bridge') {
     // A kernel without VLAN filtering lists `false`, and refuses even that.
-    const { vlanFiltering } = options as BridgeOptions;
-    return { ...values, info: { kind, data: { ...data, vlanFiltering: vlanFiltering || undefined } } };
+    const vlanFiltering = (options as BridgeOptions).vlanFiltering || undefined;
+    return { ...values, info: { kind, data: { ...data, vlanFiltering } } };
   }
-  if (kind === 'vlan') requireInteger('id', (options as VlanOptions).id, 0, 4094);
+  if (kind === 'vlan') requireInteger('id', (data as VlanOptions).id, 0, 4094);
   return { ...values, info: { kind, data }, linkIndex: required('link', linkIndex) };
 }
 
@@ -193,7 +168,7 @@ function encodePeer(peer: VethPeer): Buffer {
   if (namespaceFd !== undefined && namespaceFd < 0) {
     throw invalidArgValue('peer.namespace', peer.namespace, 'is closed');
   }
-  return linkBody(ifinfomsg(peer.index ?? 0), { ...values, namespaceFd });
+  return Buffer.concat([ifinfomsg(peer.index ?? 0), linkTable.encode({ ...values, namespaceFd })]);
 }
 
 function vxlanValues(options: VxlanOptions, linkIndex: number | undefined): object {
@@ -202,12 +177,11 @@ function vxlanValues(options: VxlanOptions, linkIndex: number | undefined): obje
   const isV6 = (name: string, address: string | undefined) =>
     address !== undefined && checkIp(name, address).length === 16;
   return {
-    ...kindTables.vxlan.pick(options),
+    ...options,
     ...(isV6('remote', remote) && { remote: undefined, remote6: remote }),
     ...(isV6('local', local) && { local: undefined, local6: local }),
+    ...{ port, learning },
     ...(linkIndex !== undefined && { linkIndex }),
-    port,
-    learning,
   };
 }
 

@@ -10,13 +10,10 @@ import {
 import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import { nestedBy, text, u32, u64 } from '../netlink/codecs.js';
-import { CHANGE_FLAGS, type NetlinkMessage, NLM_F_DUMP } from '../netlink/message.js';
+import type { NetlinkMessage } from '../netlink/message.js';
 import { enumNames } from '../netlink/names.js';
-import { nothing, type Request } from '../netlink/request.js';
+import { changeRequest, getRequest, type Request } from '../netlink/request.js';
 
-const RTM_NEWQDISC = 36;
-const RTM_DELQDISC = 37;
-const RTM_GETQDISC = 38;
 const TCMSG_SIZE = 20;
 const TC_H_ROOT = 0xffffffff;
 const TC_H_INGRESS = 0xfffffff1;
@@ -142,7 +139,8 @@ export interface NewQdisc extends Omit<TbfOptions, 'limit'> {
   readonly parent?: string;
 }
 
-const family = { headerSize: TCMSG_SIZE, table: qdiscTable } as const;
+/** RTM_NEWQDISC. */
+const qdiscMessages = { type: 36, headerSize: TCMSG_SIZE, table: qdiscTable } as const;
 
 function tcmsg(index: number, handle: number, parent: number): Buffer {
   return Buffer.concat([
@@ -155,14 +153,7 @@ function tcmsg(index: number, handle: number, parent: number): Buffer {
 }
 
 export function listQdiscsRequest(): Request<Omit<QdiscInfo, 'device'>> {
-  return {
-    ...family,
-    operation: 'list qdiscs',
-    type: RTM_GETQDISC,
-    flags: NLM_F_DUMP,
-    body: tcmsg(0, 0, 0),
-    decode: (message) => (message.type === RTM_NEWQDISC ? decodeQdisc(message) : undefined),
-  };
+  return getRequest(qdiscMessages, 'list qdiscs', [tcmsg(0, 0, 0)], decodeQdisc);
 }
 
 function decodeQdisc({ payload }: NetlinkMessage): Omit<QdiscInfo, 'device'> | undefined {
@@ -258,18 +249,10 @@ export function qdiscRequest(
   }
   const unknown = 'unknown' in qdisc ? qdisc.unknown : undefined;
   const options = kind === 'tbf' ? tbfValues(('tbf' in qdisc && qdisc.tbf) || (qdisc as NewQdisc)) : raw;
-  return {
-    ...family,
-    operation: `${action} qdisc`,
-    subject: String(qdisc.device),
-    type: RTM_NEWQDISC,
-    flags: CHANGE_FLAGS[action],
-    body: Buffer.concat([
-      tcmsg(index, parseHandle('qdisc.handle', handle), parseParent(parent)),
-      qdiscTable.encode({ kind, options, unknown }),
-    ]),
-    decode: nothing,
-  };
+  return changeRequest(qdiscMessages, action, 'qdisc', String(qdisc.device), [
+    tcmsg(index, parseHandle('qdisc.handle', handle), parseParent(parent)),
+    qdiscTable.encode({ kind, options, unknown }),
+  ]);
 }
 
 function tbfValues(qdisc: TbfOptions | NewQdisc): TbfValues {
@@ -310,19 +293,12 @@ function fromLatency(bytesPerSecond: number, burst: number, latencyMs: number | 
   return Math.floor((bytesPerSecond * latencyMs) / 1000) + burst;
 }
 
-/** Removes a discipline of a link. In place of the one at the root, the default one appears. */
+/** Removes a discipline of a link. If it was at the root, the kernel puts the default one there. */
 export function deleteQdiscRequest(
   index: number,
   subject: string,
   { handle = '0:', parent = 'root' }: { readonly handle?: string; readonly parent?: string } = {},
 ): Request<undefined> {
-  return {
-    ...family,
-    operation: 'delete qdisc',
-    subject,
-    type: RTM_DELQDISC,
-    flags: 0,
-    body: tcmsg(index, parseHandle('qdisc.handle', handle), parseParent(parent)),
-    decode: nothing,
-  };
+  const header = tcmsg(index, parseHandle('qdisc.handle', handle), parseParent(parent));
+  return changeRequest(qdiscMessages, 'delete', 'qdisc', subject, [header]);
 }

@@ -8,8 +8,8 @@ import {
   requireInteger,
   requireObject,
 } from '../../arguments.js';
-import { CHANGE_FLAGS, type Change, NLM_F_DUMP } from '../netlink/message.js';
-import { nothing, type Request } from '../netlink/request.js';
+import type { Change } from '../netlink/message.js';
+import { changeRequest, getRequest, type Request } from '../netlink/request.js';
 import { SCOPES, type Scope } from './address.js';
 import { AF_INET, AF_INET6 } from './family.js';
 import {
@@ -24,17 +24,12 @@ import {
   ROUTE_PROTOCOLS,
   ROUTE_TYPES,
   type RouteType,
-  RTM_DELROUTE,
-  RTM_GETROUTE,
-  RTM_NEWROUTE,
   RTMSG_SIZE,
-  routeTable,
+  routeMessages,
   TABLES,
 } from './route.js';
 
 const ENCAPSULATION: readonly number[] = [21, 22]; // RTA_ENCAP_TYPE, RTA_ENCAP
-const family = { headerSize: RTMSG_SIZE, table: routeTable } as const;
-
 function rtmsg(header: readonly number[], flags: number): Buffer {
   const bytes = Buffer.alloc(RTMSG_SIZE);
   bytes.set(header);
@@ -45,7 +40,7 @@ function rtmsg(header: readonly number[], flags: number): Buffer {
 
 /** The routes that the kernel's filters let through. Linux before 4.20 sends all of the family. */
 export function listRoutesRequest({
-  family: addressFamily,
+  family,
   table,
   protocol = 0,
   deviceIndex,
@@ -55,17 +50,9 @@ export function listRoutesRequest({
   readonly protocol?: number;
   readonly deviceIndex?: number;
 }): Request<BareRoute> {
-  return {
-    ...family,
-    operation: 'list routes',
-    type: RTM_GETROUTE,
-    flags: NLM_F_DUMP,
-    body: Buffer.concat([
-      rtmsg([addressFamily, 0, 0, 0, 0, protocol], 0),
-      routeTable.encode({ table, deviceIndex }),
-    ]),
-    decode: (message) => (message.type === RTM_NEWROUTE ? decodeRoute(message) : undefined),
-  };
+  const header = rtmsg([family, 0, 0, 0, 0, protocol], 0);
+  const body = [header, routeMessages.table.encode({ table, deviceIndex })];
+  return getRequest(routeMessages, 'list routes', body, decodeRoute);
 }
 
 /** Throws on what can't be right, before anything is sent. */
@@ -88,18 +75,10 @@ export function routeRequest(
   route: NewRoute,
   index: (device: string | number) => number,
 ): Request<undefined> {
-  return {
-    ...family,
-    operation: `${action} route`,
-    subject: route.destination,
-    type: action === 'delete' ? RTM_DELROUTE : RTM_NEWROUTE,
-    flags: CHANGE_FLAGS[action],
-    body: encodeRoute(action, route, index),
-    decode: nothing,
-  };
+  return changeRequest(routeMessages, action, 'route', route.destination, encodeRoute(action, route, index));
 }
 
-function encodeRoute(action: Change, route: NewRoute, index: (device: string | number) => number): Buffer {
+function encodeRoute(action: Change, route: NewRoute, index: (device: string | number) => number): Buffer[] {
   const { src, tos = 0, expires, nexthopId, locked, unknownMetrics } = route;
   // The kernel lists what a next-hop object stands for, and refuses it beside the id.
   const { via, device, nexthops } = nexthopId === undefined ? route : {};
@@ -135,7 +114,7 @@ function encodeRoute(action: Change, route: NewRoute, index: (device: string | n
     ...(unknownMetrics && { unknown: unknownMetrics }),
   };
   const { metric, preference, realms } = route;
-  const attributes = routeTable.encode({
+  const attributes = routeMessages.table.encode({
     destination: destination && formatIp(destination.address),
     from: from && formatIp(from.address),
     deviceIndex: device === undefined ? undefined : index(device),
@@ -159,7 +138,7 @@ function encodeRoute(action: Change, route: NewRoute, index: (device: string | n
     ],
     settableFlags('route', route),
   );
-  return Buffer.concat([header, attributes]);
+  return [header, attributes];
 }
 
 function defaultScope(type: RouteType, deleting: boolean, direct: boolean): Scope {

@@ -1,7 +1,13 @@
 /** Routes in rtnetlink's messages (rtnetlink(7), linux/rtnetlink.h). */
 
 import { formatIp } from '../../address.js';
-import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
+import {
+  AttributeTable,
+  attribute,
+  type Codec,
+  type FieldsOf,
+  type UnknownAttribute,
+} from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import { ip, named, nested, readOnly, scaled, text, u8, u32 } from '../netlink/codecs.js';
 import type { NetlinkMessage } from '../netlink/message.js';
@@ -9,9 +15,6 @@ import { enumNames, flagNames } from '../netlink/names.js';
 import { SCOPES, type Scope } from './address.js';
 import { AF_INET, AF_INET6, type Family, toFamily } from './family.js';
 
-export const RTM_NEWROUTE = 24;
-export const RTM_DELROUTE = 25;
-export const RTM_GETROUTE = 26;
 export const RTMSG_SIZE = 12;
 const RTM_F_CLONED = 0x200;
 
@@ -52,7 +55,7 @@ export const ROUTE_PROTOCOLS = enumNames({
   rip: 189,
   eigrp: 192,
 });
-export const NEXTHOP_FLAGS = flagNames({
+const HOP_FLAGS = {
   dead: 1,
   pervasive: 2,
   onlink: 4,
@@ -60,7 +63,8 @@ export const NEXTHOP_FLAGS = flagNames({
   linkdown: 16,
   unresolved: 32,
   trap: 64,
-});
+} as const;
+export const NEXTHOP_FLAGS = flagNames(HOP_FLAGS);
 const PREFERENCES = enumNames({ medium: 0, high: 1, low: 3 });
 
 /** A routing table's name or number. */
@@ -92,21 +96,37 @@ const remaining: Codec<number | undefined> = readOnly({
 });
 
 const METRICS = {
+  /** MTU of the way, in bytes. */
   mtu: attribute(2, 'RTAX_MTU', u32),
+  /** The largest TCP window, in bytes. */
   window: attribute(3, 'RTAX_WINDOW', u32),
+  /** First estimate of the round-trip time. */
   rttMs: attribute(4, 'RTAX_RTT', scaled(8)),
+  /** First estimate of the round-trip time's variance. */
   rttVarianceMs: attribute(5, 'RTAX_RTTVAR', scaled(4)),
+  /** First TCP slow start threshold, in segments. */
   ssthresh: attribute(6, 'RTAX_SSTHRESH', u32),
+  /** The largest TCP congestion window, in segments, if it is locked. */
   cwnd: attribute(7, 'RTAX_CWND', u32),
+  /** The largest TCP segment that the other end may send, in bytes. */
   advmss: attribute(8, 'RTAX_ADVMSS', u32),
+  /** How many TCP segments may overtake one another. */
   reordering: attribute(9, 'RTAX_REORDERING', u32),
+  /** Hop limit of packets sent. */
   hoplimit: attribute(10, 'RTAX_HOPLIMIT', u32),
+  /** First TCP congestion window, in segments. */
   initcwnd: attribute(11, 'RTAX_INITCWND', u32),
+  /** `RTAX_FEATURE_*` of linux/rtnetlink.h; 1 is ECN. */
   features: attribute(12, 'RTAX_FEATURES', u32),
+  /** The shortest TCP retransmission timeout. */
   rtoMinMs: attribute(13, 'RTAX_RTO_MIN', u32),
+  /** First TCP receive window, in segments. */
   initrwnd: attribute(14, 'RTAX_INITRWND', u32),
+  /** 1: TCP acknowledges at once. */
   quickack: attribute(15, 'RTAX_QUICKACK', u32),
+  /** TCP congestion control algorithm. */
   congestion: attribute(16, 'RTAX_CC_ALGO', text),
+  /** 1: TCP Fast Open without a cookie. */
   fastopenNoCookie: attribute(17, 'RTAX_FASTOPEN_NO_COOKIE', u32),
 };
 /** The name of a metric. */
@@ -166,23 +186,37 @@ const multipath: Codec<readonly Nexthop[]> = {
     ),
 };
 
-export const routeTable = new AttributeTable({
-  destination: attribute(1, 'RTA_DST', ip),
+const routeFields = {
+  /** IPv6: only for packets from this network. */
   from: attribute(2, 'RTA_SRC', ip),
-  deviceIndex: attribute(4, 'RTA_OIF', u32),
+  /** The gateway; of IPv4 routes also an IPv6 one. */
   via: attribute(5, 'RTA_GATEWAY', ip),
+  /** Of the routes to one destination, the lowest wins. */
   metric: attribute(6, 'RTA_PRIORITY', u32),
+  /** Source address that packets of this host get. */
   src: attribute(7, 'RTA_PREFSRC', ip),
+  /** IPv4 realms: the source realm times 65536, plus the destination realm. */
+  realms: attribute(11, 'RTA_FLOW', u32),
+  /** The table that it is in. **Default:** `main`, or `local` for the types that belong there */
+  table: attribute(15, 'RTA_TABLE', named(u32, TABLES)),
+  /** IPv6: preference among routers (RFC 4191). */
+  preference: attribute(20, 'RTA_PREF', named(u8, PREFERENCES)),
+  /** Id of a next-hop object (`ip nexthop`), in place of `via`, `device` and `nexthops`, which are then ignored. */
+  nexthopId: attribute(30, 'RTA_NH_ID', u32),
+};
+const routeTable = new AttributeTable({
+  ...routeFields,
+  destination: attribute(1, 'RTA_DST', ip),
+  deviceIndex: attribute(4, 'RTA_OIF', u32),
   metrics: attribute(8, 'RTA_METRICS', nested(metricsTable)),
   nexthops: attribute(9, 'RTA_MULTIPATH', multipath),
-  realms: attribute(11, 'RTA_FLOW', u32),
   expires: attribute(12, 'RTA_CACHEINFO', remaining),
-  table: attribute(15, 'RTA_TABLE', named(u32, TABLES)),
   foreignVia: attribute(18, 'RTA_VIA', via),
-  preference: attribute(20, 'RTA_PREF', named(u8, PREFERENCES)),
   expiry: attribute(23, 'RTA_EXPIRES', u32),
-  nexthopId: attribute(30, 'RTA_NH_ID', u32),
 });
+
+/** RTM_NEWROUTE. */
+export const routeMessages = { type: 24, headerSize: RTMSG_SIZE, table: routeTable } as const;
 
 /** One way of a route that has several. */
 export interface NewNexthop {
@@ -210,74 +244,26 @@ export interface NexthopInfo extends NewNexthop {
   readonly flags: readonly NexthopFlag[];
 }
 
-/** A route to make, replace or delete; the words are those of `ip route`. */
-export interface NewRoute {
+/** A route to add, replace or delete. The names are those of `ip route`. */
+export interface NewRoute extends FieldsOf<typeof METRICS>, FieldsOf<typeof routeFields> {
   /** A network such as `192.0.2.0/24`, an address, or `default`. */
   readonly destination: string;
-  /** For `default`, if no address tells it. **Default:** 4 */
+  /** For `default`, if no gateway implies it. **Default:** 4 */
   readonly family?: Family;
   /** What is done with the packets. **Default:** `unicast` */
   readonly type?: RouteType;
-  /** The gateway; of IPv4 routes also an IPv6 one. */
-  readonly via?: string;
   /** Name or index of the link. */
   readonly device?: string | number;
   /** Several ways, in place of `via` and `device`. */
   readonly nexthops?: readonly NewNexthop[];
-  /** Id of a next-hop object (`ip nexthop`), in place of `via`, `device` and `nexthops`, which are then ignored. */
-  readonly nexthopId?: number;
   /** Who made it. **Default:** `boot` */
   readonly protocol?: RouteProtocol;
   /** How far the destination is. **Default:** as `ip route`: `link` without a gateway, else `global` */
   readonly scope?: Scope;
-  /** The table that it is in. **Default:** `main`, or `local` for the types that belong there */
-  readonly table?: RouteTable;
-  /** Source address that packets of this host get. */
-  readonly src?: string;
-  /** IPv6: only for packets from this network. */
-  readonly from?: string;
-  /** Of the routes to one destination, the lowest wins. */
-  readonly metric?: number;
   /** Type of service that it is for. */
   readonly tos?: number;
-  /** MTU of the way, in bytes. */
-  readonly mtu?: number;
-  /** The largest TCP window, in bytes. */
-  readonly window?: number;
-  /** First estimate of the round-trip time. */
-  readonly rttMs?: number;
-  /** First estimate of the round-trip time's variance. */
-  readonly rttVarianceMs?: number;
-  /** First TCP slow start threshold, in segments. */
-  readonly ssthresh?: number;
-  /** The largest TCP congestion window, in segments, if it is locked. */
-  readonly cwnd?: number;
-  /** The TCP segment size that the other end is told, in bytes. */
-  readonly advmss?: number;
-  /** How many TCP segments may overtake one another. */
-  readonly reordering?: number;
-  /** Hop limit of packets sent. */
-  readonly hoplimit?: number;
-  /** First TCP congestion window, in segments. */
-  readonly initcwnd?: number;
-  /** First TCP receive window, in segments. */
-  readonly initrwnd?: number;
-  /** `RTAX_FEATURE_*` of linux/rtnetlink.h; 1 is ECN. */
-  readonly features?: number;
-  /** The shortest TCP retransmission timeout. */
-  readonly rtoMinMs?: number;
-  /** 1: TCP acknowledges at once. */
-  readonly quickack?: number;
-  /** TCP congestion control algorithm. */
-  readonly congestion?: string;
-  /** 1: TCP Fast Open without a cookie. */
-  readonly fastopenNoCookie?: number;
   /** Metrics that the kernel must not change, such as `mtu` by path MTU discovery. */
   readonly locked?: readonly RouteMetric[];
-  /** IPv4 realms: the source realm times 65536, plus the destination realm. */
-  readonly realms?: number;
-  /** IPv6: preference among routers (RFC 4191). */
-  readonly preference?: 'medium' | 'high' | 'low' | number;
   /** IPv6: seconds until it is removed. The kernel takes whole seconds; they are rounded up. */
   readonly expires?: number;
   /** The gateway is on the link even if no address says so. **Default:** `flags` */
@@ -305,18 +291,18 @@ export interface RouteInfo extends NewRoute {
   readonly flags: readonly NexthopFlag[];
 }
 
-/** A route whose links have no names yet. */
+/** A route without the names of its links. */
 export type BareRoute = Omit<RouteInfo, 'device' | 'nexthops'> & {
   readonly nexthops?: readonly Omit<NexthopInfo, 'device'>[];
 };
 
-/** Undefined for what is no route of IP, or a cached one. */
+/** Undefined for routes of other protocols than IP, and for cached ones. */
 export function decodeRoute({ datagram, start, end }: NetlinkMessage): BareRoute | undefined {
   if (end - start < RTMSG_SIZE) return undefined;
   const family = toFamily(datagram[start]);
   const flags = bytes.readU32(datagram, start + 8);
   if (family === undefined || flags & RTM_F_CLONED) return undefined;
-  // Changed in place, by assignments: a list may have a million of them.
+  // Changed in place: a list may have a million routes.
   const attributes = routeTable.decode(datagram, start + RTMSG_SIZE, end);
   const route = attributes as unknown as Mutable<BareRoute>;
   route.family = family;
@@ -354,7 +340,7 @@ export function decodeRoute({ datagram, start, end }: NetlinkMessage): BareRoute
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 const NO_FLAGS: readonly NexthopFlag[] = Object.freeze([]);
 
-/** Gives the links of a route their names, in place. */
+/** Adds the names of a route's links, in place. */
 export function nameRoute(route: BareRoute, nameOf: (index: number) => string): RouteInfo {
   const named = route as Mutable<RouteInfo>;
   if (route.nexthops !== undefined) {

@@ -8,18 +8,15 @@ import {
   requireInteger,
   requireObject,
 } from '../../arguments.js';
-import { AttributeTable, attribute, type UnknownAttribute } from '../netlink/attributes.js';
+import { AttributeTable, attribute, type FieldsOf, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import { flag, ip, named, range, text, u8, u16, u32 } from '../netlink/codecs.js';
-import { type NetlinkMessage, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL } from '../netlink/message.js';
+import type { NetlinkMessage } from '../netlink/message.js';
 import { enumNames } from '../netlink/names.js';
-import { nothing, type Request } from '../netlink/request.js';
+import { changeRequest, getRequest, type Request } from '../netlink/request.js';
 import { AF_INET, AF_INET6, type Family, toFamily } from './family.js';
-import { ROUTE_PROTOCOLS, type RouteProtocol, type RouteTable, TABLES } from './route.js';
+import { ROUTE_PROTOCOLS, TABLES } from './route.js';
 
-const RTM_NEWRULE = 32;
-const RTM_DELRULE = 33;
-const RTM_GETRULE = 34;
 const HEADER_SIZE = 12; // struct fib_rule_hdr
 const FIB_RULE_INVERT = 2;
 const NO_SUPPRESSION = 0xffffffff;
@@ -34,70 +31,54 @@ const ACTIONS = enumNames({
   prohibit: 8,
 });
 
-const ruleTable = new AttributeTable({
+const ruleFields = {
+  /** For packets to this network. **Default:** `all` */
   to: attribute(1, 'FRA_DST', ip),
+  /** For packets from this network. **Default:** `all` */
   from: attribute(2, 'FRA_SRC', ip),
+  /** For packets that came in by this link; `lo`: for those of this host. */
   iif: attribute(3, 'FRA_IIFNAME', text),
+  /** For `goto`: the priority of the next rule. */
   goto: attribute(4, 'FRA_GOTO', u32),
+  /** Its place. The kernel tries rules from the lowest to the highest. **Default:** before the others */
   priority: attribute(6, 'FRA_PRIORITY', u32),
+  /** For packets with this mark. */
   fwmark: attribute(10, 'FRA_FWMARK', u32),
+  /** Group of links. The kernel ignores the routes through them. */
   suppressGroup: attribute(13, 'FRA_SUPPRESS_IFGROUP', u32),
+  /** Prefix length. The kernel ignores routes with this length or less. */
   suppressPrefixLength: attribute(14, 'FRA_SUPPRESS_PREFIXLEN', u32),
+  /** The table to look in. **Default:** `main` */
   table: attribute(15, 'FRA_TABLE', named(u32, TABLES)),
+  /** Which bits of the mark matter. **Default:** all */
   fwmask: attribute(16, 'FRA_FWMASK', u32),
+  /** For packets of sockets bound to this link. */
   oif: attribute(17, 'FRA_OIFNAME', text),
+  /** Whether it looks in the table of the packet's VRF. */
   l3mdev: attribute(19, 'FRA_L3MDEV', flag),
+  /** For packets of these users' sockets, first and last id. */
   uidRange: attribute(20, 'FRA_UID_RANGE', range(u32, 4)),
+  /** Who made it. */
   protocol: attribute(21, 'FRA_PROTOCOL', named(u8, ROUTE_PROTOCOLS)),
+  /** For packets of this IP protocol: 6 is TCP. */
   ipProtocol: attribute(22, 'FRA_IP_PROTO', u8),
+  /** For packets from these ports, first and last. */
   sport: attribute(23, 'FRA_SPORT_RANGE', range(u16, 2)),
+  /** For packets to these ports, first and last. */
   dport: attribute(24, 'FRA_DPORT_RANGE', range(u16, 2)),
-});
+};
+const ruleTable = new AttributeTable(ruleFields);
 
-/** A rule to make or delete; the words are those of `ip rule`. */
-export interface NewRule {
+/** A rule to add or delete. The names are those of `ip rule`. */
+export interface NewRule extends FieldsOf<typeof ruleFields> {
   /** 4 for IPv4, 6 for IPv6. **Default:** that of `from` or `to`, else 4 */
   readonly family?: Family;
-  /** Its place: the kernel tries rules from the lowest to the highest. **Default:** before the others */
-  readonly priority?: number;
-  /** For packets from this network. **Default:** `all` */
-  readonly from?: string;
-  /** For packets to this network. **Default:** `all` */
-  readonly to?: string;
-  /** For packets that came in by this link; `lo`: for those of this host. */
-  readonly iif?: string;
-  /** For packets of sockets bound to this link. */
-  readonly oif?: string;
-  /** For packets with this mark. */
-  readonly fwmark?: number;
-  /** Which bits of the mark matter. **Default:** all */
-  readonly fwmask?: number;
   /** For packets of this type of service. */
   readonly tos?: number;
-  /** For packets of sockets of these users, first and last id. */
-  readonly uidRange?: readonly [number, number];
-  /** For packets of this IP protocol: 6 is TCP. */
-  readonly ipProtocol?: number;
-  /** For packets from these ports, first and last. */
-  readonly sport?: readonly [number, number];
-  /** For packets to these ports, first and last. */
-  readonly dport?: readonly [number, number];
-  /** For all packets but those. */
+  /** Whether it is for all packets except those. */
   readonly not?: boolean;
   /** What is done. **Default:** `lookup`, in `table` */
   readonly action?: 'lookup' | 'goto' | 'nop' | 'blackhole' | 'unreachable' | 'prohibit' | number;
-  /** The table to look in. **Default:** `main` */
-  readonly table?: RouteTable;
-  /** For `goto`: the priority of the rule to go on with. */
-  readonly goto?: number;
-  /** Routes with prefixes of this length or less do not count. */
-  readonly suppressPrefixLength?: number;
-  /** Routes through links of this group do not count. */
-  readonly suppressGroup?: number;
-  /** In the table of the packet's VRF. */
-  readonly l3mdev?: boolean;
-  /** Who made it. */
-  readonly protocol?: RouteProtocol;
   /** Attributes that this package has no name for. */
   readonly unknown?: readonly UnknownAttribute[];
 }
@@ -113,21 +94,15 @@ export interface RuleInfo extends NewRule {
   readonly action: 'lookup' | 'goto' | 'nop' | 'blackhole' | 'unreachable' | 'prohibit' | number;
 }
 
-const common = { headerSize: HEADER_SIZE, table: ruleTable } as const;
+/** RTM_NEWRULE. */
+const ruleMessages = { type: 32, headerSize: HEADER_SIZE, table: ruleTable } as const;
 
 function header(fields: readonly number[], flags = 0): Buffer {
   return Buffer.concat([Buffer.from(fields), Buffer.alloc(8 - fields.length), bytes.u32(flags)]);
 }
 
 export function listRulesRequest(family: number): Request<RuleInfo> {
-  return {
-    ...common,
-    operation: 'list rules',
-    type: RTM_GETRULE,
-    flags: NLM_F_DUMP,
-    body: header([family]),
-    decode: (message) => (message.type === RTM_NEWRULE ? decodeRule(message) : undefined),
-  };
+  return getRequest(ruleMessages, 'list rules', [header([family])], decodeRule);
 }
 
 function decodeRule({ payload }: NetlinkMessage): RuleInfo | undefined {
@@ -199,27 +174,16 @@ export function ruleRequest(action: 'add' | 'delete', rule: NewRule): Request<un
     table,
     unknown: rule.unknown,
   });
-  return {
-    ...common,
-    operation: `${action} rule`,
-    type: action === 'add' ? RTM_NEWRULE : RTM_DELRULE,
-    flags: action === 'add' ? NLM_F_CREATE | NLM_F_EXCL : 0,
-    body: Buffer.concat([
-      header(
-        [
-          family === 4 ? AF_INET : AF_INET6,
-          to?.prefixLength ?? 0,
-          from?.prefixLength ?? 0,
-          tos,
-          tableNumber < 256 ? tableNumber : 0,
-          0,
-          0,
-          ACTIONS.number('rule.action', kind),
-        ],
-        not ? FIB_RULE_INVERT : 0,
-      ),
-      attributes,
-    ]),
-    decode: nothing,
-  };
+  const fields = [
+    family === 4 ? AF_INET : AF_INET6,
+    to?.prefixLength ?? 0,
+    from?.prefixLength ?? 0,
+    tos,
+    tableNumber < 256 ? tableNumber : 0,
+    0,
+    0,
+    ACTIONS.number('rule.action', kind),
+  ];
+  const body = [header(fields, not ? FIB_RULE_INVERT : 0), attributes];
+  return changeRequest(ruleMessages, action, 'rule', undefined, body);
 }
