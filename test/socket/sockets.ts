@@ -35,6 +35,10 @@ export async function onVeth(
        ip link set veth0 up`,
     );
   }
+  // Until the kernel has heard of its carrier, a link that is up drops what it is given.
+  for (const namespace of [a, b]) {
+    await shell(namespace, "until ip link show veth0 | grep -q 'state UP'; do sleep 0.01; done");
+  }
   await body(a, b);
 }
 
