@@ -1,6 +1,6 @@
 import { createWriteStream, type PathLike, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
-import type { Direction, PacketRecorder } from '../io/packet-channel.js';
+import type { Direction } from '../io/packet-channel.js';
 import { PcapngWriter } from '../packet/pcapng.js';
 
 // If more bytes wait for the disk, a capture leaves packets out: a slow disk must not fill the memory.
@@ -23,7 +23,7 @@ interface CapturedDevice {
 }
 
 /** A capture of a device's packets into a pcapng file, begun by {@link PacketDevice.capture}. */
-export class Capture implements AsyncDisposable, PacketRecorder {
+export class Capture implements AsyncDisposable {
   readonly #file: WriteStream;
   readonly #writer: PcapngWriter;
   readonly #written: Promise<void>;
