@@ -240,7 +240,7 @@ export class Link {
 
   /** The VLANs of a bridge or of a port; none if the kernel has no VLANs. */
   async vlans(): Promise<readonly BridgeVlan[]> {
-    const found = await this.#namespace.rtnetlink.request(listVlansRequest());
+    const [found] = await Promise.all([this.#namespace.rtnetlink.request(listVlansRequest()), this.get()]);
     return found.filter(({ index }) => index === this.#index).flatMap(({ vlans }) => vlans);
   }
 

@@ -303,6 +303,9 @@ export abstract class NetworkConfiguration {
   }
 }
 
-function uses({ deviceIndex, nexthops = [] }: BareRoute, index: number): boolean {
+function uses({ deviceIndex, nexthops = [], nexthopId }: BareRoute, index: number): boolean {
+  const unseen = deviceIndex === undefined && nexthops.length === 0;
+  // With net.ipv4.nexthop_compat_mode 0 only the kernel knows the links of a next-hop object. It has filtered already.
+  if (unseen && nexthopId !== undefined) return true;
   return deviceIndex === index || nexthops.some((hop) => hop.deviceIndex === index);
 }

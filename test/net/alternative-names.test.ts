@@ -187,6 +187,11 @@ describe('names of links', () => {
     );
     assert.deepEqual(await routes({ table: 'local' }), await names('ip -j route show table local', 'dst'));
     assert.deepEqual(await routes({ table: 7777 }), []);
+    await sh(namespace, 'ip nexthop add id 9 via 192.0.2.9 dev v1; ip route add 203.0.113.7 nhid 9');
+    await namespace.setSysctl('net.ipv4.nexthop_compat_mode', 0);
+    assert.ok((await routes({ device: 'v1' })).includes('203.0.113.7'));
+    assert.ok(!(await routes({ device: 'v2' })).includes('203.0.113.7'));
+    await namespace.setSysctl('net.ipv4.nexthop_compat_mode', 1);
     const dev = await names('ip -4 -j route show table all dev v2', 'dst');
     assert.deepEqual(
       (await routes({ table: 'all', device: 'v2' })).filter((each) => !each.startsWith('203')),

@@ -113,6 +113,7 @@ const kinds: Readonly<Record<string, Kind>> = {
       'ip nexthop add id 5 via 192.0.2.9 dev v1; ip route add 198.51.100.0/24 nhid 5',
       'ip nexthop add id 5 via 192.0.2.9 dev v1; ip nexthop add id 6 via 192.0.2.8 dev v1; ip nexthop add id 7 group 5/6,9; ip route add 198.51.100.0/24 nhid 7 mtu lock 1300',
       'ip nexthop add id 5 blackhole; ip route add 198.51.100.0/24 nhid 5',
+      'echo 0 > /proc/sys/net/ipv4/nexthop_compat_mode; ip nexthop add id 5 via 192.0.2.9 dev v1; ip route add 198.51.100.0/24 nhid 5',
       'ip route add 198.51.100.0/24 encap ip id 77 dst 203.0.113.5 ttl 9 dev v1',
       'ip route add 198.51.100.0/24 encap ip6 id 78 dst 2001:db8::7 dev v1 mtu 1300',
       'ip route add 198.51.100.0/24 nexthop encap ip id 77 dst 203.0.113.5 dev v1 nexthop via 192.0.2.9',
