@@ -152,10 +152,12 @@ export class PacketChannel {
     if (this.#fd >= 0) this.#owner.onFailed(systemError(errno, syscall, this.name));
   }
 
+  /** @param closed is called once the kernel has closed the device; without it, closing takes until then */
   close(closed?: () => void): void {
     this.#fd = -1;
     this.#pendingDue = false;
-    this.descriptor.close(closed);
+    if (closed) void this.descriptor.closeLater().then(closed);
+    else this.descriptor.close();
   }
 }
 

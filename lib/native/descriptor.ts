@@ -5,8 +5,9 @@ import { LAYOUT } from './layout.js';
 export interface Descriptor {
   /** The number, or -1 once closed. */
   fd(): number;
-  /** Closes at once; with a callback on another thread, since the kernel takes 25 ms to remove a device. */
-  close(closed?: () => void): void;
+  close(): void;
+  /** Closes on another thread, since the kernel takes 25 ms to remove a device. */
+  closeLater(): Promise<number>;
   /**
    * Prepares `arm`; the callback gets the events that hold. Keeps the object alive until `close`. While the callback
    * and the microtasks that it queued run, `control[1]` is 1, and what stands in `control[0]` is armed at their end.

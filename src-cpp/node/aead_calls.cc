@@ -27,7 +27,7 @@ Napi::Value NewAeadCall(const Napi::CallbackInfo& info) {
   AeadLayout layout;
   memcpy(&layout, numbers.Data(), sizeof(layout));
   std::unique_ptr<Aead> aead;
-  const auto cipher = static_cast<AeadCipher>(info[0].As<Napi::Number>().Int32Value());
+  const auto cipher = static_cast<AeadCipher>(Argument<int>(info, 0));
   const int result = Aead::Create(cipher, key.Data(), key.ByteLength(), layout, &aead);
   if (result < 0) return Result(info, result);
   auto* handle = new AeadHandle{std::move(aead), layout.header_length};

@@ -3,8 +3,10 @@
 #include <napi.h>
 
 #include <string>
+#include <type_traits>
+#include <utility>
 
-#include "batch/batch_view.h"
+#include "descriptor.h"
 
 // What the functions that JavaScript calls have in common. Those that set something up are written with
 // node-addon-api. Those that are called for each batch use Node-API itself, since CallbackInfo's bookkeeping
@@ -23,16 +25,50 @@ void Export(Napi::Env env, Napi::Object exports, const char* name) {
   exports.Set(name, Napi::Function::New<kFunction>(env, name));
 }
 
-inline int32_t IntArgument(const Napi::CallbackInfo& info, size_t index) {
-  return info[index].As<Napi::Number>().Int32Value();
+// The memory of a Uint8Array, until JavaScript runs again.
+struct Bytes {
+  uint8_t* data;
+  size_t size;
+};
+
+template <typename T>
+T Argument(const Napi::CallbackInfo& info, size_t index) {
+  if constexpr (std::is_same_v<T, Bytes>) {
+    auto array = info[index].As<Napi::Uint8Array>();
+    return {array.Data(), array.ByteLength()};
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return info[index].As<Napi::String>().Utf8Value();
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return info[index].ToBoolean();
+  } else {
+    return static_cast<T>(info[index].As<Napi::Number>().Int64Value());
+  }
 }
 
-inline std::string TextArgument(const Napi::CallbackInfo& info, size_t index) {
-  return info[index].As<Napi::String>().Utf8Value();
+template <typename... Parameters, size_t... kIndexes>
+int Invoke(int (*function)(Parameters...), const Napi::CallbackInfo& info, std::index_sequence<kIndexes...>) {
+  return function(Argument<std::decay_t<Parameters>>(info, kIndexes)...);
+}
+
+template <typename... Parameters>
+int Invoke(int (*function)(Parameters...), const Napi::CallbackInfo& info) {
+  return Invoke(function, info, std::index_sequence_for<Parameters...>{});
 }
 
 inline Napi::Value Result(const Napi::CallbackInfo& info, int result) {
   return Napi::Number::New(info.Env(), result);
+}
+
+// Calls a function with JavaScript's arguments: a number, which may be -errno.
+template <auto kFunction>
+Napi::Value NumberCall(const Napi::CallbackInfo& info) {
+  return Result(info, Invoke(kFunction, info));
+}
+
+// The same of a function that returns an fd: a Descriptor or -errno.
+template <auto kFunction>
+Napi::Value DescriptorCall(const Napi::CallbackInfo& info) {
+  return Descriptor::Wrap(info.Env(), Invoke(kFunction, info));
 }
 
 // Node-API itself.
@@ -44,9 +80,10 @@ inline void ExportRaw(Napi::Env env, Napi::Object exports, const char* name, nap
   }
 }
 
-inline napi_value RawResult(napi_env env, int64_t number) {
+template <typename T>
+napi_value RawResult(napi_env env, const T& number) {
   napi_value value = nullptr;
-  napi_create_int64(env, number, &value);
+  napi_create_int64(env, static_cast<int64_t>(number), &value);
   return value;
 }
 

@@ -15,7 +15,7 @@ template <typename Result>
 class AsyncCall {
  public:
   using Execute = std::function<Result()>;
-  using Convert = napi_value (*)(napi_env, Result&);
+  using Convert = std::function<napi_value(napi_env, Result&)>;
 
   // The promise; nullptr with an exception pending, or while the environment is being torn down.
   static napi_value Start(napi_env env, Execute execute, Convert convert) {

@@ -6,39 +6,18 @@
 #include <cerrno>
 
 #include "arguments.h"
+#include "async_call.h"
 #include "linux/device_fds.h"
 #include "uv_readiness.h"
 
 namespace tuntap {
-namespace {
-
-// close(2) of a TUN device takes the kernel some 25 ms (netdev_wait_allrefs and RCU), so it is done on a
-// thread of libuv's pool. Node waits for that work before an environment ends.
-struct CloseWork {
-  FileDescriptor fd;
-  Napi::FunctionReference closed;
-  napi_async_work work = nullptr;
-
-  static void Execute(napi_env, void* data) { static_cast<CloseWork*>(data)->fd.Reset(); }
-
-  static void Complete(napi_env env, napi_status, void* data) {
-    std::unique_ptr<CloseWork> self(static_cast<CloseWork*>(data));
-    self->fd.Reset();  // where the work was cancelled
-    napi_delete_async_work(env, self->work);
-    napi_value global = nullptr;
-    napi_get_global(env, &global);
-    // What it throws is Node's to report; in an environment that is ending it does not run.
-    (void)napi_call_function(env, global, self->closed.Value(), 0, nullptr, nullptr);
-  }
-};
-
-}  // namespace
 
 void Descriptor::Register(Napi::Env env) {
   Napi::Function constructor = DefineClass(env, "Descriptor",
                                            {
                                                InstanceMethod<&Descriptor::Fd>("fd"),
                                                InstanceMethod<&Descriptor::Close>("close"),
+                                               InstanceMethod<&Descriptor::CloseLater>("closeLater"),
                                                InstanceMethod<&Descriptor::Watch>("watch"),
                                                InstanceMethod<&Descriptor::ReadInto>("readInto"),
                                                InstanceMethod<&Descriptor::Arm>("arm"),
@@ -84,30 +63,28 @@ Descriptor::~Descriptor() { (void)channel_.Close(); }
 
 Napi::Value Descriptor::Fd(const Napi::CallbackInfo& info) { return Result(info, channel_.fd()); }
 
-void Descriptor::CloseLater(Napi::Env env, Napi::Function closed) {
-  auto work = std::make_unique<CloseWork>();
-  work->fd = channel_.Close();
-  work->closed = Napi::Persistent(closed);
-  napi_value name = Napi::String::New(env, "TUNTAP");
-  if (napi_create_async_work(env, nullptr, name, CloseWork::Execute, CloseWork::Complete, work.get(),
-                             &work->work) == napi_ok &&
-      napi_queue_async_work(env, work->work) == napi_ok) {
-    (void)work.release();
-  }
-}
-
 Napi::Value Descriptor::Close(const Napi::CallbackInfo& info) {
-  if (info[0].IsFunction()) {
-    CloseLater(info.Env(), info[0].As<Napi::Function>());
-  } else {
-    (void)channel_.Close();
-  }
-  if (control_ == nullptr || control_[kInCallback] == 0) ReleaseAll();
+  (void)channel_.Close();
+  ReleaseAll();
   return info.Env().Undefined();
 }
 
-// Once closed. The garbage collector, which does not know how much the channel holds, may come much later.
+// close(2) of a TUN device takes the kernel some 25 ms (netdev_wait_allrefs and RCU), so it is done on a
+// thread of libuv's pool. Node waits for that work before an environment ends.
+Napi::Value Descriptor::CloseLater(const Napi::CallbackInfo& info) {
+  auto fd = std::make_shared<FileDescriptor>(channel_.Close());
+  ReleaseAll();
+  const auto close = [fd = std::move(fd)] {
+    fd->Reset();
+    return 0;
+  };
+  return {info.Env(), AsyncCall<int>::Start(info.Env(), close, RawResult<int>)};
+}
+
+// Once closed, unless the callback runs. The garbage collector, which does not know how much the channel
+// holds, may come much later.
 void Descriptor::ReleaseAll() {
+  if (control_ != nullptr && control_[kInCallback] != 0) return;
   channel_ = Channel(FileDescriptor());
   port_memory_.Reset();
   callback_.Reset();
@@ -145,7 +122,7 @@ Napi::Value Descriptor::Watch(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Descriptor::ReadInto(const Napi::CallbackInfo& info) {
-  margins_ = {info[1].As<Napi::Number>().Uint32Value(), info[2].As<Napi::Number>().Uint32Value()};
+  margins_ = {Argument<uint32_t>(info, 1), Argument<uint32_t>(info, 2)};
   memory_ = Napi::Persistent(info[0].As<Napi::Object>());
   return info.Env().Undefined();
 }
@@ -163,16 +140,16 @@ Napi::Value Descriptor::ReadPending(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Descriptor::Arm(const Napi::CallbackInfo& info) {
-  return Result(info, channel_.Arm(IntArgument(info, 0)));
+  return Result(info, channel_.Arm(Argument<int>(info, 0)));
 }
 
 Napi::Value Descriptor::Disarm(const Napi::CallbackInfo& info) {
-  channel_.Disarm(IntArgument(info, 0));
+  channel_.Disarm(Argument<int>(info, 0));
   return info.Env().Undefined();
 }
 
 Napi::Value Descriptor::SetReferenced(const Napi::CallbackInfo& info) {
-  if (channel_.watched()) channel_.SetReferenced(info[0].ToBoolean());
+  if (channel_.watched()) channel_.SetReferenced(Argument<bool>(info, 0));
   return info.Env().Undefined();
 }
 

@@ -20,8 +20,9 @@ namespace tuntap {
 // callback is called again at once. arm(kReadable) from elsewhere returns 1 for that, and the caller then
 // calls readPending().
 //
-// JavaScript: fd(), close(closed?), watch(callback, control, counters), readInto(memory, headroom, tailroom),
-// arm(events), readPending(), disarm(events), setReferenced(boolean). What can fail returns -errno.
+// JavaScript: fd(), close(), closeLater(): a promise, watch(callback, control, counters), readInto(memory,
+// headroom, tailroom), arm(events), readPending(), disarm(events), setReferenced(boolean). What can fail
+// returns -errno.
 class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness::Listener {
  public:
   static void Register(Napi::Env env);
@@ -45,6 +46,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
  private:
   Napi::Value Fd(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
+  Napi::Value CloseLater(const Napi::CallbackInfo& info);
   Napi::Value Watch(const Napi::CallbackInfo& info);
   Napi::Value ReadInto(const Napi::CallbackInfo& info);
   Napi::Value ReadPending(const Napi::CallbackInfo& info);
@@ -55,7 +57,6 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   static Napi::Value Wrap(Napi::Env env, FileDescriptor fd);
   void OnReady(int events) override;
   void OnTeardown() override { (void)channel_.Close(); }
-  void CloseLater(Napi::Env env, Napi::Function closed);
   void ReleaseAll();
   int ReadBatch(int (Channel::*read)(const BatchView&, Margins));
   bool InvokeCallback(int events);

@@ -54,7 +54,7 @@ Napi::Value InterfaceOrErrno(Napi::Env env, int result, const TunInterface& inte
 // setInterface(descriptor, name, flags): { name, flags } or -errno.
 Napi::Value SetInterfaceCall(const Napi::CallbackInfo& info) {
   Descriptor* const descriptor = Descriptor::Unwrap(info[0].As<Napi::Object>());
-  TunInterface interface { TextArgument(info, 1), static_cast<uint16_t>(IntArgument(info, 2)) };
+  TunInterface interface { Argument<std::string>(info, 1), Argument<uint16_t>(info, 2) };
   const int result = SetInterface(descriptor->channel().fd(), &interface);
   if (result == 0) descriptor->SetDevice();
   return InterfaceOrErrno(info.Env(), result, interface);
@@ -63,14 +63,8 @@ Napi::Value SetInterfaceCall(const Napi::CallbackInfo& info) {
 // getInterface(fd): { name, flags } or -errno.
 Napi::Value GetInterfaceCall(const Napi::CallbackInfo& info) {
   TunInterface interface;
-  const int result = GetInterface(IntArgument(info, 0), &interface);
+  const int result = GetInterface(Argument<int>(info, 0), &interface);
   return InterfaceOrErrno(info.Env(), result, interface);
-}
-
-template <typename Parameter, int (*kFunction)(int, Parameter)>
-Napi::Value SetNumberCall(const Napi::CallbackInfo& info) {
-  const int64_t value = info[1].As<Napi::Number>().Int64Value();
-  return Result(info, kFunction(IntArgument(info, 0), static_cast<Parameter>(value)));
 }
 
 // useOffloads(descriptor, ethernet, tcp, udp, headerSize): the fd has IFF_VNET_HDR; batches hold ordinary
@@ -78,49 +72,24 @@ Napi::Value SetNumberCall(const Napi::CallbackInfo& info) {
 // size.
 Napi::Value UseOffloadsCall(const Napi::CallbackInfo& info) {
   Descriptor* const descriptor = Descriptor::Unwrap(info[0].As<Napi::Object>());
-  const auto link = info[1].ToBoolean() ? LinkLayer::kEthernet : LinkLayer::kIp;
-  const CoalescedProtocols protocols{info[2].ToBoolean(), info[3].ToBoolean()};
-  const size_t header_size = info[4].As<Napi::Number>().Uint32Value();
-  if (header_size < sizeof(VirtioNetHeader) || header_size > kMaxVirtioHeaderSize)
-    return Result(info, -EINVAL);
-  descriptor->channel().SetPorts(std::make_unique<VirtioReader>(link, header_size),
-                                 std::make_unique<VirtioWriter>(link, protocols, header_size));
+  const auto link = Argument<bool>(info, 1) ? LinkLayer::kEthernet : LinkLayer::kIp;
+  const CoalescedProtocols protocols{Argument<bool>(info, 2), Argument<bool>(info, 3)};
+  const auto size = Argument<size_t>(info, 4);
+  if (size < sizeof(VirtioNetHeader) || size > kMaxVirtioHeaderSize) return Result(info, -EINVAL);
+  descriptor->channel().SetPorts(std::make_unique<VirtioReader>(link, size),
+                                 std::make_unique<VirtioWriter>(link, protocols, size));
   return Result(info, 0);
 }
 
 // adopt(fd): see Descriptor::Adopt.
 Napi::Value AdoptCall(const Napi::CallbackInfo& info) {
-  return Descriptor::Adopt(info.Env(), IntArgument(info, 0));
+  return Descriptor::Adopt(info.Env(), Argument<int>(info, 0));
 }
 
-// attachFilter(fd, program): the program's instructions are 8 bytes each.
-Napi::Value AttachFilterCall(const Napi::CallbackInfo& info) {
-  const auto program = info[1].As<Napi::Uint8Array>();
-  return Result(info, AttachFilter(IntArgument(info, 0), program.Data(), program.ByteLength() / 8));
-}
-
-// A number, or -errno.
-template <int (*kFunction)(int)>
-Napi::Value GetNumberCall(const Napi::CallbackInfo& info) {
-  return Result(info, kFunction(IntArgument(info, 0)));
-}
-
-// setTxFilter(fd, addresses, allMulticast): the addresses are 6 bytes each.
-Napi::Value SetTxFilterCall(const Napi::CallbackInfo& info) {
-  const auto addresses = info[1].As<Napi::Uint8Array>();
-  return Result(info, SetTxFilter(IntArgument(info, 0), addresses.Data(), addresses.ByteLength() / 6,
-                                  info[2].ToBoolean()));
-}
-
-// deviceNamespace(fd): a Descriptor or -errno.
-Napi::Value DeviceNamespaceCall(const Napi::CallbackInfo& info) {
-  return Descriptor::Wrap(info.Env(), DeviceNamespace(IntArgument(info, 0)));
-}
-
-// getLinkMtu(socket, name), getLinkFlags, getLinkCarrier, getOffload: the property or -errno.
-template <int (*kFunction)(int, const std::string&)>
-Napi::Value LinkPropertyCall(const Napi::CallbackInfo& info) {
-  return Result(info, kFunction(IntArgument(info, 0), TextArgument(info, 1)));
+// The program's instructions are 8 bytes each, the addresses 6.
+int AttachProgram(int fd, Bytes program) { return AttachFilter(fd, program.data, program.size / 8); }
+int SetAddresses(int fd, Bytes addresses, bool all_multicast) {
+  return SetTxFilter(fd, addresses.data, addresses.size / 6, all_multicast);
 }
 
 }  // namespace
@@ -130,25 +99,25 @@ void RegisterDeviceCalls(Napi::Env env, Napi::Object exports) {
   ExportRaw(env, exports, "writePacket", WritePacketCall);
   Export<SetInterfaceCall>(env, exports, "setInterface");
   Export<GetInterfaceCall>(env, exports, "getInterface");
-  Export<SetNumberCall<bool, SetPersist>>(env, exports, "setPersist");
-  Export<SetNumberCall<uint32_t, SetOwner>>(env, exports, "setOwner");
-  Export<SetNumberCall<uint32_t, SetGroup>>(env, exports, "setGroup");
-  Export<SetNumberCall<int, SetSendBuffer>>(env, exports, "setSendBuffer");
-  Export<SetNumberCall<bool, SetCarrier>>(env, exports, "setCarrier");
-  Export<SetNumberCall<uint32_t, SetOffload>>(env, exports, "setOffload");
-  Export<SetNumberCall<int, SetVirtioHeaderSize>>(env, exports, "setVirtioHeaderSize");
-  Export<GetNumberCall<GetVirtioHeaderSize>>(env, exports, "getVirtioHeaderSize");
-  Export<GetNumberCall<CountQueues>>(env, exports, "countQueues");
-  Export<LinkPropertyCall<GetOffload>>(env, exports, "getOffload");
   Export<AdoptCall>(env, exports, "adopt");
   Export<UseOffloadsCall>(env, exports, "useOffloads");
-  Export<AttachFilterCall>(env, exports, "attachFilter");
-  Export<GetNumberCall<DetachFilter>>(env, exports, "detachFilter");
-  Export<SetTxFilterCall>(env, exports, "setTxFilter");
-  Export<DeviceNamespaceCall>(env, exports, "deviceNamespace");
-  Export<LinkPropertyCall<LinkMtu>>(env, exports, "getLinkMtu");
-  Export<LinkPropertyCall<LinkFlags>>(env, exports, "getLinkFlags");
-  Export<LinkPropertyCall<LinkCarrier>>(env, exports, "getLinkCarrier");
+  Export<NumberCall<SetPersist>>(env, exports, "setPersist");
+  Export<NumberCall<SetOwner>>(env, exports, "setOwner");
+  Export<NumberCall<SetGroup>>(env, exports, "setGroup");
+  Export<NumberCall<SetSendBuffer>>(env, exports, "setSendBuffer");
+  Export<NumberCall<SetCarrier>>(env, exports, "setCarrier");
+  Export<NumberCall<SetOffload>>(env, exports, "setOffload");
+  Export<NumberCall<GetOffload>>(env, exports, "getOffload");
+  Export<NumberCall<SetVirtioHeaderSize>>(env, exports, "setVirtioHeaderSize");
+  Export<NumberCall<GetVirtioHeaderSize>>(env, exports, "getVirtioHeaderSize");
+  Export<NumberCall<CountQueues>>(env, exports, "countQueues");
+  Export<NumberCall<AttachProgram>>(env, exports, "attachFilter");
+  Export<NumberCall<DetachFilter>>(env, exports, "detachFilter");
+  Export<NumberCall<SetAddresses>>(env, exports, "setTxFilter");
+  Export<NumberCall<LinkMtu>>(env, exports, "getLinkMtu");
+  Export<NumberCall<LinkFlags>>(env, exports, "getLinkFlags");
+  Export<NumberCall<LinkCarrier>>(env, exports, "getLinkCarrier");
+  Export<DescriptorCall<DeviceNamespace>>(env, exports, "deviceNamespace");
 }
 
 }  // namespace tuntap

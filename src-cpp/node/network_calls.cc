@@ -13,74 +13,38 @@
 #include "linux/netlink_socket.h"
 
 // What JavaScript calls for namespaces and netlink. A namespace argument is an nsfs fd, or -1 for the
-// namespace that the process is in. Functions that return a promise work on libuv's pool; the fds given to
-// them are duplicated first, so that closing one meanwhile can't make them touch another.
+// namespace that the process is in. Functions that return a promise work on libuv's pool.
 
 namespace tuntap {
 namespace {
 
-std::shared_ptr<FileDescriptor> Duplicate(int fd) {
-  return std::make_shared<FileDescriptor>(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-}
-
-// openIn(namespace, path, flags): a Descriptor or -errno, as all of these.
-Napi::Value OpenInCall(const Napi::CallbackInfo& info) {
-  return Descriptor::Wrap(info.Env(),
-                          OpenIn(IntArgument(info, 0), TextArgument(info, 1), IntArgument(info, 2)));
-}
-
 // isNetworkNamespace(fd): whether it is an nsfs fd of one.
 Napi::Value IsNetworkNamespaceCall(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), ioctl(IntArgument(info, 0), NS_GET_NSTYPE) == CLONE_NEWNET);
+  const int kind = ioctl(Argument<int>(info, 0), NS_GET_NSTYPE);
+  return Napi::Boolean::New(info.Env(), kind == CLONE_NEWNET);
 }
 
-Napi::Value OpenSysfsInCall(const Napi::CallbackInfo& info) {
-  return Descriptor::Wrap(info.Env(), OpenSysfsIn(IntArgument(info, 0)));
-}
-
-Napi::Value OpenCharacterDeviceCall(const Napi::CallbackInfo& info) {
-  const auto number = [&](size_t index) { return info[index].As<Napi::Number>().Uint32Value(); };
-  return Descriptor::Wrap(info.Env(), OpenCharacterDevice(number(0), number(1)));
-}
-
-// newNetworkNamespace(): a promise of an fd that is the caller's, or of -errno.
-struct OpenResult {
-  FileDescriptor fd;
-  int error = 0;
-};
-
-napi_value ConvertOpened(napi_env env, OpenResult& opened) {
-  return Descriptor::Wrap(env, opened.fd.valid() ? opened.fd.Release() : opened.error);
-}
-
+// newNetworkNamespace(): a promise of a Descriptor or of -errno, which the FileDescriptor may hold.
 Napi::Value NewNetworkNamespaceCall(const Napi::CallbackInfo& info) {
-  return {info.Env(), AsyncCall<OpenResult>::Start(
-                          info.Env(),
-                          [] {
-                            const int fd = NewNetworkNamespace();
-                            return fd < 0 ? OpenResult{FileDescriptor(), fd} : OpenResult{FileDescriptor(fd)};
-                          },
-                          ConvertOpened)};
+  return {info.Env(), AsyncCall<FileDescriptor>::Start(
+                          info.Env(), [] { return FileDescriptor(NewNetworkNamespace()); },
+                          [](napi_env env, FileDescriptor& opened) -> napi_value {
+                            return Descriptor::Wrap(env, opened.Release());
+                          })};
 }
 
-// openNetlink(namespace, protocol, groups, receiveBuffer)
+// openNetlink(namespace, protocol, groups, receiveBuffer): a Descriptor or -errno.
 Napi::Value OpenNetlinkCall(const Napi::CallbackInfo& info) {
-  FileDescriptor socket(SocketIn(IntArgument(info, 0), AF_NETLINK, SOCK_RAW, IntArgument(info, 1)));
-  // SocketIn's -errno is no valid fd, and Wrap passes it on.
+  FileDescriptor socket(SocketIn(Argument<int>(info, 0), AF_NETLINK, SOCK_RAW, Argument<int>(info, 1)));
   if (!socket.valid()) return Descriptor::Wrap(info.Env(), socket.Release());
   ConfigureNetlink(socket.get());
-  std::vector<uint32_t> groups;
   const auto list = info[2].As<Napi::Uint32Array>();
-  groups.assign(list.Data(), list.Data() + list.ElementLength());
-  const int result = JoinNetlinkGroups(socket.get(), groups, IntArgument(info, 3));
+  const std::vector<uint32_t> groups(list.Data(), list.Data() + list.ElementLength());
+  const int result = JoinNetlinkGroups(socket.get(), groups, Argument<int>(info, 3));
   return Descriptor::Wrap(info.Env(), result < 0 ? result : socket.Release());
 }
 
-// sendNetlink(fd, bytes): 0 or -errno.
-Napi::Value SendNetlinkCall(const Napi::CallbackInfo& info) {
-  const auto bytes = info[1].As<Napi::Uint8Array>();
-  return Result(info, SendNetlink(IntArgument(info, 0), bytes.Data(), bytes.ByteLength()));
-}
+int SendBytes(int fd, Bytes bytes) { return SendNetlink(fd, bytes.data, bytes.size); }
 
 struct Answer {
   int error = 0;
@@ -110,18 +74,19 @@ napi_value ConvertAnswer(napi_env env, Answer& answer) {
 // receiveNetlink(fd, timeoutMs): Buffers or -errno.
 Napi::Value ReceiveNetlinkCall(const Napi::CallbackInfo& info) {
   Answer answer;
-  answer.error = ReceiveNetlink(IntArgument(info, 0), IntArgument(info, 1), &answer.datagrams);
+  answer.error = ReceiveNetlink(Argument<int>(info, 0), Argument<int>(info, 1), &answer.datagrams);
   return {info.Env(), ConvertAnswer(info.Env(), answer)};
 }
 
 // exchangeNetlink(fd, bytes, timeoutMs): sends `bytes`, unless they are empty, and receives; a promise of
 // Buffers or -errno.
 Napi::Value ExchangeNetlinkCall(const Napi::CallbackInfo& info) {
-  const auto socket = Duplicate(IntArgument(info, 0));
+  // A duplicate, so that closing the socket meanwhile can't make this call touch another.
+  auto socket = std::make_shared<FileDescriptor>(fcntl(Argument<int>(info, 0), F_DUPFD_CLOEXEC, 0));
   if (!socket->valid()) return Result(info, -EBADF);
-  const auto view = info[1].As<Napi::Uint8Array>();
-  const int timeout_ms = IntArgument(info, 2);
-  std::vector<uint8_t> bytes(view.Data(), view.Data() + view.ByteLength());
+  const auto given = Argument<Bytes>(info, 1);
+  const int timeout_ms = Argument<int>(info, 2);
+  std::vector<uint8_t> bytes(given.data, given.data + given.size);
   return {info.Env(), AsyncCall<Answer>::Start(
                           info.Env(),
                           [socket, timeout_ms, bytes = std::move(bytes)] {
@@ -135,35 +100,28 @@ Napi::Value ExchangeNetlinkCall(const Napi::CallbackInfo& info) {
                           ConvertAnswer)};
 }
 
-Napi::Value ShareMountsCall(const Napi::CallbackInfo& info) {
-  return Result(info, ShareMounts(TextArgument(info, 0)));
-}
-
-Napi::Value BindNamespaceCall(const Napi::CallbackInfo& info) {
-  return Result(info, BindNamespace(IntArgument(info, 0), TextArgument(info, 1)));
-}
-
 // unbindNamespace(path): a promise of 0 or -errno; the kernel waits for all processors first.
 Napi::Value UnbindNamespaceCall(const Napi::CallbackInfo& info) {
-  return {info.Env(), AsyncCall<int>::Start(
-                          info.Env(), [path = TextArgument(info, 0)] { return UnbindNamespace(path); },
-                          [](napi_env env, int& result) { return RawResult(env, result); })};
+  return {info.Env(),
+          AsyncCall<int>::Start(
+              info.Env(), [path = Argument<std::string>(info, 0)] { return UnbindNamespace(path); },
+              RawResult<int>)};
 }
 
 }  // namespace
 
 void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
-  Export<OpenInCall>(env, exports, "openIn");
+  Export<DescriptorCall<OpenIn>>(env, exports, "openIn");
+  Export<DescriptorCall<OpenSysfsIn>>(env, exports, "openSysfsIn");
+  Export<DescriptorCall<OpenCharacterDevice>>(env, exports, "openCharacterDevice");
   Export<IsNetworkNamespaceCall>(env, exports, "isNetworkNamespace");
-  Export<OpenSysfsInCall>(env, exports, "openSysfsIn");
-  Export<OpenCharacterDeviceCall>(env, exports, "openCharacterDevice");
   Export<NewNetworkNamespaceCall>(env, exports, "newNetworkNamespace");
   Export<OpenNetlinkCall>(env, exports, "openNetlink");
-  Export<SendNetlinkCall>(env, exports, "sendNetlink");
+  Export<NumberCall<SendBytes>>(env, exports, "sendNetlink");
   Export<ReceiveNetlinkCall>(env, exports, "receiveNetlink");
   Export<ExchangeNetlinkCall>(env, exports, "exchangeNetlink");
-  Export<ShareMountsCall>(env, exports, "shareMounts");
-  Export<BindNamespaceCall>(env, exports, "bindNamespace");
+  Export<NumberCall<ShareMounts>>(env, exports, "shareMounts");
+  Export<NumberCall<BindNamespace>>(env, exports, "bindNamespace");
   Export<UnbindNamespaceCall>(env, exports, "unbindNamespace");
 }
 

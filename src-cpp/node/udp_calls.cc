@@ -14,16 +14,7 @@
 namespace tuntap {
 namespace {
 
-Napi::Value ResultOrErrno(const Napi::CallbackInfo& info, int result) {
-  return Result(info, result < 0 ? -errno : result);
-}
-
-bool TakeAddress(const Napi::CallbackInfo& info, size_t index, uint8_t** address) {
-  if (!info[index].IsTypedArray()) return false;
-  auto bytes = info[index].As<Napi::Uint8Array>();
-  *address = bytes.Data();
-  return bytes.ByteLength() >= sizeof(DatagramEntry::remote);
-}
+bool IsAddress(Bytes bytes) { return bytes.size >= sizeof(DatagramEntry::remote); }
 
 // The entries in a typed array; none for null. Returns false for another thing, or one that was detached.
 bool TakeEntries(napi_env env, napi_value value, Remotes* remotes) {
@@ -41,53 +32,45 @@ bool TakeEntries(napi_env env, napi_value value, Remotes* remotes) {
   return true;
 }
 
-// openUdpSocket(namespace, family): a Descriptor or -errno.
-Napi::Value OpenUdpSocketCall(const Napi::CallbackInfo& info) {
-  return Descriptor::Wrap(info.Env(),
-                          SocketIn(IntArgument(info, 0), IntArgument(info, 1), SOCK_DGRAM, IPPROTO_UDP));
+// An fd, or -errno.
+int OpenUdpSocket(int namespace_fd, int family) {
+  return SocketIn(namespace_fd, family, SOCK_DGRAM, IPPROTO_UDP);
 }
 
 // setSocketOption(fd, level, name, value): the value is a number, or a name such as SO_BINDTODEVICE's.
 Napi::Value SetSocketOptionCall(const Napi::CallbackInfo& info) {
-  const int fd = IntArgument(info, 0);
-  const int level = IntArgument(info, 1);
-  const int name = IntArgument(info, 2);
-  if (info[3].IsString()) {
-    const std::string text = info[3].As<Napi::String>().Utf8Value();
-    return ResultOrErrno(info,
-                         setsockopt(fd, level, name, text.c_str(), static_cast<socklen_t>(text.size() + 1)));
-  }
-  const int value = IntArgument(info, 3);
-  return ResultOrErrno(info, setsockopt(fd, level, name, &value, sizeof(value)));
+  const bool is_text = info[3].IsString();
+  const std::string text = is_text ? Argument<std::string>(info, 3) : "";
+  const int number = is_text ? 0 : Argument<int>(info, 3);
+  const void* const value = is_text ? static_cast<const void*>(text.c_str()) : &number;
+  const size_t size = is_text ? text.size() + 1 : sizeof(number);
+  const int result = setsockopt(Argument<int>(info, 0), Argument<int>(info, 1), Argument<int>(info, 2), value,
+                                static_cast<socklen_t>(size));
+  return Result(info, result < 0 ? -errno : result);
 }
 
-// getSocketOption(fd, level, name): a number, or -errno.
-Napi::Value GetSocketOptionCall(const Napi::CallbackInfo& info) {
+int GetSocketOption(int fd, int level, int name) {
   int value = 0;
   socklen_t length = sizeof(value);
-  const int result =
-      getsockopt(IntArgument(info, 0), IntArgument(info, 1), IntArgument(info, 2), &value, &length);
-  return ResultOrErrno(info, result < 0 ? result : value);
+  return getsockopt(fd, level, name, &value, &length) < 0 ? -errno : value;
 }
 
 template <int (*kCall)(int, const sockaddr*, socklen_t)>
-Napi::Value AddressCall(const Napi::CallbackInfo& info) {
-  uint8_t* address = nullptr;
-  if (!TakeAddress(info, 2, &address)) return Result(info, -EINVAL);
+int AddressCall(int fd, int family, Bytes address) {
+  if (!IsAddress(address)) return -EINVAL;
   sockaddr_storage to{};
-  const socklen_t length = ToSocketAddress(IntArgument(info, 1), address, &to);
-  return ResultOrErrno(info, kCall(IntArgument(info, 0), reinterpret_cast<sockaddr*>(&to), length));
+  const socklen_t length = ToSocketAddress(family, address.data, &to);
+  return kCall(fd, reinterpret_cast<sockaddr*>(&to), length) < 0 ? -errno : 0;
 }
 
-// socketAddress(fd, address): fills in what the socket is bound to.
-Napi::Value SocketAddressCall(const Napi::CallbackInfo& info) {
-  uint8_t* address = nullptr;
-  if (!TakeAddress(info, 1, &address)) return Result(info, -EINVAL);
+// Fills in what the socket is bound to.
+int SocketAddress(int fd, Bytes address) {
+  if (!IsAddress(address)) return -EINVAL;
   sockaddr_storage from{};
   socklen_t length = sizeof(from);
-  const int result = getsockname(IntArgument(info, 0), reinterpret_cast<sockaddr*>(&from), &length);
-  if (result == 0) FromSocketAddress(from, address);
-  return ResultOrErrno(info, result);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&from), &length) < 0) return -errno;
+  FromSocketAddress(from, address.data);
+  return 0;
 }
 
 // attachUdp(descriptor, family, memory, maxSize): batches go through the socket from now on. The memory is a
@@ -100,12 +83,12 @@ Napi::Value AttachUdpCall(const Napi::CallbackInfo& info) {
       napi_get_arraybuffer_info(info.Env(), info[2], &memory, &size) != napi_ok || size < sizeof(UdpState)) {
     return Result(info, -EINVAL);
   }
-  const int family = IntArgument(info, 1);
   auto* state = static_cast<UdpState*>(memory);
   auto receiver = std::make_unique<UdpReceiver>(state, reinterpret_cast<DatagramEntry*>(state + 1),
                                                 (size - sizeof(UdpState)) / sizeof(DatagramEntry),
-                                                info[3].As<Napi::Number>().Uint32Value());
-  descriptor->channel().SetUdp(std::move(receiver), std::make_unique<UdpSender>(family, state));
+                                                Argument<uint32_t>(info, 3));
+  auto sender = std::make_unique<UdpSender>(Argument<int>(info, 1), state);
+  descriptor->channel().SetUdp(std::move(receiver), std::move(sender));
   descriptor->KeepMemory(info[2].As<Napi::Object>());
   return Result(info, 0);
 }
@@ -180,12 +163,12 @@ void RegisterUdpCalls(Napi::Env env, Napi::Object exports) {
   Napi::Object constants = Napi::Object::New(env);
   for (const Constant& constant : kConstants) constants.Set(constant.name, constant.value);
   exports.Set("socketConstants", constants);
-  Export<OpenUdpSocketCall>(env, exports, "openUdpSocket");
+  Export<DescriptorCall<OpenUdpSocket>>(env, exports, "openUdpSocket");
   Export<SetSocketOptionCall>(env, exports, "setSocketOption");
-  Export<GetSocketOptionCall>(env, exports, "getSocketOption");
-  Export<AddressCall<bind>>(env, exports, "bindSocket");
-  Export<AddressCall<connect>>(env, exports, "connectSocket");
-  Export<SocketAddressCall>(env, exports, "socketAddress");
+  Export<NumberCall<GetSocketOption>>(env, exports, "getSocketOption");
+  Export<NumberCall<AddressCall<bind>>>(env, exports, "bindSocket");
+  Export<NumberCall<AddressCall<connect>>>(env, exports, "connectSocket");
+  Export<NumberCall<SocketAddress>>(env, exports, "socketAddress");
   Export<AttachUdpCall>(env, exports, "attachUdp");
   ExportRaw(env, exports, "writeDatagrams", WriteDatagramsCall);
   ExportRaw(env, exports, "sendDatagram", SendDatagramCall);
