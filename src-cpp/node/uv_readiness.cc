@@ -9,21 +9,22 @@ namespace {
 
 class UvReadiness final : public Readiness {
  public:
-  explicit UvReadiness(Listener* listener) : listener_(listener) {}
-
-  // Once this returns 0, the object frees itself after Close().
-  int Start(napi_env env, int fd) {
+  static int Create(napi_env env, int fd, Listener* listener, Readiness** out) {
+    auto self = std::make_unique<UvReadiness>();
+    self->listener_ = listener;
+    self->poll_.data = self.get();
     uv_loop_t* loop = nullptr;
-    if (napi_get_uv_event_loop(env, &loop) != napi_ok) return UV_ENOSYS;
-    const int error = uv_poll_init(loop, &poll_, fd);
-    if (error != 0) return error;
-    poll_.data = this;
+    if (napi_get_uv_event_loop(env, &loop) != napi_ok ||
+        napi_add_async_cleanup_hook(env, OnTeardown, self.get(), &self->hook_) != napi_ok) {
+      return UV_ENOSYS;
+    }
+    const int error = uv_poll_init(loop, &self->poll_, fd);
+    if (error != 0) {
+      napi_remove_async_cleanup_hook(self->hook_);
+      return error;
+    }
+    *out = self.release();  // OnClosed()'s
     return 0;
-  }
-
-  // To be called after Start(). Without the hook, the object must be closed at once.
-  int AddHook(napi_env env) {
-    return napi_add_async_cleanup_hook(env, OnTeardown, this, &hook_) == napi_ok ? 0 : UV_EINVAL;
   }
 
   int Arm(int events) override {
@@ -81,11 +82,11 @@ class UvReadiness final : public Readiness {
   static void OnClosed(uv_handle_t* handle) {
     const std::unique_ptr<UvReadiness> self(static_cast<UvReadiness*>(handle->data));
     // During teardown this tells Node that it may go on.
-    if (self->hook_ != nullptr) napi_remove_async_cleanup_hook(self->hook_);
+    napi_remove_async_cleanup_hook(self->hook_);
   }
 
   uv_poll_t poll_{};
-  Listener* listener_;
+  Listener* listener_ = nullptr;
   napi_async_cleanup_hook_handle hook_ = nullptr;
   int armed_ = 0;     // what the listener asked for
   int watching_ = 0;  // what libuv was told
@@ -95,16 +96,7 @@ class UvReadiness final : public Readiness {
 }  // namespace
 
 int CreateUvReadiness(napi_env env, int fd, Readiness::Listener* listener, Readiness** out) {
-  auto readiness = std::make_unique<UvReadiness>(listener);
-  const int error = readiness->Start(env, fd);
-  if (error != 0) return error;
-  UvReadiness* const started = readiness.release();  // OnClosed()'s
-  if (started->AddHook(env) != 0) {
-    started->Close();
-    return UV_EINVAL;
-  }
-  *out = started;
-  return 0;
+  return UvReadiness::Create(env, fd, listener, out);
 }
 
 }  // namespace tuntap

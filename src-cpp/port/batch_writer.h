@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cerrno>
+#include <chrono>
 
 #include "batch/batch_view.h"
 
@@ -27,6 +28,17 @@ class BatchWriter {
   // status, and the others are written. An error that stops writing is the outcome's, and the status of all
   // packets that were not written.
   [[nodiscard]] virtual Outcome Write(int fd, const BatchView& batch, size_t start) = 0;
+};
+
+// Remembers that the kernel refused something, for as long as another attempt would cost more than it gains.
+class Refusal {
+ public:
+  void Note() { until_ = Clock::now() + std::chrono::seconds(1); }
+  bool holds() const { return until_ != Clock::time_point{} && Clock::now() < until_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point until_{};
 };
 
 }  // namespace tuntap

@@ -30,14 +30,6 @@ void Channel::Disarm(int events) {
   if (readiness_ != nullptr) readiness_->Disarm(events);
 }
 
-int Channel::Read(const BatchView& batch, Margins margins) {
-  return FinishRead(batch, reader_->Read(fd(), batch, margins));
-}
-
-int Channel::ReadPending(const BatchView& batch, Margins margins) {
-  return FinishRead(batch, reader_->ReadPending(batch, margins));
-}
-
 int Channel::FinishRead(const BatchView& batch, const Outcome& outcome) {
   batch.Store(outcome);
   if (counters_ != nullptr) {

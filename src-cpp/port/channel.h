@@ -35,8 +35,12 @@ class Channel {
 
   // Appends packets to a batch, from the fd or those that are pending. Returns kReadable, or -EINVAL if the
   // batch has no room. Without this error, a batch that JavaScript overwrote would be read into for ever.
-  [[nodiscard]] int Read(const BatchView& batch, Margins margins);
-  [[nodiscard]] int ReadPending(const BatchView& batch, Margins margins);
+  [[nodiscard]] int Read(const BatchView& batch, Margins margins) {
+    return FinishRead(batch, reader_->Read(fd(), batch, margins));
+  }
+  [[nodiscard]] int ReadPending(const BatchView& batch, Margins margins) {
+    return FinishRead(batch, reader_->ReadPending(batch, margins));
+  }
   void OnFailed() { reader_->OnFailed(fd()); }
 
   void Write(const BatchView& batch, size_t start) { FinishWrite(batch, writer_->Write(fd(), batch, start)); }

@@ -7,7 +7,6 @@
 
 #include "batch_writer.h"
 #include "control_messages.h"
-#include "refusal.h"
 #include "socket_errors.h"
 
 namespace tuntap {

@@ -5,7 +5,6 @@
 
 #include "batch_writer.h"
 #include "offload/coalescing.h"
-#include "refusal.h"
 
 namespace tuntap {
 
