@@ -9,11 +9,10 @@ import { type NewLink, type NewLinkBase, newLinkValues } from '../net/rtnetlink/
 import { checkQdisc, type NewQdisc } from '../net/rtnetlink/qdisc.js';
 import type { NewRoute } from '../net/rtnetlink/route.js';
 import { checkRoute } from '../net/rtnetlink/route-requests.js';
+import type { AddressedLink } from '../net/veth-pair.js';
 
 /** A bridge of a {@link LabHost}. */
-export interface LabBridge extends NewLinkBase, BridgeOptions {
-  /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
-  readonly addresses?: readonly string[];
+export interface LabBridge extends NewLinkBase, BridgeOptions, Pick<AddressedLink, 'addresses'> {
   /** Whether it is switched on. **Default:** `true` */
   readonly up?: boolean;
 }
@@ -39,15 +38,15 @@ export interface LabHost {
 }
 
 /** One end of a veth pair between two hosts. */
-export interface LabEnd<H extends string = string> extends Omit<NewLinkBase, 'name'> {
+export interface LabEnd<H extends string = string>
+  extends Omit<NewLinkBase, 'name'>,
+    Pick<AddressedLink, 'addresses'> {
   /** The host that it belongs to. */
   readonly host: H;
   /** Its name. **Default:** the first of `eth0`, `eth1`, … that is free on that host */
   readonly name?: string;
   /** The bridge of that host that it becomes a port of. **Default:** none */
   readonly master?: string;
-  /** IPv4 and IPv6 addresses with their prefix length. **Default:** none */
-  readonly addresses?: readonly string[];
   /** A token bucket for packets that leave by this end. **Default:** none; there is no limit */
   readonly tbf?: Omit<NewQdisc, 'device' | 'kind'>;
   /** Whether it is switched on. **Default:** `true` */

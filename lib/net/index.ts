@@ -71,10 +71,10 @@ export type {
   NexthopFlag,
   NexthopInfo,
   RouteInfo,
-  RouteMetric,
   RouteProtocol,
   RouteTable,
   RouteType,
 } from './rtnetlink/route.js';
+export type { RouteMetric, RouteMetrics } from './rtnetlink/route-metrics.js';
 export type { NewRule, RuleInfo } from './rtnetlink/rule.js';
 export { type AddressedLink, createVethPair, type VethEnd } from './veth-pair.js';

@@ -42,41 +42,39 @@ const STATES = enumNames({
 const MODES = enumNames({ DEFAULT: 0, DORMANT: 1, TESTING: 2 });
 const ADDRESS_GENERATION = enumNames({ eui64: 0, none: 1, stable_secret: 2, random: 3 });
 
-/** Packets and bytes that a link has seen since it was made. */
-export interface LinkStatistics {
+// The first numbers of struct rtnl_link_stats64, with their places there.
+const counters = {
   /** Packets received. */
-  readonly rxPackets: number;
+  rxPackets: 0,
   /** Packets sent. */
-  readonly txPackets: number;
+  txPackets: 1,
   /** Bytes received. */
-  readonly rxBytes: number;
+  rxBytes: 2,
   /** Bytes sent. */
-  readonly txBytes: number;
+  txBytes: 3,
   /** Bad packets received. */
-  readonly rxErrors: number;
+  rxErrors: 4,
   /** Packets that could not be sent. */
-  readonly txErrors: number;
+  txErrors: 5,
   /** Packets received and dropped, for lack of room. */
-  readonly rxDropped: number;
+  rxDropped: 6,
   /** Packets dropped on their way out. */
-  readonly txDropped: number;
+  txDropped: 7,
   /** Multicast packets received. */
-  readonly multicast: number;
+  multicast: 8,
   /** Collisions. */
-  readonly collisions: number;
-}
+  collisions: 9,
+};
+/** Packets and bytes of a link since it was made. */
+export interface LinkStatistics extends Readonly<typeof counters> {}
 
-// struct rtnl_link_stats64
-const COUNTERS: readonly (keyof LinkStatistics)[] = [
-  ...(['rxPackets', 'txPackets', 'rxBytes', 'txBytes', 'rxErrors', 'txErrors'] as const),
-  ...(['rxDropped', 'txDropped', 'multicast', 'collisions'] as const),
-];
 const statistics: Codec<LinkStatistics> = readOnly({
-  fits: (length) => length >= 8 * COUNTERS.length,
-  read: (from, start) =>
-    Object.fromEntries(
-      COUNTERS.map((name, i) => [name, Number(bytes.readU64(from, start + 8 * i))]),
-    ) as unknown as LinkStatistics,
+  fits: (length) => length >= 80,
+  read(from, start) {
+    const entries = Object.entries(counters);
+    const values = entries.map(([name, place]) => [name, Number(bytes.readU64(from, start + 8 * place))]);
+    return Object.fromEntries(values) as typeof counters;
+  },
 });
 
 /** IFLA_ALT_IFNAME, once for each name. */

@@ -44,50 +44,35 @@ export interface TbfOptions {
   readonly linkLayer?: 'ethernet' | 'atm' | 'unaware' | number;
 }
 
-/** The kernel counts bytes a second, and gives buffers as the time that they take, in ticks. */
-interface TbfParameters {
-  readonly rate: number;
-  readonly peakRate: number;
-  readonly limit: number;
-  readonly buffer: number;
-  readonly peakBuffer: number;
-  readonly overhead: number;
-  readonly mpu: number;
-  readonly linkLayer: number;
-}
+/**
+ * struct tc_tbf_qopt: two tc_ratespec of 12 bytes (cell_log, linklayer, overhead, cell_align, mpu, rate), limit, buffer,
+ * mtu. The kernel counts bytes a second, and gives buffers as the time that they take, in ticks.
+ */
+const readTbf = (from: Buffer, start: number) => ({
+  linkLayer: from[start + 1] & 0xf,
+  overhead: (bytes.readU16(from, start + 2) << 16) >> 16,
+  mpu: bytes.readU16(from, start + 6),
+  rate: bytes.readU32(from, start + 8),
+  peakRate: bytes.readU32(from, start + 20),
+  limit: bytes.readU32(from, start + 24),
+  buffer: bytes.readU32(from, start + 28),
+  peakBuffer: bytes.readU32(from, start + 32),
+});
+type TbfParameters = ReturnType<typeof readTbf>;
 
-// struct tc_ratespec, 12 bytes: cell_log, linklayer, overhead, cell_align, mpu, rate.
-function rateSpec(rate: number, { linkLayer, overhead, mpu }: TbfParameters): Buffer {
-  return Buffer.concat([
-    Buffer.of(0, linkLayer),
-    bytes.u16(overhead & 0xffff),
-    bytes.u16(0),
-    bytes.u16(mpu),
-    bytes.u32(Math.min(rate, 0xffffffff)),
-  ]);
-}
-
-/** struct tc_tbf_qopt: the rate's and the peak rate's tc_ratespec, limit, buffer, mtu. */
 const tbfParameters: Codec<TbfParameters> = {
   fits: (length) => length >= 36,
-  read: (from, start) => ({
-    linkLayer: from[start + 1] & 0xf,
-    overhead: (bytes.readU16(from, start + 2) << 16) >> 16,
-    mpu: bytes.readU16(from, start + 6),
-    rate: bytes.readU32(from, start + 8),
-    peakRate: bytes.readU32(from, start + 20),
-    limit: bytes.readU32(from, start + 24),
-    buffer: bytes.readU32(from, start + 28),
-    peakBuffer: bytes.readU32(from, start + 32),
-  }),
-  write: (value) =>
-    Buffer.concat([
-      rateSpec(value.rate, value),
-      value.peakRate === 0 ? Buffer.alloc(12) : rateSpec(value.peakRate, value),
-      bytes.u32(value.limit),
-      bytes.u32(value.buffer),
-      bytes.u32(value.peakBuffer),
-    ]),
+  read: readTbf,
+  write({ linkLayer, overhead, mpu, rate, peakRate, limit, buffer, peakBuffer }) {
+    const cost = [Buffer.of(0, linkLayer), bytes.u16(overhead & 0xffff), bytes.u16(0), bytes.u16(mpu)];
+    const spec = (value: number) => [...cost, bytes.u32(Math.min(value, 0xffffffff))];
+    const numbers = [limit, buffer, peakBuffer].map(bytes.u32);
+    return Buffer.concat([
+      ...spec(rate),
+      ...(peakRate === 0 ? [Buffer.alloc(12)] : spec(peakRate)),
+      ...numbers,
+    ]);
+  },
 };
 
 const tbfTable = new AttributeTable({

@@ -15,8 +15,6 @@ import { AF_INET, AF_INET6 } from './family.js';
 import {
   type BareRoute,
   decodeRoute,
-  LOCKS,
-  metricsTable,
   NEXTHOP_FLAGS,
   type NewNexthop,
   type NewRoute,
@@ -28,6 +26,8 @@ import {
   routeMessages,
   TABLES,
 } from './route.js';
+
+import { LOCKS, metricsTable } from './route-metrics.js';
 
 const ENCAPSULATION: readonly number[] = [21, 22]; // RTA_ENCAP_TYPE, RTA_ENCAP
 function rtmsg(header: readonly number[], flags: number): Buffer {

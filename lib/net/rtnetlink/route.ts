@@ -7,13 +7,15 @@ import {
   type Codec,
   type FieldsOf,
   type UnknownAttribute,
+  type Values,
 } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
-import { ip, named, nested, readOnly, scaled, text, u8, u32 } from '../netlink/codecs.js';
+import { ip, named, nested, readOnly, u8, u32 } from '../netlink/codecs.js';
 import type { NetlinkMessage } from '../netlink/message.js';
 import { enumNames, flagNames } from '../netlink/names.js';
 import { SCOPES, type Scope } from './address.js';
 import { AF_INET, AF_INET6, type Family, toFamily } from './family.js';
+import { LOCKS, metricsTable, type RouteMetric, type RouteMetrics } from './route-metrics.js';
 
 export const RTMSG_SIZE = 12;
 const RTM_F_CLONED = 0x200;
@@ -95,68 +97,17 @@ const remaining: Codec<number | undefined> = readOnly({
   },
 });
 
-const METRICS = {
-  /** MTU of the way, in bytes. */
-  mtu: attribute(2, 'RTAX_MTU', u32),
-  /** The largest TCP window, in bytes. */
-  window: attribute(3, 'RTAX_WINDOW', u32),
-  /** First estimate of the round-trip time. */
-  rttMs: attribute(4, 'RTAX_RTT', scaled(8)),
-  /** First estimate of the round-trip time's variance. */
-  rttVarianceMs: attribute(5, 'RTAX_RTTVAR', scaled(4)),
-  /** First TCP slow start threshold, in segments. */
-  ssthresh: attribute(6, 'RTAX_SSTHRESH', u32),
-  /** The largest TCP congestion window, in segments, if it is locked. */
-  cwnd: attribute(7, 'RTAX_CWND', u32),
-  /** The largest TCP segment that the other end may send, in bytes. */
-  advmss: attribute(8, 'RTAX_ADVMSS', u32),
-  /** How many TCP segments may overtake one another. */
-  reordering: attribute(9, 'RTAX_REORDERING', u32),
-  /** Hop limit of packets sent. */
-  hoplimit: attribute(10, 'RTAX_HOPLIMIT', u32),
-  /** First TCP congestion window, in segments. */
-  initcwnd: attribute(11, 'RTAX_INITCWND', u32),
-  /** `RTAX_FEATURE_*` of linux/rtnetlink.h; 1 is ECN. */
-  features: attribute(12, 'RTAX_FEATURES', u32),
-  /** The shortest TCP retransmission timeout. */
-  rtoMinMs: attribute(13, 'RTAX_RTO_MIN', u32),
-  /** First TCP receive window, in segments. */
-  initrwnd: attribute(14, 'RTAX_INITRWND', u32),
-  /** 1: TCP acknowledges at once. */
-  quickack: attribute(15, 'RTAX_QUICKACK', u32),
-  /** TCP congestion control algorithm. */
-  congestion: attribute(16, 'RTAX_CC_ALGO', text),
-  /** 1: TCP Fast Open without a cookie. */
-  fastopenNoCookie: attribute(17, 'RTAX_FASTOPEN_NO_COOKIE', u32),
+const NEXTHOP_SIZE = 8;
+const nexthopFields = {
+  /** A gateway of the route's family. */
+  gateway: attribute(5, 'RTA_GATEWAY', ip),
+  /** A gateway of the other family. */
+  foreignVia: attribute(18, 'RTA_VIA', via),
 };
-/** The name of a metric. */
-export type RouteMetric = keyof typeof METRICS;
-// Bit n of RTAX_LOCK is for the metric with the number n.
-export const LOCKS = flagNames(
-  Object.fromEntries(Object.entries(METRICS).map(([name, { type }]) => [name, 2 ** type])) as Record<
-    RouteMetric,
-    number
-  >,
-);
-export const metricsTable = new AttributeTable({ lock: attribute(1, 'RTAX_LOCK', u32), ...METRICS });
+const nexthopTable = new AttributeTable(nexthopFields);
 
 /** A next hop as the kernel has it. */
-export interface Nexthop {
-  /** A gateway of the route's family. */
-  readonly gateway?: string;
-  /** A gateway of the other family. */
-  readonly foreignVia?: string;
-  readonly index: number;
-  readonly weight: number;
-  readonly flags: number;
-  readonly unknown?: readonly UnknownAttribute[];
-}
-
-const NEXTHOP_SIZE = 8;
-const nexthopTable = new AttributeTable({
-  gateway: attribute(5, 'RTA_GATEWAY', ip),
-  foreignVia: attribute(18, 'RTA_VIA', via),
-});
+export type Nexthop = Values<typeof nexthopFields> & Readonly<Record<'index' | 'weight' | 'flags', number>>;
 
 /** struct rtnexthop, each with attributes of its own. */
 const multipath: Codec<readonly Nexthop[]> = {
@@ -245,7 +196,7 @@ export interface NexthopInfo extends NewNexthop {
 }
 
 /** A route to add, replace or delete. The names are those of `ip route`. */
-export interface NewRoute extends FieldsOf<typeof METRICS>, FieldsOf<typeof routeFields> {
+export interface NewRoute extends RouteMetrics, FieldsOf<typeof routeFields> {
   /** A network such as `192.0.2.0/24`, an address, or `default`. */
   readonly destination: string;
   /** For `default`, if no gateway implies it. **Default:** 4 */
