@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <chrono>
 
+#include "uninterrupted.h"
+
 namespace tuntap {
 namespace {
 
@@ -70,11 +72,10 @@ int JoinNetlinkGroups(int fd, const std::vector<uint32_t>& groups, int receive_b
 int SendNetlink(int fd, const uint8_t* bytes, size_t length) {
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  ssize_t sent;
-  do {
-    sent = sendto(fd, bytes, length, 0, reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel));
-  } while (sent < 0 && errno == EINTR);  // interrupted before the kernel saw the request
-  return sent < 0 ? -errno : 0;
+  // A call that is interrupted has not reached the kernel's request handler.
+  const ssize_t sent = Uninterrupted(
+      [&] { return sendto(fd, bytes, length, 0, reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)); });
+  return static_cast<int>(std::min<ssize_t>(sent, 0));
 }
 
 int ReceiveNetlink(int fd, int timeout_ms, Datagrams* datagrams) {

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <vector>
 
+#include "uninterrupted.h"
+
 // linux/if_tun.h has it from Linux 5.2 on.
 #ifndef TUNGETDEVNETNS
 #define TUNGETDEVNETNS _IO('T', 227)
@@ -24,11 +26,7 @@ namespace {
 
 template <typename Argument>
 int Ioctl(int fd, unsigned long request, Argument argument) {
-  int result;
-  do {
-    result = ioctl(fd, request, argument);
-  } while (result < 0 && errno == EINTR);
-  return result < 0 ? -errno : result;
+  return Uninterrupted([&] { return ioctl(fd, request, argument); });
 }
 
 int LinkIoctl(int socket, unsigned long request, const std::string& name, ifreq* argument) {

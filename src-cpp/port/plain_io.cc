@@ -2,19 +2,17 @@
 
 #include <unistd.h>
 
+#include "linux/uninterrupted.h"
+
 namespace tuntap {
 
 Outcome PlainReader::Read(int fd, const BatchView& batch, Margins margins) {
   Appender out(batch, margins);
   while (uint8_t* const packet = out.Reserve(kMaxTransferSize)) {
-    const ssize_t length = read(fd, packet, kMaxTransferSize);
-    if (length > 0) {
-      out.Commit(static_cast<size_t>(length));
-    } else if (length == 0) {  // no packet device ends like a file; an adopted fd might
-      return out.Finish(-ENODEV);
-    } else if (errno != EINTR) {
-      return out.Finish(-errno);
-    }
+    const ssize_t length = Uninterrupted([&] { return read(fd, packet, kMaxTransferSize); });
+    // No packet device ends like a file; an adopted fd might.
+    if (length <= 0) return out.Finish(length < 0 ? static_cast<int>(length) : -ENODEV);
+    out.Commit(static_cast<size_t>(length));
   }
   return out.Finish(0);
 }
@@ -22,11 +20,7 @@ Outcome PlainReader::Read(int fd, const BatchView& batch, Margins margins) {
 int64_t WritePacket(int fd, const uint8_t* packet, size_t length) {
   if (length == 0) return -EINVAL;
   if (length > kMaxTransferSize) return -EMSGSIZE;
-  ssize_t written;
-  do {
-    written = write(fd, packet, length);
-  } while (written < 0 && errno == EINTR);
-  return written < 0 ? -errno : written;
+  return Uninterrupted([&] { return write(fd, packet, length); });
 }
 
 Outcome PlainWriter::Write(int fd, const BatchView& batch, size_t start) {

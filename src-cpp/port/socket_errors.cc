@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "control_messages.h"
+#include "linux/uninterrupted.h"
 
 namespace tuntap {
 namespace {
@@ -47,11 +48,8 @@ int ReceiveError(int fd, SocketErrorRecord* record) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
-  ssize_t result;
-  do {
-    result = recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
-  } while (result < 0 && errno == EINTR);
-  if (result < 0) return -errno;
+  const ssize_t result = Uninterrupted([&] { return recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT); });
+  if (result < 0) return static_cast<int>(result);
   *record = {};
   FromSocketAddress(remote, record->remote);
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "linux/uninterrupted.h"
+
 namespace tuntap {
 
 VirtioReader::VirtioReader(LinkLayer link, size_t header_size)
@@ -37,10 +39,9 @@ Outcome VirtioReader::Read(int fd, const BatchView& batch, Margins margins) {
   while (Emit(&out) && out.HasRoom(packets, bytes)) {
     PaddedVirtioNetHeader virtio;
     const iovec parts[2] = {{&virtio, header_size_}, {read_buffer_.get(), kMaxPacketSize}};
-    const ssize_t length = readv(fd, parts, 2);
-    if (length < 0 && errno == EINTR) continue;
+    const ssize_t length = Uninterrupted([&] { return readv(fd, parts, 2); });
     if (length <= static_cast<ssize_t>(header_size_)) {  // nothing at all: an adopted fd that is no device
-      return out.Finish(length < 0 ? -errno : -ENODEV);
+      return out.Finish(length < 0 ? static_cast<int>(length) : -ENODEV);
     }
     const size_t packet_length = static_cast<size_t>(length) - header_size_;
     const int count = segmenter_.Begin(virtio.header, read_buffer_.get(), packet_length, link_);

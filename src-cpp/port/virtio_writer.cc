@@ -5,15 +5,14 @@
 #include <algorithm>
 #include <atomic>
 
+#include "linux/uninterrupted.h"
+
 namespace tuntap {
 namespace {
 
 int WriteVector(int fd, const Coalescer::Write& write) {
-  ssize_t written;
-  do {
-    written = writev(fd, write.slices, write.count);
-  } while (written < 0 && errno == EINTR);
-  return written < 0 ? -errno : 0;
+  const ssize_t written = Uninterrupted([&] { return writev(fd, write.slices, write.count); });
+  return static_cast<int>(std::min<ssize_t>(written, 0));
 }
 
 // No two writers of a process have the same, so that a batch never takes one for another.
