@@ -116,9 +116,9 @@ void SocketErrors::Record(const SocketErrorRecord& record) {
   }
 }
 
-bool EarlierErrors::TryAgain(int error) {
+bool EarlierErrors::TryAgain(int error, bool own) {
   if (error == -EINTR) return true;
-  if (suspect_ == 0 && IsIcmpError(error)) {
+  if (suspect_ == 0 && !own && IsIcmpError(error)) {
     suspect_ = error;
     return true;
   }

@@ -31,8 +31,8 @@ class EarlierErrors {
   explicit EarlierErrors(SocketErrors* errors) : errors_(errors) {}
 
   // Whether the call that ended with `error`, or 0, has to be made again. If it fails with the same error
-  // once more, the error is its own.
-  [[nodiscard]] bool TryAgain(int error);
+  // once more, the error is its own, which `own` says from the start.
+  [[nodiscard]] bool TryAgain(int error, bool own);
 
   // Records what the calls found out; to be called after the last one.
   void Report(int fd);

@@ -43,6 +43,14 @@ Refusal& UdpSender::RouteOf(const DatagramEntry& entry) {
   return unsegmented_[std::hash<std::string_view>{}(remote) % kRoutes];
 }
 
+// Whether the last call, too, found that remote unreachable: then the error is not an earlier datagram's.
+bool UdpSender::IsRefusedAgain(const DatagramEntry& entry, int error) {
+  const bool again = error != 0 && error == unreachable_error_ && SameEntry(entry, unreachable_);
+  unreachable_error_ = IsUnreachable(error) ? error : 0;
+  if (unreachable_error_ != 0) unreachable_ = entry;
+  return again;
+}
+
 // Adds packets to a run from packet `next` on, their places to `iovecs_` from index `filled` on. Returns how
 // many iovecs are filled then.
 size_t UdpSender::ExtendRun(const BatchView& batch, size_t next, const Remotes& remotes, bool segmented,
@@ -130,7 +138,7 @@ Outcome UdpSender::WriteTo(int fd, const BatchView& batch, size_t start, const R
       const Run& run = runs_[sent];
       const int result = sendmmsg(fd, &messages_[sent], static_cast<unsigned>(count - sent), MSG_DONTWAIT);
       const int error = result > 0 ? 0 : result < 0 ? -errno : -EIO;
-      if (earlier.TryAgain(error)) continue;
+      if (earlier.TryAgain(error, IsRefusedAgain(*run.entry, error))) continue;
       if (error == 0) {
         for (const size_t to = sent + static_cast<size_t>(result); sent < to; sent++) {
           outcome.packets += runs_[sent].packets;
@@ -151,8 +159,8 @@ Outcome UdpSender::WriteTo(int fd, const BatchView& batch, size_t start, const R
         break;
       } else {
         const size_t refused = sent++;
-        if (IsUnreachable(error)) {
-          while (sent < count && SameEntry(*runs_[sent].entry, *run.entry)) sent++;
+        if (unreachable_error_ != 0) {
+          while (sent < count && SameEntry(*runs_[sent].entry, unreachable_)) sent++;
         }
         for (size_t i = runs_[refused].first; i < runs_[sent - 1].last; i++) {
           if (entries[i].length != kDropped && entries[i].status == 0) entries[i].status = error;
@@ -176,7 +184,7 @@ int UdpSender::SendTo(int fd, const uint8_t* data, size_t length, const Datagram
   int error;
   do {
     error = sendmsg(fd, &message, MSG_DONTWAIT) >= 0 ? 0 : -errno;
-  } while (earlier.TryAgain(error));
+  } while (earlier.TryAgain(error, IsRefusedAgain(entry, error)));
   earlier.Report(fd);
   return error;
 }

@@ -55,6 +55,7 @@ class UdpSender final : public BatchWriter {
                    Run* run);
   int PeerFamily() const { return state_->peer_family == AF_INET ? AF_INET : family_; }
   Refusal& RouteOf(const DatagramEntry& entry);
+  bool IsRefusedAgain(const DatagramEntry& entry, int error);
 
   const int family_;
   UdpState* const state_;
@@ -67,6 +68,9 @@ class UdpSender final : public BatchWriter {
   // Remotes to which the kernel can't segment (EIO), by a hash: two that share one are both sent unsegmented.
   std::array<Refusal, kRoutes> unsegmented_;
   bool any_unsegmented_ = false;
+  // The remote of the last call, if the kernel found it unreachable.
+  DatagramEntry unreachable_{};
+  int unreachable_error_ = 0;
 };
 
 }  // namespace tuntap
