@@ -121,7 +121,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     ],
   },
   'IPv6 routes': {
-    show: "ip -6 -d route show table all | sed -n '/fe80::\\|ff00::/d; s/expires [0-9]*sec/expires/; p'",
+    show: "ip -6 -d route show table all | sed -n '/fe80::\\|ff00::\\|local 2001:db8::1 /d; s/expires [0-9]*sec/expires/; p'",
     setup: ADDRESSED,
     // The kernel makes its own routes when it wants to.
     list: async (ns) =>
