@@ -36,7 +36,7 @@ module.exports = {
     ),
     rule(
       'outside lib, entry points only',
-      { path: '^(test|examples|bench)/', pathNot: '^test/net/codec\\.test\\.ts$' },
+      { path: '^(test|examples|bench)/', pathNot: '^test/(net/codec\\.test|wireguard/.*)\\.ts$' },
       { path: '^(lib|dist)/', pathNot: ['^dist/index\\.js$', '^dist/[a-z]+/index\\.js$'] },
     ),
   ],

@@ -1,0 +1,196 @@
+/**
+ * The handshake, Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s: an initiation, a response, and both have the keys of a session.
+ * The functions keep nothing; the caller adds the MACs and decides which message counts.
+ * @see https://www.wireguard.com/papers/wireguard.pdf section 5.4
+ */
+
+import {
+  importPrivateKey,
+  importPublicKey,
+  KEY_LENGTH,
+  type PrivateKey,
+  type PublicKey,
+  secretBuffer,
+  sharedSecret,
+  TAG_LENGTH,
+} from './crypto.js';
+import {
+  INITIATION,
+  INITIATION_LENGTH,
+  MessageType,
+  RESPONSE,
+  RESPONSE_LENGTH,
+  readUInt32,
+} from './messages.js';
+import { Transcript } from './transcript.js';
+
+const TIMESTAMP_LENGTH = 12;
+
+/** The other side of handshakes, as it is known beforehand. */
+export class Remote {
+  readonly key: PublicKey;
+  readonly #presharedKey = secretBuffer();
+  #staticSecret: Buffer | undefined;
+
+  constructor(publicKey: Uint8Array) {
+    this.key = importPublicKey(publicKey);
+  }
+
+  /** 32 bytes, zeros where there is none. */
+  get presharedKey(): Buffer {
+    return this.#presharedKey;
+  }
+
+  /** The shared secret of both static keys; undefined without a private key here, or if theirs is of low order. */
+  get staticSecret(): Buffer | undefined {
+    return this.#staticSecret;
+  }
+
+  /** Computes the shared secret for a private key. */
+  meet(identity: PrivateKey | undefined): void {
+    this.#staticSecret?.fill(0);
+    this.#staticSecret = identity && sharedSecret(identity, this.key);
+  }
+
+  /** Wipes the secrets. */
+  wipe(): void {
+    this.meet(undefined);
+    this.#presharedKey.fill(0);
+  }
+}
+
+/** What the initiator keeps until the response comes. */
+export interface PendingHandshake {
+  readonly ephemeral: PrivateKey;
+  readonly transcript: Transcript;
+}
+
+/** An initiation that was authentic. */
+export interface ReceivedInitiation {
+  readonly remote: Remote;
+  /** The initiator's time, as TAI64N. */
+  readonly timestamp: Buffer;
+  /** The index that the initiator chose. */
+  readonly sender: number;
+  readonly ephemeral: PublicKey;
+  readonly transcript: Transcript;
+}
+
+/** The keys of a session. The caller wipes them. */
+export interface SessionKeys {
+  readonly sending: Buffer;
+  readonly receiving: Buffer;
+}
+
+/**
+ * Makes an initiation, still without MACs.
+ * @param sender this side's index
+ * @param ephemeral 32 random bytes, which are wiped
+ * @returns undefined if the remote has a public key of low order
+ */
+export function createInitiation(
+  identity: PrivateKey,
+  remote: Remote,
+  sender: number,
+  timestamp: Buffer,
+  ephemeral: Buffer,
+): { readonly message: Buffer; readonly pending: PendingHandshake } | undefined {
+  const key = importPrivateKey(ephemeral);
+  ephemeral.fill(0);
+  const secret = sharedSecret(key, remote.key);
+  if (!secret || !remote.staticSecret) return undefined;
+  const message = Buffer.alloc(INITIATION_LENGTH);
+  message[0] = MessageType.initiation;
+  message.writeUInt32LE(sender, INITIATION.sender);
+  message.set(key.publicKey, INITIATION.ephemeral);
+  const transcript = Transcript.begin(remote.key.bytes);
+  transcript.mixEphemeral(key.publicKey);
+  message.set(transcript.seal(secret, identity.publicKey), INITIATION.static);
+  message.set(transcript.seal(remote.staticSecret, timestamp), INITIATION.timestamp);
+  secret.fill(0);
+  return { message, pending: { ephemeral: key, transcript } };
+}
+
+/**
+ * Reads an initiation of 148 bytes whose mac1 is right.
+ * @param find tells whom a public key belongs to
+ * @returns undefined if it is from a stranger, or forged
+ */
+export function readInitiation(
+  identity: PrivateKey,
+  message: Uint8Array,
+  find: (publicKey: Buffer) => Remote | undefined,
+): ReceivedInitiation | undefined {
+  const ephemeral = importPublicKey(field(message, INITIATION.ephemeral, KEY_LENGTH));
+  const secret = sharedSecret(identity, ephemeral);
+  if (!secret) return undefined;
+  const transcript = Transcript.begin(identity.publicKey);
+  transcript.mixEphemeral(ephemeral.bytes);
+  const publicKey = transcript.open(secret, field(message, INITIATION.static, KEY_LENGTH + TAG_LENGTH));
+  secret.fill(0);
+  const remote = publicKey && find(publicKey);
+  const sealed = field(message, INITIATION.timestamp, TIMESTAMP_LENGTH + TAG_LENGTH);
+  const timestamp = remote?.staticSecret && transcript.open(remote.staticSecret, sealed);
+  if (!remote || !timestamp) {
+    transcript.wipe();
+    return undefined;
+  }
+  return { remote, timestamp, sender: readUInt32(message, INITIATION.sender), ephemeral, transcript };
+}
+
+/**
+ * Answers an initiation, with a response that is still without MACs, and wipes what was kept of it.
+ * @param sender this side's index
+ * @param ephemeral 32 random bytes, which are wiped
+ * @returns undefined if the initiation's ephemeral key, or the remote's key, is of low order
+ */
+export function createResponse(
+  initiation: ReceivedInitiation,
+  sender: number,
+  ephemeral: Buffer,
+): { readonly message: Buffer; readonly keys: SessionKeys } | undefined {
+  const { remote, transcript } = initiation;
+  const key = importPrivateKey(ephemeral);
+  ephemeral.fill(0);
+  const message = Buffer.alloc(RESPONSE_LENGTH);
+  message[0] = MessageType.response;
+  message.writeUInt32LE(sender, RESPONSE.sender);
+  message.writeUInt32LE(initiation.sender, RESPONSE.receiver);
+  message.set(key.publicKey, RESPONSE.ephemeral);
+  transcript.mixEphemeral(key.publicKey);
+  const mixed =
+    transcript.mixSecret(sharedSecret(key, initiation.ephemeral)) &&
+    transcript.mixSecret(sharedSecret(key, remote.key));
+  if (mixed) message.set(transcript.sealNothing(remote.presharedKey), RESPONSE.empty);
+  const [receiving, sending] = transcript.split();
+  transcript.wipe();
+  return mixed ? { message, keys: { sending, receiving } } : undefined;
+}
+
+/**
+ * Reads a response of 92 bytes whose mac1 is right.
+ * @returns undefined if it is forged, or the preshared keys differ; what is pending then stays as it is, for the
+ * genuine response. Otherwise the caller wipes it.
+ */
+export function readResponse(
+  identity: PrivateKey,
+  remote: Remote,
+  pending: PendingHandshake,
+  message: Uint8Array,
+): { readonly sender: number; readonly keys: SessionKeys } | undefined {
+  const ephemeral = importPublicKey(field(message, RESPONSE.ephemeral, KEY_LENGTH));
+  const transcript = pending.transcript.copy();
+  transcript.mixEphemeral(ephemeral.bytes);
+  const authentic =
+    transcript.mixSecret(sharedSecret(pending.ephemeral, ephemeral)) &&
+    transcript.mixSecret(sharedSecret(identity, ephemeral)) &&
+    transcript.opensNothing(remote.presharedKey, field(message, RESPONSE.empty, TAG_LENGTH));
+  const keys = authentic ? transcript.split() : undefined;
+  transcript.wipe();
+  if (!keys) return undefined;
+  return { sender: readUInt32(message, RESPONSE.sender), keys: { sending: keys[0], receiving: keys[1] } };
+}
+
+function field(message: Uint8Array, offset: number, length: number): Uint8Array {
+  return message.subarray(offset, offset + length);
+}
