@@ -75,8 +75,15 @@ function nonce(header: Buffer): Buffer {
 /** How a datagram fares: the delays in milliseconds after which it arrives, none if it is lost. */
 export type Path = (datagram: Buffer, from: TestDevice, to: TestDevice) => readonly number[];
 
+/** What a device of the tests has around it: a clock in milliseconds, one timer, a way for its datagrams. */
+export interface Medium {
+  readonly now: number;
+  at(time: number, run: () => void): void;
+  transmit(datagram: Buffer, from: TestDevice, to: Source): void;
+}
+
 /** A virtual clock and the datagrams under way. */
-export class TestNetwork {
+export class TestNetwork implements Medium {
   now = 0;
   path: Path = () => [10];
   readonly devices: TestDevice[] = [];
@@ -92,10 +99,12 @@ export class TestNetwork {
     this.at(this.now + delay, run);
   }
 
-  deliver(datagram: Buffer, from: TestDevice, to: TestDevice): void {
+  transmit(datagram: Buffer, from: TestDevice, to: Source): void {
+    const device = this.devices.find(({ source }) => sameSource(source, to));
+    if (!device) return;
     const source = from.source;
-    for (const delay of this.path(datagram, from, to)) {
-      this.after(delay, () => to.receive(Buffer.from(datagram), source));
+    for (const delay of this.path(datagram, from, device)) {
+      this.after(delay, () => device.receive(Buffer.from(datagram), source));
     }
   }
 
@@ -130,7 +139,7 @@ export interface DeviceOptions {
 /** A device and its rim. */
 export class TestDevice {
   readonly protocol: Protocol<TestTransport>;
-  readonly network: TestNetwork;
+  readonly network: Medium;
   readonly log: LogEntry[] = [];
   readonly sent: Buffer[] = [];
   /** The data that came, as text. */
@@ -142,9 +151,13 @@ export class TestDevice {
   /** Handshake messages that the test pretends are waiting. */
   queued = 0;
   clockOffset: number;
+  /** Takes the data that came. */
+  onData = (packet: Buffer, _peer: Peer<TestTransport>): void => {
+    this.received.push(packet.toString().replaceAll('\0', ''));
+  };
   #wakeAt = Number.POSITIVE_INFINITY;
 
-  constructor(network: TestNetwork, address: number, options: DeviceOptions = {}) {
+  constructor(network: Medium, address: number, options: DeviceOptions = {}) {
     const random = pseudoRandom(options.seed ?? address);
     const randomBytes = (size: number) => Buffer.from(Array.from({ length: size }, () => 256 * random()));
     const environment: Environment = {
@@ -162,7 +175,7 @@ export class TestDevice {
       return transport;
     }, environment);
     this.protocol.setPrivateKey(options.privateKey ?? privateKeyFor(address));
-    network.devices.push(this);
+    if (network instanceof TestNetwork) network.devices.push(this);
   }
 
   get publicKey(): Buffer {
@@ -183,9 +196,9 @@ export class TestDevice {
   }
 
   /** Sends data, or stages it. */
-  send(peer: Peer<TestTransport>, text: string): void {
+  send(peer: Peer<TestTransport>, data: string | Buffer): void {
     const staged = this.staged.get(peer) ?? [];
-    staged.push(Buffer.from(text));
+    staged.push(Buffer.from(data));
     if (staged.length > LIMITS.stagedPackets) staged.shift();
     this.staged.set(peer, staged);
     this.#sendStaged(peer);
@@ -242,7 +255,7 @@ export class TestDevice {
     this.endpoints.set(entry.peer, source);
     entry.peer.received(keypair, now, plaintext.length > 0, datagram.length);
     if (plaintext.length === 0) return;
-    this.received.push(plaintext.toString().replaceAll('\0', ''));
+    this.onData(plaintext, entry.peer);
     this.#note('received');
   }
 
@@ -290,8 +303,7 @@ export class TestDevice {
 
   #transmit(datagram: Buffer, to: Source | undefined): void {
     this.sent.push(datagram);
-    const device = this.network.devices.find(({ source }) => to && sameSource(source, to));
-    if (device) this.network.deliver(datagram, this, device);
+    if (to) this.network.transmit(datagram, this, to);
   }
 
   #note(type: LogEntry['type'], reason?: string): void {
