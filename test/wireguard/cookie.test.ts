@@ -5,7 +5,8 @@ import { randomBytes } from 'node:crypto';
 import { CookieChecker, CookieStore } from '#dist/wireguard/cookie.js';
 import { ENVIRONMENT } from '#dist/wireguard/environment.js';
 import { MessageType } from '#dist/wireguard/messages.js';
-import { pair, TestDevice } from './simulation.ts';
+import { pair } from './pair.ts';
+import { TestDevice } from './simulation.ts';
 
 const SOURCE = { address: Buffer.of(192, 0, 2, 1), port: 4711 };
 

@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { CookieStore } from '#dist/wireguard/cookie.js';
 import { ENVIRONMENT } from '#dist/wireguard/environment.js';
 import { MessageType } from '#dist/wireguard/messages.js';
-import { type Pair, pair, type TestDevice } from './simulation.ts';
+import { type Pair, pair } from './pair.ts';
+import type { TestDevice } from './simulation.ts';
 
 const SOURCE = { address: Buffer.of(203, 0, 113, 5), port: 5 };
 

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { LIMITS } from '#dist/wireguard/environment.js';
 import { MessageType } from '#dist/wireguard/messages.js';
-import { type Pair, pair, pseudoRandom, TestDevice } from './simulation.ts';
+import { type Pair, pair } from './pair.ts';
+import { pseudoRandom, TestDevice } from './simulation.ts';
 
 type Step =
   | { readonly kind: 'send'; readonly fromA: boolean; readonly count: number }

@@ -321,20 +321,3 @@ export function privateKeyFor(number: number): Buffer {
   blake2s(key, NOTHING, Buffer.from(`private key ${number}`));
   return key;
 }
-
-export interface Pair {
-  readonly network: TestNetwork;
-  readonly a: TestDevice;
-  readonly b: TestDevice;
-  /** How each one sees the other. */
-  readonly toB: Peer<TestTransport>;
-  readonly toA: Peer<TestTransport>;
-}
-
-/** Two devices that are each other's peers; only A knows where the other one is. */
-export function pair(optionsOfA: DeviceOptions = {}, optionsOfB: DeviceOptions = {}): Pair {
-  const network = new TestNetwork();
-  const a = new TestDevice(network, 1, optionsOfA);
-  const b = new TestDevice(network, 2, optionsOfB);
-  return { network, a, b, toB: a.add(b), toA: b.add(a, false) };
-}
