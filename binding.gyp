@@ -27,6 +27,7 @@
             "src-cpp/node/descriptor.cc",
             "src-cpp/node/device_calls.cc",
             "src-cpp/node/network_calls.cc",
+            "src-cpp/node/tunnel_calls.cc",
             "src-cpp/node/udp_calls.cc",
             "src-cpp/node/uv_readiness.cc",
             "src-cpp/offload/checksum.cc",
@@ -40,7 +41,9 @@
             "src-cpp/port/udp_receiver.cc",
             "src-cpp/port/udp_sender.cc",
             "src-cpp/port/virtio_reader.cc",
-            "src-cpp/port/virtio_writer.cc"
+            "src-cpp/port/virtio_writer.cc",
+            "src-cpp/tunnel/prefix_table.cc",
+            "src-cpp/tunnel/session_table.cc"
           ],
           "include_dirs": ["src-cpp", "<!(node -p \"require('node-addon-api').include_dir\")"],
           "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],

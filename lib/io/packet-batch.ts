@@ -11,6 +11,7 @@ const CAPACITY = LAYOUT['BatchHeader.capacity'] / 4;
 const COUNT = LAYOUT['BatchHeader.count'] / 4;
 const END = LAYOUT['BatchHeader.end'] / 4;
 const PACKETS = LAYOUT['BatchHeader.packets'] / 4;
+const BYTES = LAYOUT['BatchHeader.bytes'] / 4;
 const ERROR = LAYOUT['BatchHeader.error'] / 4;
 const HEADER_WORDS = LAYOUT.BatchHeader / 4;
 const OFFSET = LAYOUT['BatchEntry.offset'] / 4;
@@ -232,6 +233,11 @@ export class PacketBatch implements Iterable<Buffer> {
   /** How many packets the last read or write transferred. @internal */
   get transferred(): number {
     return this.#words[PACKETS];
+  }
+
+  /** The bytes that the last read, write or sealing was about. @internal */
+  get transferredBytes(): number {
+    return this.#words[BYTES];
   }
 
   /** What ended the last read or write: 0 or a negative errno. @internal */

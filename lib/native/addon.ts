@@ -90,6 +90,39 @@ export interface Native {
     end: number,
     header: Uint8Array,
     counter: number,
+    multiple: number,
+    limit: number,
+  ): number;
+  bootTime(): number;
+  newPrefixTable(): PrefixTableHandle;
+  setPrefix(table: PrefixTableHandle, address: Uint8Array, length: number, value: number): number;
+  removePrefix(table: PrefixTableHandle, address: Uint8Array, length: number): number;
+  lookupPrefix(table: PrefixTableHandle, address: Uint8Array): number;
+  runsByDestination(
+    table: PrefixTableHandle,
+    memory: ArrayBufferLike,
+    start: number,
+    end: number,
+    runs: Uint32Array,
+  ): number;
+  newSessionTable(
+    cipher: number,
+    layout: Uint32Array,
+    indexOffset: number,
+    type: number,
+    counterLimit: number,
+  ): SessionTableHandle | number;
+  setSession(table: SessionTableHandle, index: number, key: Uint8Array, value: number): number;
+  removeSession(table: SessionTableHandle, index: number): boolean;
+  clearSessions(table: SessionTableHandle): void;
+  openSessions(
+    table: SessionTableHandle,
+    memory: ArrayBufferLike,
+    start: number,
+    end: number,
+    runs: Uint32Array,
+    sources: PrefixTableHandle | null,
+    datagrams: Uint8Array | null,
   ): number;
   openPackets(aead: AeadHandle, memory: ArrayBufferLike, start: number, end: number): number;
 }
@@ -98,6 +131,15 @@ declare const handle: unique symbol;
 /** A native Aead. */
 export interface AeadHandle {
   readonly [handle]: 'aead';
+}
+
+/** A native prefix table. */
+export interface PrefixTableHandle {
+  readonly [handle]: 'prefixes';
+}
+/** A native session table. */
+export interface SessionTableHandle {
+  readonly [handle]: 'sessions';
 }
 
 let loaded: Native | undefined;

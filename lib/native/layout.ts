@@ -5,6 +5,7 @@ export const LAYOUT = {
   'BatchHeader.count': 4,
   'BatchHeader.end': 8,
   'BatchHeader.packets': 12,
+  'BatchHeader.bytes': 16,
   'BatchHeader.error': 20,
   BatchEntry: 16,
   'BatchEntry.offset': 0,
@@ -58,6 +59,8 @@ export const LAYOUT = {
   kCounters: 5,
   AeadLayout: 20,
   'AeadLayout.nonce_prefix': 16,
+  PacketRun: 32,
+  kNoValue: 0xffffffff,
 } as const;
 
 export type Layout = Readonly<Record<string, number>>;

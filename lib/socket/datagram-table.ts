@@ -80,6 +80,14 @@ export class DatagramTable {
     return this.#view.getUint32(addressOffset(family === 6 ? 6 : 4, at) + 4 * word);
   }
 
+  /** The bytes of the remote's address, 4 or 16 of them, in network order: a copy. */
+  addressBytes(index: number): Buffer {
+    const at = this.#offset(index);
+    const family = familyAt(this.#entries, at);
+    const offset = addressOffset(family === 6 ? 6 : 4, at);
+    return Buffer.from(this.#entries.subarray(offset, offset + (family === 6 ? 16 : 4)));
+  }
+
   /** A copy of the remote, or undefined if the entry has none. */
   remote(index: number): Endpoint | undefined {
     return Endpoint.at(this.#entries, this.#offset(index));

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { abortError } from '../arguments.js';
+import { abortError, requireInteger } from '../arguments.js';
 import { BatchPort } from '../io/batch-port.js';
 import type { PacketBatch } from '../io/packet-batch.js';
 import { PacketChannel } from '../io/packet-channel.js';
@@ -175,7 +175,8 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
 
   /**
    * Sends packets `start` to the end of a batch, at once. With an endpoint, all go there. With a table, packet `i` goes
-   * to the remote of entry `i`, with that entry's local address and TOS. Otherwise all go to the connected peer. Runs of
+   * to the remote of entry `i`, with that entry's local address and TOS; the
+   * entry of a table that has one is for all packets. Otherwise all go to the connected peer. Runs of
    * packets of one size to one remote leave as one send.
    * @returns how many datagrams the kernel took. One that it refused is counted, has its error in `batch.status(i)`,
    * and does not hinder the others: EMSGSIZE (longer than 65,507 bytes, or with `dontFragment` than the path MTU),
@@ -196,6 +197,18 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
    */
   send(datagram: Uint8Array, remote?: Endpoint): boolean {
     return this.#sender.send(datagram, remote);
+  }
+
+  /** Changes the mark of what is sent: see {@link UdpOptions.mark}. @throws EPERM without CAP_NET_ADMIN */
+  setMark(mark: number): void {
+    requireInteger('mark', mark, 0, 0xffffffff);
+    const { SOL_SOCKET, SO_MARK } = native().socketConstants;
+    const fd = this.#channel.requireFd();
+    check(
+      native().setSocketOption(fd, SOL_SOCKET, SO_MARK, mark | 0),
+      'setsockopt SO_MARK',
+      this.#channel.name,
+    );
   }
 
   /** Lets the event loop end though this socket waits for datagrams. */

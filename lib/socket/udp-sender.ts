@@ -51,7 +51,7 @@ export class UdpSender {
     requireInteger('start', start, 0, batch.length);
     let entries: Uint8Array | null = null;
     if (remote instanceof DatagramTable) {
-      if (remote.capacity < batch.length) {
+      if (remote.capacity < batch.length && remote.capacity !== 1) {
         throw outOfRange('remote.capacity', `at least ${batch.length}`, remote.capacity);
       }
       entries = entriesOf(remote);

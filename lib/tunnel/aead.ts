@@ -1,20 +1,64 @@
-import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../arguments.js';
+import { invalidArgType, invalidArgValue, outOfRange, requireInteger, requireObject } from '../arguments.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { type AeadHandle, native } from '../native/addon.js';
 import { LAYOUT } from '../native/layout.js';
 import { systemError } from '../system-error.js';
 
 const CIPHERS = {
-  'chacha20-poly1305': { native: 0, keyLength: 32 },
-  'aes-128-gcm': { native: 1, keyLength: 16 },
-  'aes-256-gcm': { native: 2, keyLength: 32 },
+  'chacha20-poly1305': { id: 0, keyLength: 32 },
+  'aes-128-gcm': { id: 1, keyLength: 16 },
+  'aes-256-gcm': { id: 2, keyLength: 32 },
 } as const;
 const COUNTER_SIZE = 8;
 const MAX_HEADER = 4096;
 const ENOSYS = -38;
 
+/** Checks a cipher and how its packets look; `layout` is AeadLayout of src-cpp/crypto/aead.h. */
+export function checkAead(cipher: AeadCipher, options: AeadOptions) {
+  if (!Object.hasOwn(CIPHERS, cipher)) {
+    throw invalidArgValue('cipher', cipher, `must be one of ${Object.keys(CIPHERS).join(', ')}`);
+  }
+  requireObject('options', options);
+  const headerLength = requireInteger('options.headerLength', options.headerLength ?? 8, 8, MAX_HEADER);
+  const last = headerLength - COUNTER_SIZE;
+  const counterOffset = requireInteger('options.counterOffset', options.counterOffset ?? last, 0, last);
+  const from = options.associatedDataOffset ?? 0;
+  requireInteger('options.associatedDataOffset', from, 0, headerLength);
+  const length = options.associatedDataLength ?? headerLength - from;
+  requireInteger('options.associatedDataLength', length, 0, headerLength - from);
+  const prefix = options.noncePrefix ?? new Uint8Array(4);
+  if (!(prefix instanceof Uint8Array)) throw invalidArgType('options.noncePrefix', 'a Uint8Array', prefix);
+  if (prefix.length !== 4) throw outOfRange('options.noncePrefix.length', '4', prefix.length);
+  const layout = new Uint32Array([headerLength, counterOffset, from, length, 0]);
+  new Uint8Array(layout.buffer).set(prefix, LAYOUT['AeadLayout.nonce_prefix']);
+  return { ...CIPHERS[cipher], layout, headerLength };
+}
+
+export function checkKey(key: Uint8Array, length: number): void {
+  if (!(key instanceof Uint8Array)) throw invalidArgType('key', 'a Uint8Array', key);
+  if (key.length !== length) throw outOfRange('key.length', `${length}`, key.length);
+}
+
+/** The error of a process that lacks a cipher. */
+export function noCipher(errno: number, cipher: AeadCipher): Error {
+  const reason = errno === ENOSYS ? 'this process has no OpenSSL' : `its OpenSSL has no ${cipher}`;
+  return Object.assign(new Error(`Aead needs the OpenSSL of Node.js, and ${reason}`), {
+    code: 'ERR_TUNTAP_NO_OPENSSL',
+  });
+}
+
 /** What {@link Aead} encrypts with: RFC 8439, or NIST SP 800-38D. */
 export type AeadCipher = keyof typeof CIPHERS;
+
+/** Zeros that {@link Aead.sealBatch} puts behind a packet, so that its length tells less. */
+export interface Padding {
+  /** The packet's length becomes a multiple of this, 1 to 256. */
+  readonly multiple: number;
+  /** Padding never makes a packet longer than this, such as the MTU. **Default:** `0`, no limit */
+  readonly limit?: number;
+}
+
+const NO_PADDING: Padding = { multiple: 1 };
 
 /** Options of {@link Aead}: how a sealed packet looks. */
 export interface AeadOptions {
@@ -69,24 +113,8 @@ export class Aead implements Disposable {
    * process has no OpenSSL with this cipher
    */
   constructor(cipher: AeadCipher, key: Uint8Array, options: AeadOptions = {}) {
-    if (!Object.hasOwn(CIPHERS, cipher)) {
-      throw invalidArgValue('cipher', cipher, `must be one of ${Object.keys(CIPHERS).join(', ')}`);
-    }
-    if (!(key instanceof Uint8Array)) throw invalidArgType('key', 'a Uint8Array', key);
-    const { native: number, keyLength } = CIPHERS[cipher];
-    if (key.length !== keyLength) throw outOfRange('key.length', `${keyLength}`, key.length);
-    if (typeof options !== 'object' || options === null)
-      throw invalidArgType('options', 'an object', options);
-    const headerLength = requireInteger('options.headerLength', options.headerLength ?? 8, 8, MAX_HEADER);
-    const last = headerLength - COUNTER_SIZE;
-    const counterOffset = requireInteger('options.counterOffset', options.counterOffset ?? last, 0, last);
-    const from = options.associatedDataOffset ?? 0;
-    requireInteger('options.associatedDataOffset', from, 0, headerLength);
-    const length = options.associatedDataLength ?? headerLength - from;
-    requireInteger('options.associatedDataLength', length, 0, headerLength - from);
-    const prefix = options.noncePrefix ?? new Uint8Array(4);
-    if (!(prefix instanceof Uint8Array)) throw invalidArgType('options.noncePrefix', 'a Uint8Array', prefix);
-    if (prefix.length !== 4) throw outOfRange('options.noncePrefix.length', '4', prefix.length);
+    const { id, keyLength, layout, headerLength } = checkAead(cipher, options);
+    checkKey(key, keyLength);
     const limit = options.counterLimit ?? Number.MAX_SAFE_INTEGER;
     requireInteger('options.counterLimit', limit, 0, Number.MAX_SAFE_INTEGER);
     this.#counter = requireInteger('options.counter', options.counter ?? 0, 0, limit);
@@ -94,15 +122,8 @@ export class Aead implements Disposable {
     this.headerLength = headerLength;
     this.counterLimit = limit;
     this.#noHeader = new Uint8Array(headerLength);
-    const layout = new Uint32Array([headerLength, counterOffset, from, length, 0]);
-    new Uint8Array(layout.buffer).set(prefix, LAYOUT['AeadLayout.nonce_prefix']);
-    const handle = native().newAead(number, key, layout);
-    if (typeof handle === 'number') {
-      const reason = handle === ENOSYS ? 'this process has no OpenSSL' : `its OpenSSL has no ${cipher}`;
-      throw Object.assign(new Error(`Aead needs the OpenSSL of Node.js, and ${reason}`), {
-        code: 'ERR_TUNTAP_NO_OPENSSL',
-      });
-    }
+    const handle = native().newAead(id, key, layout);
+    if (typeof handle === 'number') throw noCipher(handle, cipher);
     this.#handle = handle;
   }
 
@@ -115,13 +136,20 @@ export class Aead implements Disposable {
    * Seals packets `start` to `end` of a batch, each with the next counter; an empty packet becomes header and tag.
    * Dropped ones stay dropped.
    * @param header what the header holds beside the counter, `headerLength` bytes. **Default:** zeros
+   * @param padding zeros that are sealed behind each packet. **Default:** none
    * @returns how many were sealed. A packet whose room was used up is dropped with `-ENOBUFS` (-105) in
    * `batch.status(i)`, so that it is never sent in the clear.
    * @throws RangeError `ERR_OUT_OF_RANGE` if the batch's headroom or tailroom is too small, or the header's length is
    * another; Error `ERR_TUNTAP_COUNTER_EXHAUSTED` if the counter would reach its limit, with nothing sealed;
    * `ERR_TUNTAP_CLOSED` once disposed of
    */
-  sealBatch(batch: PacketBatch, header?: Uint8Array, start = 0, end?: number): number {
+  sealBatch(
+    batch: PacketBatch,
+    header?: Uint8Array,
+    start = 0,
+    end?: number,
+    padding: Padding = NO_PADDING,
+  ): number {
     const handle = this.#check(batch);
     const to = checkRange(batch, start, end);
     const bytes = header ?? this.#noHeader;
@@ -134,6 +162,9 @@ export class Aead implements Disposable {
     if (batch.tailroom < Aead.tagLength) {
       throw outOfRange('batch.tailroom', `at least ${Aead.tagLength}`, batch.tailroom);
     }
+    const { multiple, limit = 0 } = padding;
+    requireInteger('padding.multiple', multiple, 1, 256);
+    requireInteger('padding.limit', limit, 0, 0xffff);
     if (to - start > this.counterLimit - this.#counter) {
       throw Object.assign(
         new Error(`The counter would reach its limit of ${this.counterLimit}: use another key`),
@@ -144,7 +175,7 @@ export class Aead implements Disposable {
     }
     const first = this.#counter;
     this.#counter += to - start;
-    const failed = native().sealPackets(handle, batch.memory, start, to, bytes, first);
+    const failed = native().sealPackets(handle, batch.memory, start, to, bytes, first, multiple, limit);
     if (failed < 0) throw systemError(failed, 'seal');
     return batch.transferred;
   }

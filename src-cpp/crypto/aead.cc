@@ -171,8 +171,16 @@ bool Aead::OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* t
          evp.final(open_, none, &ignored) == 1;
 }
 
-Outcome Aead::Seal(const BatchView& batch, size_t start, size_t end, const uint8_t* header,
-                   uint64_t counter) {
+size_t Padding::After(size_t length) const {
+  if (multiple <= 1) return 0;
+  // A packet beyond the limit is padded as its last piece of that size would be.
+  const size_t last = limit == 0 || length <= limit ? length : length % limit;
+  const size_t whole = (last + multiple - 1) / multiple * multiple;
+  return (limit == 0 ? whole : std::min<size_t>(whole, limit)) - last;
+}
+
+Outcome Aead::Seal(const BatchView& batch, size_t start, size_t end, const uint8_t* header, uint64_t counter,
+                   const Padding& padding) {
   Outcome outcome;
   for (size_t i = start; i < end; i++) {
     BatchEntry& entry = batch.entries()[i];
@@ -180,51 +188,55 @@ Outcome Aead::Seal(const BatchView& batch, size_t start, size_t end, const uint8
     const BatchEntry copy = entry;
     const size_t slot = std::max<size_t>(copy.slot, batch.data_area());
     const size_t next = i + 1 < batch.count() ? batch.entries()[i + 1].slot : batch.size();
+    const size_t padded = size_t{copy.length} + padding.After(copy.length);
     const bool roomy = batch.Contains(copy.offset, copy.length) &&
                        copy.offset >= slot + layout_.header_length &&
-                       size_t{copy.offset} + copy.length + kTagSize <= std::min(next, batch.size());
+                       copy.offset + padded + kTagSize <= std::min(next, batch.size());
     entry.length = kDropped;
     entry.status = -ENOBUFS;
     if (!roomy) continue;
     uint8_t* packet = batch.memory() + copy.offset - layout_.header_length;
     memcpy(packet, header, layout_.header_length);
-    if (!SealPacket(packet, copy.length, counter++)) {
+    memset(packet + layout_.header_length + copy.length, 0, padded - copy.length);
+    if (!SealPacket(packet, padded, counter++)) {
       TheEvp().clear_errors();
       entry.status = -EIO;
       continue;
     }
     entry.offset = copy.offset - layout_.header_length;
-    entry.length = static_cast<uint32_t>(layout_.header_length + copy.length + kTagSize);
+    entry.length = static_cast<uint32_t>(layout_.header_length + padded + kTagSize);
     entry.status = 0;
     outcome.Count(entry.length);
   }
   return outcome;
 }
 
-Outcome Aead::Open(const BatchView& batch, size_t start, size_t end) {
+bool Aead::OpenEntry(const BatchView& batch, size_t index) {
+  BatchEntry& entry = batch.entries()[index];
+  const BatchEntry copy = entry;
   const size_t around = layout_.header_length + kTagSize;
-  Outcome outcome;
-  bool failed = false;
-  for (size_t i = start; i < end; i++) {
-    BatchEntry& entry = batch.entries()[i];
-    if (entry.length == kDropped) continue;
-    const BatchEntry copy = entry;
-    entry.length = kDropped;
-    entry.status = -EBADMSG;
-    if (!batch.Contains(copy.offset, copy.length)) continue;
-    uint8_t* packet = batch.memory() + copy.offset;
-    if (copy.length < around || !OpenPacket(packet, copy.length - around)) {
-      memset(packet, 0, copy.length);
-      failed = true;
-      continue;
-    }
-    entry.offset = copy.offset + layout_.header_length;
-    entry.length = static_cast<uint32_t>(copy.length - around);
-    entry.status = 0;
-    outcome.Count(entry.length);
+  entry.length = kDropped;
+  entry.status = -EBADMSG;
+  if (!batch.Contains(copy.offset, copy.length)) return false;
+  uint8_t* const packet = batch.memory() + copy.offset;
+  if (copy.length < around || !OpenPacket(packet, copy.length - around)) {
+    memset(packet, 0, copy.length);
+    // Node's own crypto must not find errors of ours in OpenSSL's queue of this thread.
+    TheEvp().clear_errors();
+    return false;
   }
-  // Node's own crypto must not find errors of ours in OpenSSL's queue of this thread.
-  if (failed) TheEvp().clear_errors();
+  entry.offset = copy.offset + layout_.header_length;
+  entry.length = static_cast<uint32_t>(copy.length - around);
+  entry.status = 0;
+  return true;
+}
+
+Outcome Aead::Open(const BatchView& batch, size_t start, size_t end) {
+  Outcome outcome;
+  for (size_t i = start; i < end; i++) {
+    const BatchEntry& entry = batch.entries()[i];
+    if (entry.length != kDropped && OpenEntry(batch, i)) outcome.Count(entry.length);
+  }
   return outcome;
 }
 

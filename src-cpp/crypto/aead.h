@@ -21,6 +21,15 @@ struct AeadLayout {
   uint8_t nonce_prefix[4];     // before the counter
 };
 
+// Zeros that are sealed behind a packet, so that its length tells less: up to a multiple, but not beyond a
+// limit, such as the MTU. Limit 0: none.
+struct Padding {
+  uint32_t multiple = 1;
+  uint32_t limit = 0;
+
+  size_t After(size_t length) const;
+};
+
 // Seals and opens the packets of a batch in place, by the OpenSSL that the process has: its functions are
 // looked up when an Aead is made, so that the addon loads without them, and each cipher works without the
 // others.
@@ -42,10 +51,12 @@ class Aead {
   // dropped, status -ENOBUFS, so that its plaintext is never written; it takes no counter. The outcome
   // counts the sealed. Dropped entries are passed over.
   [[nodiscard]] Outcome Seal(const BatchView& batch, size_t start, size_t end, const uint8_t* header,
-                             uint64_t counter);
+                             uint64_t counter, const Padding& padding);
 
   // Opens entries `start` to `end`. One that is not authentic is wiped and dropped, status -EBADMSG.
   [[nodiscard]] Outcome Open(const BatchView& batch, size_t start, size_t end);
+  // The same for one entry that was not dropped; returns whether it is authentic.
+  [[nodiscard]] bool OpenEntry(const BatchView& batch, size_t index);
 
   Aead(const Aead&) = delete;
   Aead& operator=(const Aead&) = delete;

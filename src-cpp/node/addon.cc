@@ -3,6 +3,7 @@
 #include "arguments.h"
 #include "crypto/aead.h"
 #include "descriptor.h"
+#include "tunnel/packet_run.h"
 
 namespace tuntap {
 namespace {
@@ -23,7 +24,7 @@ struct Number {
 constexpr Number kLayout[] = {
     // clang-format off
     SIZE(BatchHeader), FIELD(BatchHeader, capacity), FIELD(BatchHeader, count), FIELD(BatchHeader, end),
-    FIELD(BatchHeader, packets), FIELD(BatchHeader, error),
+    FIELD(BatchHeader, packets), FIELD(BatchHeader, bytes), FIELD(BatchHeader, error),
     SIZE(BatchEntry), FIELD(BatchEntry, offset), FIELD(BatchEntry, length), FIELD(BatchEntry, status),
     FIELD(BatchEntry, slot),
     CONSTANT(kDropped), CONSTANT(kMaxCapacity), CONSTANT(kSlotAlignment), CONSTANT(kMaxPacketSize),
@@ -41,7 +42,7 @@ constexpr Number kLayout[] = {
     CONSTANT(kWritable), CONSTANT(kFailed), CONSTANT(kArm), CONSTANT(kInCallback), CONSTANT(kControlWords),
     CONSTANT(kPacketsRead), CONSTANT(kBytesRead), CONSTANT(kPacketsWritten), CONSTANT(kBytesWritten),
     CONSTANT(kMalformed), CONSTANT(kCounters),
-    SIZE(AeadLayout), FIELD(AeadLayout, nonce_prefix),
+    SIZE(AeadLayout), FIELD(AeadLayout, nonce_prefix), SIZE(PacketRun), CONSTANT(kNoValue),
     // clang-format on
 };
 
@@ -57,6 +58,7 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   RegisterNetworkCalls(env, exports);
   RegisterUdpCalls(env, exports);
   RegisterAeadCalls(env, exports);
+  RegisterTunnelCalls(env, exports);
   return exports;
 }
 

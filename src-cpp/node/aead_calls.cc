@@ -60,16 +60,18 @@ struct Packets {
   }
 };
 
-// sealPackets(aead, memory, start, end, header, counter): 0 or -errno.
+// sealPackets(aead, memory, start, end, header, counter, multiple, limit): 0 or -errno.
 napi_value SealPacketsCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[6];
+  napi_value arguments[8];
   Packets given;
   void* header = nullptr;
   size_t header_length = 0;
   int64_t counter = 0;
+  Padding padding;
   if (!TakeArguments(env, info, arguments) ||
       napi_get_buffer_info(env, arguments[4], &header, &header_length) != napi_ok ||
-      napi_get_value_int64(env, arguments[5], &counter) != napi_ok) {
+      napi_get_value_int64(env, arguments[5], &counter) != napi_ok ||
+      !TakeUint(env, arguments[6], &padding.multiple) || !TakeUint(env, arguments[7], &padding.limit)) {
     return RawResult(env, -EINVAL);
   }
   const int error = given.Take(env, arguments);
@@ -77,7 +79,7 @@ napi_value SealPacketsCall(napi_env env, napi_callback_info info) {
   if (header_length != given.handle->header_length) return RawResult(env, -EINVAL);
   given.batch.Store(given.handle->aead->Seal(given.batch, given.start, given.end,
                                              static_cast<const uint8_t*>(header),
-                                             static_cast<uint64_t>(counter)));
+                                             static_cast<uint64_t>(counter), padding));
   return RawResult(env, 0);
 }
 

@@ -19,6 +19,7 @@ void RegisterDeviceCalls(Napi::Env env, Napi::Object exports);
 void RegisterNetworkCalls(Napi::Env env, Napi::Object exports);
 void RegisterUdpCalls(Napi::Env env, Napi::Object exports);
 void RegisterAeadCalls(Napi::Env env, Napi::Object exports);
+void RegisterTunnelCalls(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*kFunction)(const Napi::CallbackInfo&)>
 void Export(Napi::Env env, Napi::Object exports, const char* name) {
