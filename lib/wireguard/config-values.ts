@@ -98,7 +98,8 @@ export function endpointValue(text: string): string | undefined {
   return isIPv4(host) || isHostName(host) ? `${host}:${port}` : undefined;
 }
 
-function ipv6Text(host: string): string {
+/** The canonical text of an IPv6 address that may have a zone. */
+export function ipv6Text(host: string): string {
   const [address, zone] = host.split('%');
   return formatIpv6(parseIpv6(address)) + (zone === undefined ? '' : `%${zone}`);
 }
