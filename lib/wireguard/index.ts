@@ -5,7 +5,9 @@ export type {
   Key,
   ParsedConfig,
   ParsedPeer,
+  PeerInfo,
   PeerOptions,
   RouteOption,
   WireGuardConfig,
+  WireGuardOptions,
 } from './options.js';

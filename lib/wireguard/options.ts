@@ -1,5 +1,7 @@
 /** What describes a WireGuard interface and its peers: shared by openWireGuard, files and the control socket. */
 
+import type { NamespaceReference } from '../net/index.js';
+
 /** A key: 44 characters of base64, or its 32 bytes. */
 export type Key = string | Uint8Array;
 
@@ -36,6 +38,42 @@ export interface InterfaceOptions {
   readonly routes?: RouteOption;
   /** **Default:** none */
   readonly peers?: readonly PeerOptions[];
+}
+
+/** Options of openWireGuard. */
+export interface WireGuardOptions extends InterfaceOptions {
+  /** Where the tunnel's link is. **Default:** the process's own namespace */
+  readonly namespace?: NamespaceReference;
+  /** Where the UDP socket is. **Default:** the process's own namespace */
+  readonly socketNamespace?: NamespaceReference;
+  /** Whether to set the link up. **Default:** `true` */
+  readonly up?: boolean;
+  /** An open fd of a TUN device, to adopt. **Default:** none, a new device is made */
+  readonly tunFd?: number;
+  /** An open UDP socket, to adopt. **Default:** none */
+  readonly udpFd?: number;
+  /** A listening unix socket, to adopt as control socket. **Default:** none */
+  readonly controlFd?: number;
+  /** Whether wg(8) can control the interface; a path: where its socket is. **Default:** `false` */
+  readonly control?: boolean | string;
+  /** Closes the tunnel when it aborts, and ends the attempt to open one. */
+  readonly signal?: AbortSignal;
+}
+
+/** A peer as a program may see it: without secrets. */
+export interface PeerInfo {
+  /** In base64. */
+  readonly publicKey: string;
+  readonly hasPresharedKey: boolean;
+  /** Where the peer was last heard, or is expected. */
+  readonly endpoint?: string;
+  readonly allowedIps: readonly string[];
+  /** In seconds; 0: off. */
+  readonly persistentKeepalive: number;
+  /** In milliseconds since 1970. */
+  readonly latestHandshake?: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
 }
 
 /** A file of wg-quick(8): an interface and what belongs around it. */

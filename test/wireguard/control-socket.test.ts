@@ -26,7 +26,7 @@ import {
 } from '#dist/wireguard/control-socket.js';
 import { inNamespace, needs, openFds } from '../support.ts';
 import { FakeDevice, newPeer } from './fake-device.ts';
-import { exists, freeName, SOCKETS, until, wg, withFolder, withWireguardGo } from './oracle.ts';
+import { exists, freeName, SOCKETS, until, wg, withFolder, withSocket, withWireguardGo } from './oracle.ts';
 
 /** Runs `body` with a fake device whose socket wg finds. */
 async function withFake(
@@ -227,33 +227,26 @@ describe('a control socket', () => {
       assert.equal(told, 0);
     }));
 
-  it('adopts a listening socket', () =>
-    withFolder(async (folder) => {
+  it('adopts a listening socket', function () {
+    needs(this, 'python3');
+    return withFolder(async (folder) => {
       const path = join(folder, 'x.sock');
-      const parent = createServer();
-      parent.listen(path);
-      await once(parent, 'listening');
-      const { fd } = (parent as unknown as { _handle: { fd: number } })._handle;
-      // A child gets the fd as wireguard-go's does.
       const program = `
         import { openControlSocket } from '${import.meta.resolve('#dist/wireguard/control-socket.js')}';
         const device = { get: () => ({ listenPort: 77, fwmark: 0, peers: [] }), apply: async () => {} };
         const socket = await openControlSocket('x', device, { fd: 3 });
         console.log(socket.path);
         process.stdin.on('end', () => socket.close()).resume();`;
-      const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
-        stdio: ['pipe', 'pipe', 'inherit', fd],
-      });
+      const command = withSocket(path, 3, [process.execPath, '--input-type=module', '-e', program]);
+      const child = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
       const [line] = await once(child.stdout as NodeJS.ReadableStream, 'data');
       assert.equal(String(line).trim(), path);
-      // The parent has it open as well, but accepts nothing while its loop does other things: it lets go.
-      parent.removeAllListeners('connection');
-      parent.unref();
-      (parent as unknown as { _handle: { close(): void } })._handle.close();
+      assert.equal((await ask(path, 'get=1\n\n')).text, 'listen_port=77\nerrno=0\n\n');
       child.stdin?.end();
       await once(child, 'exit');
       assert.ok(!exists(path));
-    }));
+    });
+  });
 
   it('refuses to adopt what is no unix socket', async () => {
     const tcp = createServer().listen(0, '127.0.0.1');

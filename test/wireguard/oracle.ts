@@ -86,3 +86,16 @@ export function withFile<T>(content: string, use: (path: string) => T, name = 'w
     rmSync(folder, { recursive: true });
   }
 }
+
+/** The command that runs another one with a listening unix socket as fd `fd`, as a supervisor does. */
+export function withSocket(path: string, fd: number, command: readonly string[]): [string, ...string[]] {
+  const program = `
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(5)
+os.dup2(listener.fileno(), int(sys.argv[2]))
+os.set_inheritable(int(sys.argv[2]), True)
+os.execvp(sys.argv[3], sys.argv[3:])`;
+  return ['python3', '-c', program, path, String(fd), ...command];
+}

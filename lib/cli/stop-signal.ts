@@ -1,0 +1,36 @@
+/** The signals that end a command which runs until it is told to stop. */
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Waits for a signal. While the object lives, none of them ends the process by itself: cleaning up goes on. */
+export interface StopSignal extends Disposable {
+  /** Resolves at the first signal. */
+  readonly received: Promise<void>;
+  /** Aborts at the first signal. */
+  readonly signal: AbortSignal;
+}
+
+export function stopSignal(): StopSignal {
+  const controller = new AbortController();
+  const { promise, resolve } = withResolvers();
+  const onSignal = (): void => {
+    controller.abort(new Error('interrupted'));
+    resolve();
+  };
+  for (const name of SIGNALS) process.on(name, onSignal);
+  return {
+    received: promise,
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      for (const name of SIGNALS) process.off(name, onSignal);
+    },
+  };
+}
+
+function withResolvers(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = (): void => {};
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

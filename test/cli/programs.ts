@@ -1,0 +1,74 @@
+/** Starts the commands, with the fake tunnel of fake-engine.ts. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { NetworkNamespace } from 'tuntap-native/net';
+import { until } from '../wireguard/oracle.ts';
+
+export interface Options {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly input?: string;
+  readonly namespace?: NetworkNamespace;
+}
+
+/** A program that runs, and what it has printed. */
+export class Running {
+  readonly child: ChildProcess;
+  stdout = '';
+  stderr = '';
+  status: number | string | null | undefined;
+  readonly ended: Promise<void>;
+
+  constructor(command: readonly string[], { env, input = '', namespace }: Options = {}) {
+    const options = {
+      stdio: ['pipe', 'pipe', 'pipe'] as ('pipe' | 'ignore')[],
+      env: { ...process.env, ...env },
+    };
+    const [program, ...args] = command;
+    this.child = namespace ? namespace.spawn(program, args, options) : spawn(program, args, options);
+    this.child.stdout?.on('data', (data) => {
+      this.stdout += data;
+    });
+    this.child.stderr?.on('data', (data) => {
+      this.stderr += data;
+    });
+    this.child.stdin?.on('error', () => {});
+    this.child.stdin?.end(input);
+    this.ended = once(this.child, 'close').then(([status, signal]) => {
+      this.status = status ?? signal;
+    });
+  }
+
+  /** Waits until it has printed this. */
+  async printed(what: RegExp): Promise<void> {
+    await until(
+      () => what.test(this.stdout) || this.status !== undefined,
+      `${what} in ${this.stdout}${this.stderr}`,
+    );
+    if (!what.test(this.stdout))
+      throw new Error(`it ended with ${this.status}: ${this.stdout}${this.stderr}`);
+  }
+
+  async stop(signal: NodeJS.Signals): Promise<void> {
+    this.child.kill(signal);
+    await this.ended;
+  }
+}
+
+/** `tuntap-native` or `tuntap-wireguard` as users start it. */
+export function real(program: string, ...args: string[]): [string, ...string[]] {
+  return [process.execPath, fileURLToPath(import.meta.resolve(`#dist/cli/${program}.js`)), ...args];
+}
+
+/** The same with the fake tunnel. */
+export function fake(program: string, ...args: string[]): [string, ...string[]] {
+  return [process.execPath, fileURLToPath(new URL(`./fake-${program}.js`, import.meta.url)), ...args];
+}
+
+/** Runs a command to its end. */
+export async function finish(command: readonly string[], options: Options = {}): Promise<Running> {
+  const running = new Running(command, options);
+  await running.ended;
+  return running;
+}
