@@ -64,9 +64,10 @@ export function listen(server: Server, options: { path: string } | { fd: number 
  *
  * The socket is made in a directory of its own and moved: it never stands there with other permissions, and the server
  * never removes what another process may have put there later.
+ * @returns the file of the socket
  * @throws Error `ERR_WG_CONTROL_IN_USE` if a process listens there; EEXIST if another kind of file is there
  */
-export async function listenAt(server: Server, path: string): Promise<void> {
+export async function listenAt(server: Server, path: string): Promise<Stats | undefined> {
   const directory = dirname(path);
   // A umask may have taken from the mode.
   if (mkdirSync(directory, { recursive: true, mode: 0o755 }) !== undefined) chmodSync(directory, 0o755);
@@ -86,7 +87,9 @@ export async function listenAt(server: Server, path: string): Promise<void> {
     const now = fileAt(path);
     // Meanwhile another process may have taken its place.
     if (now !== undefined && !sameFile(now, stale)) throw inUse(path);
+    const file = fileAt(first);
     renameSync(first, path);
+    return file;
   } catch (error) {
     server.close();
     throw error;

@@ -1,6 +1,6 @@
 /** The socket by which wg(8) and other programs control a device. */
 
-import { type FSWatcher, fstatSync, readFileSync, unlinkSync, watch } from 'node:fs';
+import { type FSWatcher, fstatSync, readFileSync, rmSync, type Stats, unlinkSync, watch } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { invalidArgValue } from '../arguments.js';
@@ -39,22 +39,28 @@ export async function openControlSocket(
   const { path = controlPath(name), fd, idleTimeoutMs = 60_000, onDeleted = () => {} } = options;
   const server = createServer({ allowHalfOpen: true });
   server.maxConnections = MAX_CONNECTIONS;
-  const bound = fd === undefined ? await listenAt(server, path).then(() => path) : await adopt(server, fd);
+  const place = fd === undefined ? { path, file: await listenAt(server, path) } : await adopt(server, fd);
   try {
-    return new ControlSocket(server, bound, device, idleTimeoutMs, onDeleted);
+    return new ControlSocket(server, place, device, idleTimeoutMs, onDeleted);
   } catch (error) {
     server.close();
-    if (fd === undefined) unlinkSync(path);
+    if (fd === undefined) rmSync(path, { force: true });
     throw error;
   }
 }
 
-/** @returns the socket's path, or '' if it has none that exists */
-async function adopt(server: Server, fd: number): Promise<string> {
+/** Where a socket is, and the file that it is there; no file for one without a name. */
+interface Place {
+  readonly path: string;
+  readonly file: Stats | undefined;
+}
+
+async function adopt(server: Server, fd: number): Promise<Place> {
   const path = boundPath(fstatSync(fd).ino);
   if (path === undefined) throw invalidArgValue('fd', fd, 'must be a unix socket');
   await listen(server, { fd });
-  return fileAt(path)?.isSocket() ? path : '';
+  const file = path === '' ? undefined : fileAt(path);
+  return file?.isSocket() ? { path, file } : { path: '', file: undefined };
 }
 
 /** The path of a unix socket, by proc(5), or undefined if the inode is none's. */
@@ -73,7 +79,7 @@ export class ControlSocket implements AsyncDisposable {
   readonly #idleTimeoutMs: number;
   readonly #connections = new Set<Socket>();
   readonly #budget = new ByteBudget(MAX_REQUEST_BYTES);
-  readonly #file: ReturnType<typeof fileAt>;
+  readonly #file: Stats | undefined;
   readonly #watcher: FSWatcher | undefined;
   #lastTask: Promise<unknown> = Promise.resolve();
   #closed = false;
@@ -81,7 +87,7 @@ export class ControlSocket implements AsyncDisposable {
   /** @internal */
   constructor(
     server: Server,
-    path: string,
+    { path, file }: Place,
     device: ControlledDevice,
     idleTimeoutMs: number,
     onDeleted: () => void,
@@ -90,8 +96,8 @@ export class ControlSocket implements AsyncDisposable {
     this.path = path;
     this.#device = device;
     this.#idleTimeoutMs = idleTimeoutMs;
-    this.#file = path === '' ? undefined : fileAt(path);
-    this.#watcher = this.#file && this.#watch(onDeleted);
+    this.#file = file;
+    this.#watcher = file && this.#watch(onDeleted);
     server.on('connection', (socket) => {
       this.#connections.add(socket);
       socket.setTimeout(idleTimeoutMs, () => socket.destroy());
@@ -102,13 +108,16 @@ export class ControlSocket implements AsyncDisposable {
 
   /** inotify tells of every file of the directory. */
   #watch(onDeleted: () => void): FSWatcher {
+    let isTold = false;
     const check = (): void => {
-      if (this.#closed || this.#isInPlace()) return;
+      if (this.#closed || isTold || this.#isInPlace()) return;
+      isTold = true;
       watcher.close();
       onDeleted();
     };
     const watcher = watch(dirname(this.path), { persistent: false }, check);
     watcher.on('error', check);
+    setImmediate(check); // it may be gone already
     return watcher;
   }
 

@@ -108,11 +108,6 @@ async function setUp(tunnel: FakeTunnel, options: WireGuardOptions): Promise<voi
     .on('close', () => void tunnel.close())
     .on('error', () => {})
     .resume();
-  const socket = await openControlSocket(name, device, {
-    fd: controlFd,
-    onDeleted: () => void tunnel.close(),
-  });
-  tunnel.undo.push(() => socket.close());
   const namespace = await NetworkNamespace.current();
   tunnel.undo.push(() => namespace.close());
   const tunnelRoutes = new TunnelRoutes({
@@ -130,4 +125,10 @@ async function setUp(tunnel: FakeTunnel, options: WireGuardOptions): Promise<voi
       endpoint ? [endpoint.replace(/:[0-9]+$/, '').replace(/[[\]]/g, '')] : [],
     ),
   );
+  // Last: from now on somebody may remove it.
+  const socket = await openControlSocket(name, device, {
+    fd: controlFd,
+    onDeleted: () => void tunnel.close(),
+  });
+  tunnel.undo.push(() => socket.close());
 }
