@@ -14,6 +14,7 @@ import type { Key, ParsedConfig, ParsedPeer, PeerOptions, WireGuardConfig } from
 
 /** What {@link parseConfig} throws. No message ever shows a value, which may be a secret. */
 export interface ConfigError extends Error {
+  /** Always this. */
   code: 'ERR_WG_CONFIG';
   /** The line's number, from 1 on. Undefined if {@link formatConfig} threw the error. */
   line?: number;

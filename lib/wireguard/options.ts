@@ -64,15 +64,19 @@ export interface WireGuardOptions extends InterfaceOptions {
 export interface PeerInfo {
   /** In base64. */
   readonly publicKey: string;
+  /** Whether a preshared key is set. */
   readonly hasPresharedKey: boolean;
   /** Where the peer was last heard, or is expected. */
   readonly endpoint?: string;
+  /** The networks behind the peer. */
   readonly allowedIps: readonly string[];
   /** In seconds; 0: off. */
   readonly persistentKeepalive: number;
   /** In milliseconds since 1970. */
   readonly latestHandshake?: number;
+  /** UDP payload received from the peer, handshakes included. */
   readonly rxBytes: number;
+  /** UDP payload sent to the peer, handshakes included. */
   readonly txBytes: number;
 }
 
