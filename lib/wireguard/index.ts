@@ -1,5 +1,6 @@
 export { type ConfigError, type ConfigWarning, formatConfig, parseConfig } from './config.js';
 export { generatePresharedKey, generatePrivateKey, publicKey } from './keys.js';
+export { openWireGuard } from './open-wireguard.js';
 export type {
   InterfaceOptions,
   Key,
@@ -11,3 +12,4 @@ export type {
   WireGuardConfig,
   WireGuardOptions,
 } from './options.js';
+export { type InterfaceChanges, type PeerChanges, WireGuard, type WireGuardEvents } from './wireguard.js';

@@ -54,7 +54,7 @@ export interface WireGuardOptions extends InterfaceOptions {
   readonly udpFd?: number;
   /** A listening unix socket, to adopt as control socket. **Default:** none */
   readonly controlFd?: number;
-  /** Whether wg(8) can control the interface; a path: where its socket is. **Default:** `false` */
+  /** Whether wg(8) can control the interface; a path: where its socket is. **Default:** `true` */
   readonly control?: boolean | string;
   /** Closes the tunnel when it aborts, and ends the attempt to open one. */
   readonly signal?: AbortSignal;

@@ -1,0 +1,203 @@
+import type { TunDevice } from '../device/tun-tap-device.js';
+import { PacketBatch } from '../io/packet-batch.js';
+import { EINVAL } from '../native/errno.js';
+import { DatagramTable } from '../socket/datagram-table.js';
+import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
+import { PacketRuns } from '../tunnel/packet-runs.js';
+import type { PrefixTable } from '../tunnel/prefix-table.js';
+import type { SessionTable } from '../tunnel/session-table.js';
+import type { Keypair } from './keypair.js';
+import { DATA_OVERHEAD, MessageType, messageType } from './messages.js';
+import { ROOM, type SessionTransport } from './session-transport.js';
+import type { TunnelPeer } from './tunnel-peer.js';
+
+const PADDING = 16;
+const MAX_RUNS = 4096;
+const ENETUNREACH = -101;
+
+/** What the data path needs of the device that it belongs to. */
+export interface DataPathOwner {
+  readonly prefixes: PrefixTable;
+  readonly sessions: SessionTable;
+  readonly stagedLimit: number;
+  /** The tunnel's MTU, which padding never exceeds. */
+  readonly mtu: number;
+  now(): number;
+  peer(number: number): TunnelPeer | undefined;
+  /** The keypair that a session's index belongs to. */
+  keypair(index: number): Keypair<SessionTransport> | undefined;
+  /** A datagram that may be a handshake message, and where it came from. */
+  handshake(message: Buffer, table: DatagramTable, entry: number): void;
+  /** The peer's endpoint changed since it sent from another one. */
+  roamed(peer: TunnelPeer): void;
+  /** The core may have something to do. */
+  settle(): void;
+}
+
+/**
+ * Moves the packets of a tunnel: from the device, sealed, to the peers; and back, opened, to the device. Packets of a
+ * peer with valid keys pass in runs, without JavaScript for each.
+ */
+export class DataPath {
+  readonly #owner: DataPathOwner;
+  readonly #runs = new PacketRuns(MAX_RUNS);
+  readonly #receivedRuns = new PacketRuns(MAX_RUNS);
+  /** For batches to several peers. */
+  readonly #routes = new DatagramTable(256);
+  /** For packets that do not come in a batch: staged ones and keepalives. */
+  readonly #single = new PacketBatch({ ...ROOM, capacity: 128 });
+
+  constructor(owner: DataPathOwner) {
+    this.#owner = owner;
+  }
+
+  /** Sends what the device gives, until it is closed. */
+  async send(tun: TunDevice, socket: () => UdpBatchSocket | undefined): Promise<void> {
+    for await (const batch of tun.batches()) this.#sendBatch(batch, socket());
+  }
+
+  /** Gives the device what the socket receives, until it is closed. */
+  async receive(socket: UdpBatchSocket, tun: TunDevice): Promise<void> {
+    for await (const batch of socket.batches()) {
+      if (this.#openBatch(batch, socket.received)) tun.writeBatch(batch);
+      this.#owner.settle();
+    }
+  }
+
+  /** Sends the packets of a peer that wait for a keypair; returns whether there were any. */
+  sendStaged(peer: TunnelPeer, socket: UdpBatchSocket): boolean {
+    const any = peer.stagedCount > 0;
+    while (peer.stagedCount > 0) {
+      const batch = this.#single;
+      const keypair = peer.core.keypairToSend(this.#owner.now(), Math.min(peer.stagedCount, batch.capacity));
+      if (!keypair) break;
+      batch.clear();
+      for (const packet of peer.takeStaged(batch.capacity)) batch.push(packet);
+      this.#sealRun(batch, peer, keypair, 0, batch.length);
+      this.#write(batch, peer, 0, socket);
+    }
+    return any;
+  }
+
+  /** Sends an empty message. */
+  sendKeepalive(peer: TunnelPeer, socket: UdpBatchSocket): void {
+    const keypair = peer.core.keypairToSend(this.#owner.now());
+    if (!keypair) return;
+    const batch = this.#single;
+    batch.clear();
+    batch.push(new Uint8Array(0));
+    keypair.transport.aead.sealBatch(batch, keypair.transport.header);
+    peer.core.keepaliveSent(this.#owner.now(), DATA_OVERHEAD);
+    this.#write(batch, peer, 0, socket);
+  }
+
+  #sendBatch(batch: PacketBatch, socket: UdpBatchSocket | undefined): void {
+    const runs = this.#runs;
+    this.#owner.prefixes.runsByDestination(batch, runs);
+    const one = runs.length === 1;
+    let sealed = 0;
+    for (let run = 0; run < runs.length; run++) {
+      const [start, end] = [runs.start(run), runs.end(run)];
+      const peer = this.#owner.peer(runs.value(run));
+      const keypair = socket && peer?.core.keypairToSend(this.#owner.now(), end - start);
+      if (!peer || !keypair) {
+        if (socket) peer?.stage(batch, start, end, this.#owner.stagedLimit);
+        for (let i = start; i < end; i++) batch.drop(i);
+        continue;
+      }
+      this.#sealRun(batch, peer, keypair, start, end);
+      sealed++;
+      if (one) {
+        this.#write(batch, peer, runs.ecn(run), socket);
+        continue;
+      }
+      peer.route.setTos(0, runs.ecn(run));
+      for (let i = start; i < end; i++) this.#routes.copy(i, peer.route, 0);
+    }
+    if (!one && sealed > 0) socket?.writeBatch(batch, this.#routes);
+    this.#owner.settle();
+  }
+
+  #sealRun(
+    batch: PacketBatch,
+    peer: TunnelPeer,
+    { transport }: Keypair<SessionTransport>,
+    start: number,
+    end: number,
+  ): void {
+    const padding = { multiple: PADDING, limit: this.#owner.mtu };
+    transport.aead.sealBatch(batch, transport.header, start, end, padding);
+    peer.core.dataSent(this.#owner.now(), batch.transferredBytes);
+  }
+
+  /** Sends a handshake message. */
+  sendMessage(message: Uint8Array, route: DatagramTable, socket: UdpBatchSocket): void {
+    const batch = this.#single;
+    batch.clear();
+    batch.push(message);
+    this.#writeTo(batch, route, socket);
+  }
+
+  #write(batch: PacketBatch, peer: TunnelPeer, tos: number, socket: UdpBatchSocket): void {
+    peer.route.setTos(0, tos);
+    this.#writeTo(batch, peer.route, socket);
+  }
+
+  /** Sends a batch. What the kernel refuses is lost, as on any network. */
+  #writeTo(batch: PacketBatch, route: DatagramTable, socket: UdpBatchSocket): void {
+    if (socket.writeBatch(batch, route) > 0) return;
+    // The local address that the peer sent to, or its link, may be gone.
+    const status = batch.status(0);
+    if (status !== EINVAL && status !== ENETUNREACH) return;
+    route.setLocalAddress(0, undefined);
+    route.setInterfaceIndex(0, 0);
+    socket.writeBatch(batch, route);
+  }
+
+  /** Opens what was received; returns whether there is something for the device. */
+  #openBatch(batch: PacketBatch, datagrams: DatagramTable): boolean {
+    const { sessions, prefixes } = this.#owner;
+    const runs = this.#receivedRuns;
+    sessions.openBatch(batch, runs, { sources: prefixes, datagrams });
+    let any = false;
+    for (let run = 0; run < runs.length; run++) {
+      const peer = this.#owner.peer(runs.value(run));
+      const keypair = peer && this.#owner.keypair(runs.sessionIndex(run));
+      if (!peer || !keypair) this.#takeOthers(batch, datagrams, runs.start(run), runs.end(run));
+      else if (runs.packets(run) > 0 && this.#received(peer, keypair, runs, run, batch, datagrams))
+        any = true;
+    }
+    return any;
+  }
+
+  #received(
+    peer: TunnelPeer,
+    keypair: Keypair<SessionTransport>,
+    runs: PacketRuns,
+    run: number,
+    batch: PacketBatch,
+    datagrams: DatagramTable,
+  ): boolean {
+    const now = this.#owner.now();
+    const hasData = runs.dataPackets(run) > 0;
+    if (!keypair.mayReceive(now)) {
+      for (let i = runs.start(run); i < runs.end(run); i++) batch.drop(i);
+      return false;
+    }
+    if (peer.follow(datagrams, runs.lastPacket(run))) this.#owner.roamed(peer);
+    peer.core.received(keypair, now, hasData, runs.bytes(run));
+    return hasData;
+  }
+
+  /** Takes what is no data message of a known session out of a batch. */
+  #takeOthers(batch: PacketBatch, datagrams: DatagramTable, start: number, end: number): void {
+    for (let i = start; i < end; i++) {
+      const datagram = batch.at(i);
+      const type = messageType(datagram);
+      if (type !== undefined && type !== MessageType.data) {
+        this.#owner.handshake(Buffer.from(datagram), datagrams, i);
+      }
+      batch.drop(i);
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import {
+  invalidArgType,
+  invalidArgValue,
+  requireBoolean,
+  requireInteger,
+  requireObject,
+} from '../arguments.js';
+import { openTun } from '../device/open-tun-tap.js';
+import { type NamespaceReference, NetworkNamespace } from '../net/network-namespace.js';
+import type { Endpoint } from '../socket/endpoint.js';
+import { openUdp, type UdpBatchSocket } from '../socket/udp-batch-socket.js';
+import { bootTime } from '../tunnel/boot-time.js';
+import { checkPeer, resolveEndpoint } from './checks.js';
+import { openControlSocket } from './control-socket.js';
+import { parseKey } from './keys.js';
+import { findTunnelMtu } from './mtu.js';
+import type { Key, WireGuardOptions } from './options.js';
+import { TunnelRoutes } from './routes.js';
+import { ROOM } from './session-transport.js';
+import { WireGuard } from './wireguard.js';
+
+// Bursts of a tunnel are longer than the kernel's usual buffers.
+const SOCKET_BUFFER = 7 << 20;
+
+/**
+ * Opens a WireGuard tunnel: the interface, its UDP socket and the control socket for wg(8). When the promise resolves,
+ * addresses, MTU and peers are set and the interface is up. If a step fails, everything is undone.
+ *
+ * @param name of the interface, at most 15 bytes
+ * @throws TypeError, RangeError or Error with the code `ERR_WG_KEY`, `ERR_WG_ENDPOINT`, `ERR_WG_ALLOWED_IP`,
+ * `ERR_WG_CONTROL_IN_USE` or `ERR_INVALID_ARG_…`; system errors such as EPERM, EBUSY, EADDRINUSE
+ * @example
+ * ```ts
+ * const wg = await openWireGuard('wg0', {
+ *   privateKey,
+ *   addresses: ['10.0.0.2/24'],
+ *   peers: [{ publicKey, endpoint: 'vpn.example.org:51820', allowedIps: ['10.0.0.0/24'] }],
+ * });
+ * wg.on('handshake', (peer) => console.log(`connected to ${peer.endpoint}`));
+ * ```
+ * @see https://www.wireguard.com/papers/wireguard.pdf
+ */
+export async function openWireGuard(name: string, options: WireGuardOptions = {}): Promise<WireGuard> {
+  requireObject('options', options);
+  const { peers = [], listenPort = 0, fwmark = 0, control = true, up = true, routes = 'auto' } = options;
+  const { addresses = [], namespace, socketNamespace, tunFd, udpFd, controlFd, signal } = options;
+  if (!Array.isArray(peers)) throw invalidArgType('options.peers', 'an array', peers);
+  const checked = peers.map((peer, i) => checkPeer(`options.peers[${i}]`, peer));
+  requireInteger('options.listenPort', listenPort, 0, 65535);
+  requireInteger('options.fwmark', fwmark, 0, 0xffffffff);
+  if (typeof control !== 'string') requireBoolean('options.control', control);
+  if (typeof routes === 'number') requireInteger('options.routes', routes, 1, 0xffffffff);
+  else if (routes !== 'auto' && routes !== 'off') {
+    throw invalidArgValue('options.routes', routes, "must be 'auto', 'off' or a number");
+  }
+  if (udpFd !== undefined) throw invalidArgValue('options.udpFd', udpFd, 'is not supported yet');
+  const privateKey = options.privateKey === undefined ? undefined : clamped(options.privateKey);
+  signal?.throwIfAborted();
+  // Names are looked up before anything exists.
+  const endpoints = await Promise.all(
+    checked.map(({ endpoint }) => (endpoint === undefined ? undefined : resolveEndpoint(endpoint, signal))),
+  );
+  const mtu = options.mtu ?? (await mtuFor(socketNamespace, endpoints));
+  const tun = openTun(name, { ...ROOM, addresses: addresses.map(withLength), mtu, namespace, fd: tunFd });
+  const openSocket = (port: number, mark: number): UdpBatchSocket =>
+    openUdp({
+      port,
+      namespace: socketNamespace,
+      mark: mark === 0 ? undefined : mark,
+      packetInfo: true,
+      receiveTos: true,
+      receiveBuffer: SOCKET_BUFFER,
+      sendBuffer: SOCKET_BUFFER,
+    });
+  const wg = new WireGuard({ tun, mtu, now: bootTime, openSocket, listenPort, fwmark, signal });
+  try {
+    await wg.apply({ privateKey, replacePeers: false, peers: [] });
+    for (const peer of peers) await wg.setPeer(peer);
+    if (up) tun.setUp();
+    wg.start();
+    if (routes !== 'off' && up) {
+      const link = await tun.link();
+      const options = {
+        namespace: link.namespace,
+        device: tun.name,
+        routes,
+        isSocketElsewhere: namespace !== socketNamespace,
+        getMark: () => wg.fwmark,
+        setMark: (mark: number) => wg.setMark(mark),
+      };
+      await wg.useRoutes(new TunnelRoutes(options));
+    }
+    // Last, since whoever deletes its file closes the tunnel.
+    if (control !== false || controlFd !== undefined) {
+      const path = typeof control === 'string' ? control : undefined;
+      const onDeleted = () => void wg.close();
+      const socket = await openControlSocket(tun.name, wg, { path, fd: controlFd, onDeleted });
+      wg.onClose(() => socket.close());
+    }
+    signal?.throwIfAborted();
+    return wg;
+  } catch (error) {
+    await wg.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** The key as RFC 7748 uses it, which is how wg(8) shows it. */
+function clamped(key: Key): Buffer {
+  const bytes = parseKey('options.privateKey', key);
+  bytes[0] &= 248;
+  bytes[31] = (bytes[31] & 127) | 64;
+  return bytes;
+}
+
+/** A bare address is a host. */
+function withLength(address: string): string {
+  return address.includes('/') ? address : `${address}/${address.includes(':') ? 128 : 32}`;
+}
+
+async function mtuFor(
+  namespace: NamespaceReference | undefined,
+  endpoints: readonly (Endpoint | undefined)[],
+): Promise<number> {
+  const opened = namespace instanceof NetworkNamespace ? undefined : await openNamespace(namespace);
+  try {
+    const home = namespace instanceof NetworkNamespace ? namespace : (opened as NetworkNamespace);
+    return await findTunnelMtu(
+      home,
+      endpoints.flatMap((endpoint) => (endpoint ? [endpoint.address] : [])),
+    );
+  } finally {
+    await opened?.close();
+  }
+}
+
+function openNamespace(reference: string | number | undefined): Promise<NetworkNamespace> {
+  return reference === undefined ? NetworkNamespace.current() : NetworkNamespace.open(reference);
+}

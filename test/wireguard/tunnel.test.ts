@@ -1,0 +1,276 @@
+/** Whole tunnels: ours to ours, and ours to Debian's wireguard-go, in namespaces of their own. */
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
+import {
+  generatePresharedKey,
+  generatePrivateKey,
+  openWireGuard,
+  publicKey,
+  type WireGuard,
+} from 'tuntap-native/wireguard';
+import { needs, openFds, run } from '../support.ts';
+
+const MESSAGE_TIMEOUT = 10_000;
+/** The tunnel that answers wg(8) is in this process, so it must not wait. */
+const wg8 = async (...args: string[]) => (await promisify(execFile)('wg', args, { timeout: 10_000 })).stdout;
+
+interface Hosts {
+  readonly a: NetworkNamespace;
+  readonly b: NetworkNamespace;
+  readonly folder: string;
+}
+
+/** Two hosts on one wire: 192.0.2.1 and 2001:db8::1, 192.0.2.2 and 2001:db8::2. */
+async function withHosts(body: (hosts: Hosts) => Promise<void>): Promise<void> {
+  const a = await NetworkNamespace.create();
+  const b = await NetworkNamespace.create();
+  const folder = mkdtempSync(join(tmpdir(), 'tuntap-wireguard-'));
+  try {
+    await createVethPair(
+      { name: 'eth0', namespace: a, addresses: ['192.0.2.1/24', '2001:db8::1/64'], noDad: true, up: true },
+      { name: 'eth0', namespace: b, addresses: ['192.0.2.2/24', '2001:db8::2/64'], noDad: true, up: true },
+    );
+    await body({ a, b, folder });
+  } finally {
+    rmSync(folder, { recursive: true });
+    await Promise.all([a.close(), b.close()]);
+  }
+}
+
+/** A tunnel of ours on host `a`: 10.9.0.1, to the peer 10.9.0.2. */
+function openOurs(hosts: Hosts, privateKey: string, peer: object, more = {}): Promise<WireGuard> {
+  return openWireGuard('wg0', {
+    privateKey,
+    namespace: hosts.a,
+    socketNamespace: hosts.a,
+    listenPort: 51820,
+    addresses: ['10.9.0.1/24'],
+    control: join(hosts.folder, 'wg0.sock'),
+    peers: [{ publicKey: '', allowedIps: ['10.9.0.2/32'], ...peer }],
+    ...more,
+  });
+}
+
+async function ping(from: NetworkNamespace, to: string): Promise<void> {
+  const { status, stdout } = await run(from, 'ping', '-n', '-c2', '-i0.1', '-W5', to);
+  assert.equal(status, 0, stdout);
+}
+
+/** Sends 20 MiB by TCP. iperf3 counts what had arrived when the sender was done. */
+async function transfer(server: NetworkNamespace, client: NetworkNamespace, reverse: boolean): Promise<void> {
+  const listening = server.spawn('iperf3', ['-s', '-1', '--forceflush'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  try {
+    await once(listening.stdout as NodeJS.EventEmitter, 'data');
+    const args = ['-J', '-c', '10.9.0.1', '-n', '20M', ...(reverse ? ['-R'] : [])];
+    const { status, stdout } = await run(client, 'iperf3', ...args);
+    assert.equal(status, 0, stdout);
+    assert.ok(JSON.parse(stdout).end.sum_received.bytes >= 10e6, stdout);
+  } finally {
+    listening.kill();
+  }
+}
+
+/** Debian's wireguard-go on host `b`: 10.9.0.2, with our key as its peer. */
+async function startGo(
+  hosts: Hosts,
+  name: string,
+  privateKey: string,
+  ours: string,
+  ...peer: readonly string[]
+): Promise<ChildProcess> {
+  const file = join(hosts.folder, 'key');
+  writeFileSync(file, privateKey, { mode: 0o600 });
+  const go = hosts.b.spawn('wireguard-go', ['-f', name], { stdio: 'ignore' });
+  for (let i = 0; i < 100 && !existsSync(`/var/run/wireguard/${name}.sock`); i++) await setTimeout(50);
+  for (const [command, ...args] of [
+    [
+      'wg',
+      'set',
+      name,
+      'private-key',
+      file,
+      'listen-port',
+      '51821',
+      'peer',
+      ours,
+      ...peer,
+      'allowed-ips',
+      '10.9.0.1/32',
+    ],
+    ['ip', 'address', 'add', '10.9.0.2/24', 'dev', name],
+    ['ip', 'link', 'set', name, 'up', 'mtu', '1420'],
+  ]) {
+    const { status, stderr } = await run(hosts.b, command, ...args);
+    assert.equal(status, 0, stderr);
+  }
+  return go;
+}
+
+describe('openWireGuard', function () {
+  this.timeout(30_000);
+  before(function () {
+    needs(this, 'ping', 'iperf3', 'wg', 'wireguard-go');
+  });
+
+  it('carries packets between two tunnels of ours, and leaves nothing when they are closed', () =>
+    withHosts(async (hosts) => {
+      const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
+      const fds = openFds();
+      const a = await openOurs(hosts, ours, { publicKey: publicKey(theirs) });
+      const handshake = once(a, 'handshake', { signal: AbortSignal.timeout(MESSAGE_TIMEOUT) });
+      const b = await openWireGuard('wg1', {
+        privateKey: theirs,
+        namespace: hosts.b,
+        socketNamespace: hosts.b,
+        addresses: ['10.9.0.2/24'],
+        control: false,
+        peers: [{ publicKey: publicKey(ours), allowedIps: ['10.9.0.1/32'], endpoint: '192.0.2.1:51820' }],
+      });
+      try {
+        await ping(hosts.b, '10.9.0.1');
+        const [peer] = await handshake;
+        assert.match(peer.endpoint, /^192\.0\.2\.2:/);
+        await transfer(hosts.a, hosts.b, false);
+        await transfer(hosts.a, hosts.b, true);
+        assert.ok(a.counters.rxBytes > 10e6 && a.counters.txBytes > 10e6);
+        assert.equal(a.publicKey, publicKey(ours));
+      } finally {
+        await Promise.all([a.close(), b.close()]);
+      }
+      assert.equal(existsSync(join(hosts.folder, 'wg0.sock')), false);
+      const { stdout } = await run(hosts.a, 'ip', '-o', 'link');
+      assert.doesNotMatch(stdout, /wg0/);
+      await setTimeout(100);
+      assert.ok(openFds() <= fds + 2, `${openFds()} fds, ${fds} before`);
+    }));
+
+  for (const [title, endpoint, psk] of [
+    ['over IPv4', '192.0.2.2:51821', undefined],
+    ['over IPv4, with a preshared key', '192.0.2.2:51821', generatePresharedKey()],
+    ['over IPv6', '[2001:db8::2]:51821', undefined],
+    ['over IPv6, with a preshared key', '[2001:db8::2]:51821', generatePresharedKey()],
+  ] as const) {
+    for (const initiator of ['ours', 'wireguard-go'] as const) {
+      it(`talks to wireguard-go ${title}; ${initiator} begins`, () =>
+        withHosts(async (hosts) => {
+          const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
+          const name = `wgt${process.pid % 1e6}`;
+          const pskFile = join(hosts.folder, 'psk');
+          if (psk) writeFileSync(pskFile, psk, { mode: 0o600 });
+          const goEndpoint = endpoint.replace('2:51821', '1:51820').replace('::2]:51821', '::1]:51820');
+          const go = await startGo(
+            hosts,
+            name,
+            theirs,
+            publicKey(ours),
+            ...[
+              ...(psk ? ['preshared-key', pskFile] : []),
+              ...(initiator === 'wireguard-go' ? ['endpoint', goEndpoint] : []),
+            ],
+          );
+          const wg = await openOurs(hosts, ours, {
+            publicKey: publicKey(theirs),
+            presharedKey: psk,
+            endpoint: initiator === 'ours' ? endpoint : undefined,
+          });
+          try {
+            await (initiator === 'ours' ? ping(hosts.a, '10.9.0.2') : ping(hosts.b, '10.9.0.1'));
+            await transfer(hosts.a, hosts.b, false);
+            await transfer(hosts.a, hosts.b, true);
+            const [peer] = wg.peers();
+            assert.equal(peer.endpoint, endpoint);
+            assert.ok(Date.now() - (peer.latestHandshake ?? 0) < 60_000);
+          } finally {
+            await wg.close();
+            go.kill();
+            await once(go, 'close');
+          }
+        }));
+    }
+  }
+
+  it('adds, changes and removes peers while it runs, and wg(8) sees the same', () =>
+    withHosts(async (hosts) => {
+      const ours = generatePrivateKey();
+      const keys = [generatePrivateKey(), generatePrivateKey()].map(publicKey);
+      const name = `wgt${process.pid % 1e6}`;
+      const wg = await openWireGuard(name, {
+        privateKey: ours,
+        namespace: hosts.a,
+        socketNamespace: hosts.a,
+        addresses: ['10.9.0.1/24'],
+        peers: [{ publicKey: keys[0], allowedIps: ['10.9.0.2/32', '10.20.0.0/16'], endpoint: '192.0.2.2:1' }],
+      });
+      const show = (...args: string[]) => wg8('show', name, ...args);
+      const routes = async () => (await run(hosts.a, 'ip', 'route', 'show', 'dev', name)).stdout;
+      try {
+        assert.equal(await show('peers'), `${keys[0]}\n`);
+        assert.match(await routes(), /^10\.20\.0\.0\/16 /m);
+        await wg.setPeer({ publicKey: keys[1], allowedIps: ['10.20.0.0/16'], persistentKeepalive: 25 });
+        assert.equal(await show('allowed-ips'), `${keys[0]}\t10.9.0.2/32\n${keys[1]}\t10.20.0.0/16\n`);
+        assert.equal(await show('persistent-keepalive'), `${keys[0]}\toff\n${keys[1]}\t25\n`);
+        await wg8('set', name, 'listen-port', '5555', 'fwmark', '0x10', 'peer', keys[0], 'remove');
+        assert.deepEqual(
+          wg.peers().map((peer) => peer.publicKey),
+          [keys[1]],
+        );
+        assert.deepEqual([wg.listenPort, wg.fwmark], [5555, 16]);
+        assert.equal(await wg.removePeer(keys[1]), true);
+        assert.equal(await wg.removePeer(keys[1]), false);
+        assert.equal(await show('peers'), '');
+        assert.doesNotMatch(await routes(), /10\.20/);
+        await assert.rejects(wg.set({ listenPort: 70_000 }), { code: 'ERR_OUT_OF_RANGE' });
+        await assert.rejects(wg.setPeer({ publicKey: 'x' }), { code: 'ERR_WG_KEY' });
+      } finally {
+        await wg.close();
+      }
+      await assert.rejects(wg.setPeer({ publicKey: keys[0] }), { code: 'ERR_WG_CLOSED' });
+      assert.equal(existsSync(`/var/run/wireguard/${name}.sock`), false);
+    }));
+
+  it('refuses what can’t be, and leaves nothing', () =>
+    withHosts(async ({ a }) => {
+      const good = { privateKey: generatePrivateKey(), namespace: a, socketNamespace: a, control: false };
+      const key = publicKey(generatePrivateKey());
+      for (const [code, options] of [
+        ['ERR_WG_KEY', { privateKey: 'short' }],
+        ['ERR_WG_KEY', { peers: [{ publicKey: 'short' }] }],
+        ['ERR_WG_ENDPOINT', { peers: [{ publicKey: key, endpoint: '192.0.2.1' }] }],
+        ['ERR_WG_ALLOWED_IP', { peers: [{ publicKey: key, allowedIps: ['10.0.0.0/40'] }] }],
+        ['ERR_OUT_OF_RANGE', { listenPort: -1 }],
+        ['ERR_OUT_OF_RANGE', { mtu: 1 }],
+        ['ERR_INVALID_ARG_VALUE', { routes: 'some' }],
+        ['ERR_INVALID_ARG_VALUE', { addresses: ['x'] }],
+      ] as const) {
+        await assert.rejects(
+          openWireGuard('wg0', { ...good, ...(options as object) }),
+          { code },
+          JSON.stringify(options),
+        );
+      }
+      const { stdout } = await run(a, 'ip', '-o', 'link');
+      assert.doesNotMatch(stdout, /wg0/);
+    }));
+
+  it('closes with an AbortError when its signal aborts', () =>
+    withHosts(async ({ a }) => {
+      const controller = new AbortController();
+      const options = { privateKey: generatePrivateKey(), namespace: a, socketNamespace: a, control: false };
+      const wg = await openWireGuard('wg0', { ...options, signal: controller.signal });
+      const failed = once(wg, 'error');
+      controller.abort(new Error('enough'));
+      const [error] = await failed;
+      assert.deepEqual([error.name, error.cause.message], ['AbortError', 'enough']);
+      await wg.close();
+    }));
+});
