@@ -84,7 +84,7 @@ export function parseArguments(
     if (parsed.values.help || (length >= minimum && length <= maximum)) return parsed;
     throw new UsageError(length < minimum ? 'an argument is missing' : 'there are too many arguments');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS_'))
+    if (/^ERR_PARSE_ARGS/.test((error as NodeJS.ErrnoException).code ?? ''))
       throw new UsageError(oneLine(error));
     throw error;
   }

@@ -68,7 +68,7 @@ function emptyConfig(): DraftConfig {
  * @example
  * ```ts
  * const { dns, ...options } = parseConfig(await readFile('/etc/wireguard/wg0.conf', 'utf8'));
- * await using tunnel = await openWireGuard('wg0', options);
+ * const tunnel = await openWireGuard('wg0', options);
  * ```
  * @see wg(8), wg-quick(8)
  */

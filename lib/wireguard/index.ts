@@ -12,4 +12,5 @@ export type {
   WireGuardConfig,
   WireGuardOptions,
 } from './options.js';
-export { type InterfaceChanges, type PeerChanges, WireGuard, type WireGuardEvents } from './wireguard.js';
+export type { InterfaceChanges, PeerChanges, WireGuardEvents } from './tunnel-types.js';
+export { WireGuard } from './wireguard.js';

@@ -14,56 +14,13 @@ import type {
 } from './controlled-device.js';
 import { Engine } from './engine.js';
 import { formatKey, parseKey } from './keys.js';
-import type { Key, PeerInfo, PeerOptions } from './options.js';
+import type { Key, PeerInfo } from './options.js';
 import type { TunnelRoutes } from './routes.js';
 import type { TunnelPeer } from './tunnel-peer.js';
+import type { InterfaceChanges, PeerChanges, WireGuardEvents, WireGuardParts } from './tunnel-types.js';
 
 // A host name is looked up again after this many initiations without an answer.
 const RESOLVE_AFTER = 3;
-
-/** What {@link WireGuard.setPeer} changes: options left out keep their value, or have their default for a new peer. */
-export interface PeerChanges extends PeerOptions {
-  /** Change the peer only if there is one with this key. **Default:** `false` */
-  readonly updateOnly?: boolean;
-  /** Whether `allowedIps` replace those of before instead of joining them. **Default:** `true` */
-  readonly replaceAllowedIps?: boolean;
-}
-
-/** What {@link WireGuard.set} changes. */
-export interface InterfaceChanges {
-  readonly privateKey?: Key;
-  /** UDP port; 0: the kernel chooses. */
-  readonly listenPort?: number;
-  /** The mark of outgoing datagrams; 0: none. */
-  readonly fwmark?: number;
-  /** Remove all peers. **Default:** `false` */
-  readonly replacePeers?: boolean;
-}
-
-/** The events of a {@link WireGuard}. */
-export interface WireGuardEvents {
-  /** Both sides have new keys. */
-  handshake: [peer: PeerInfo];
-  /** An authentic message came from another address or port than before. */
-  roam: [peer: PeerInfo];
-  /** The peer does not answer any more, or its keys were deleted since nobody used them. */
-  expired: [peer: PeerInfo, reason: 'unanswered' | 'wiped'];
-  /** The tunnel failed and is closed. */
-  error: [error: Error];
-  close: [];
-}
-
-/** What a {@link WireGuard} is built from. */
-export interface WireGuardParts {
-  readonly tun: TunDevice;
-  readonly mtu: number;
-  readonly now: () => number;
-  /** Opens a socket on a port; 0: the kernel chooses. */
-  readonly openSocket: (port: number, fwmark: number) => UdpBatchSocket;
-  readonly listenPort: number;
-  readonly fwmark: number;
-  readonly signal?: AbortSignal;
-}
 
 const prefixText = ({ address, prefixLength }: Cidr): string => `${formatIp(address)}/${prefixLength}`;
 
@@ -123,7 +80,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   }
 
   /** What all peers together sent and received, in bytes of UDP payload. */
-  get counters(): { readonly rxBytes: number; readonly txBytes: number } {
+  get counters(): Pick<PeerInfo, 'rxBytes' | 'txBytes'> {
     let [rxBytes, txBytes] = [0, 0];
     for (const { core } of this.#engine.peers) {
       rxBytes += core.bytesReceived;
