@@ -75,7 +75,7 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
   const wg = new WireGuard({ tun, mtu, now: bootTime, openSocket, listenPort, fwmark, signal });
   try {
     await wg.apply({ privateKey, replacePeers: false, peers: [] });
-    for (const peer of peers) await wg.setPeer(peer);
+    for (const [i, peer] of peers.entries()) await wg.usePeer(checked[i], endpoints[i], peer);
     if (up) tun.setUp();
     wg.start();
     if (routes !== 'off' && up) {

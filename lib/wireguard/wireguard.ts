@@ -3,6 +3,7 @@ import { type Cidr, formatIp } from '../address.js';
 import { abortError, requireInteger } from '../arguments.js';
 import type { LinkEvent } from '../device/device-link.js';
 import type { TunDevice } from '../device/tun-tap-device.js';
+import type { Endpoint } from '../socket/endpoint.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import { type CheckedPeer, checkPeer, numericEndpoint, resolveEndpoint, wireGuardError } from './checks.js';
 import type {
@@ -101,8 +102,17 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   async setPeer(changes: PeerChanges): Promise<void> {
     this.#requireOpen();
     const checked = checkPeer('peer', changes);
-    const { updateOnly = false, replaceAllowedIps = true } = changes;
-    const endpoint = checked.endpoint && (await resolveEndpoint(checked.endpoint, this.#parts.signal));
+    const { endpoint: text } = checked;
+    const endpoint = text === undefined ? undefined : await resolveEndpoint(text, this.#parts.signal);
+    await this.usePeer(checked, endpoint, changes);
+  }
+
+  /** Changes a peer whose options were checked and whose endpoint was looked up, or adds it. @internal */
+  async usePeer(
+    checked: CheckedPeer,
+    endpoint: Endpoint | undefined,
+    { updateOnly = false, replaceAllowedIps = true }: PeerChanges,
+  ): Promise<void> {
     this.#requireOpen();
     const peer = this.#engine.peerWithKey(checked.publicKey, !updateOnly);
     if (!peer) return;
