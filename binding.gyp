@@ -16,7 +16,10 @@
           "sources": [
             "src-cpp/batch/batch_view.cc",
             "src-cpp/crypto/aead.cc",
+            "src-cpp/crypto/blake2s.cc",
             "src-cpp/crypto/chacha20_poly1305.cc",
+            "src-cpp/crypto/message_cipher.cc",
+            "src-cpp/crypto/x25519.cc",
             "src-cpp/linux/device_fds.cc",
             "src-cpp/linux/namespace.cc",
             "src-cpp/linux/netlink_socket.cc",
@@ -26,6 +29,7 @@
             "src-cpp/node/aead_calls.cc",
             "src-cpp/node/descriptor.cc",
             "src-cpp/node/device_calls.cc",
+            "src-cpp/node/handshake_calls.cc",
             "src-cpp/node/network_calls.cc",
             "src-cpp/node/tunnel_calls.cc",
             "src-cpp/node/udp_calls.cc",

@@ -93,6 +93,25 @@ export interface Native {
     multiple: number,
     limit: number,
   ): number;
+  /** BLAKE2s of all parts, keyed unless the key is empty. Like the five that follow, it returns 0 or -errno. */
+  blake2s(out: Uint8Array, key: Uint8Array, ...parts: readonly Uint8Array[]): number;
+  deriveKeys(salt: Uint8Array, input: Uint8Array, ...outputs: readonly Uint8Array[]): number;
+  x25519PublicKey(out: Uint8Array, privateKey: Uint8Array): number;
+  x25519(out: Uint8Array, privateKey: Uint8Array, publicKey: Uint8Array): number;
+  sealMessage(
+    out: Uint8Array,
+    key: Uint8Array,
+    nonce: Uint8Array,
+    message: Uint8Array,
+    associatedData: Uint8Array,
+  ): number;
+  openMessage(
+    out: Uint8Array,
+    key: Uint8Array,
+    nonce: Uint8Array,
+    sealed: Uint8Array,
+    associatedData: Uint8Array,
+  ): number;
   bootTime(): number;
   newPrefixTable(): PrefixTableHandle;
   setPrefix(table: PrefixTableHandle, address: Uint8Array, length: number, value: number): number;

@@ -5,7 +5,11 @@ import { native } from './addon.js';
 export const EAGAIN = -11;
 export const EFAULT = -14;
 export const EINVAL = -22;
+export const EDOM = -33;
+export const ENOSYS = -38;
+export const EBADMSG = -74;
 export const EMSGSIZE = -90;
+export const ENOTSUP = -95;
 export const EBADFD = -77;
 export const ECANCELED = -125;
 

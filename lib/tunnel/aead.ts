@@ -1,6 +1,7 @@
 import { invalidArgType, invalidArgValue, outOfRange, requireInteger, requireObject } from '../arguments.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { type AeadHandle, native } from '../native/addon.js';
+import { ENOSYS } from '../native/errno.js';
 import { LAYOUT } from '../native/layout.js';
 import { systemError } from '../system-error.js';
 
@@ -11,7 +12,6 @@ const CIPHERS = {
 } as const;
 const COUNTER_SIZE = 8;
 const MAX_HEADER = 4096;
-const ENOSYS = -38;
 
 /** Checks a cipher and how its packets look; `layout` is AeadLayout of src-cpp/crypto/aead.h. */
 export function checkAead(cipher: AeadCipher, options: AeadOptions) {
@@ -39,10 +39,10 @@ export function checkKey(key: Uint8Array, length: number): void {
   if (key.length !== length) throw outOfRange('key.length', `${length}`, key.length);
 }
 
-/** The error of a process that lacks a cipher. */
-export function noCipher(errno: number, cipher: AeadCipher): Error {
-  const reason = errno === ENOSYS ? 'this process has no OpenSSL' : `its OpenSSL has no ${cipher}`;
-  return Object.assign(new Error(`Aead needs the OpenSSL of Node.js, and ${reason}`), {
+/** The error of a process that lacks an algorithm. */
+export function noCipher(errno: number, algorithm: string): Error {
+  const reason = errno === ENOSYS ? 'this process has no OpenSSL' : 'its OpenSSL lacks it';
+  return Object.assign(new Error(`${algorithm} needs the OpenSSL of Node.js, and ${reason}`), {
     code: 'ERR_TUNTAP_NO_OPENSSL',
   });
 }

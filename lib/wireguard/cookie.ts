@@ -3,11 +3,9 @@
  * answer at all. mac2 shows, with a cookie that only its own address gets, that the sender is where it says it is.
  */
 
-import { blake2s } from './blake2s.js';
-import { secretBuffer, timingSafeEqual } from './crypto.js';
+import { blake2s, open, seal, secretBuffer, timingSafeEqual } from './crypto.js';
 import type { Environment } from './environment.js';
 import { COOKIE_REPLY, COOKIE_REPLY_LENGTH, INITIATION, MAC_LENGTH, MessageType } from './messages.js';
-import { openExtended, sealExtended } from './xchacha20poly1305.js';
 
 const NO_KEY = new Uint8Array(0);
 const NONCE_LENGTH = 24;
@@ -85,7 +83,7 @@ export class CookieChecker {
     // An initiation and a response have their sender's index in one place.
     reply.set(message.subarray(INITIATION.sender, INITIATION.sender + 4), COOKIE_REPLY.receiver);
     reply.set(nonce, COOKIE_REPLY.nonce);
-    reply.set(sealExtended(this.#keys.cookie, nonce, this.#cookie(source), mac1), COOKIE_REPLY.cookie);
+    reply.set(seal(this.#keys.cookie, nonce, this.#cookie(source), mac1), COOKIE_REPLY.cookie);
     return reply;
   }
 
@@ -127,12 +125,7 @@ export class CookieStore {
   accept(reply: Uint8Array, now: number): boolean {
     if (!this.#lastMac1) return false;
     const nonce = reply.subarray(COOKIE_REPLY.nonce, COOKIE_REPLY.nonce + NONCE_LENGTH);
-    const cookie = openExtended(
-      this.#keys.cookie,
-      nonce,
-      reply.subarray(COOKIE_REPLY.cookie),
-      this.#lastMac1,
-    );
+    const cookie = open(this.#keys.cookie, nonce, reply.subarray(COOKIE_REPLY.cookie), this.#lastMac1);
     if (!cookie) return false;
     const { cookieAge, cookieLatency } = this.#environment.limits;
     this.#cookie.set(cookie);

@@ -1,38 +1,23 @@
-/**
- * The cryptography that the runtime gives: X25519, ChaCha20-Poly1305, random bytes. Another runtime, or native code,
- * needs another version of this file only.
- *
- * Two rules, both measured on Node.js 20. Keys are imported as JWK, which takes a tenth of the time of DER. Keys are
- * never exported: an export takes as long, and one as JWK can block the process for good when the garbage collector
- * frees the job that made the same key.
- */
+/** The cryptography of handshakes, by the addon: X25519, BLAKE2s, ChaCha20-Poly1305; and random bytes. */
 
-import {
-  createCipheriv,
-  createDecipheriv,
-  createPrivateKey,
-  createPublicKey,
-  diffieHellman,
-  type KeyObject,
-} from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
+import { native } from '../native/addon.js';
+import { EBADMSG, EDOM, ENOSYS, ENOTSUP } from '../native/errno.js';
+import { systemError } from '../system-error.js';
+import { noCipher } from '../tunnel/aead.js';
 
-export { randomBytes, timingSafeEqual } from 'node:crypto';
+export { randomBytes } from 'node:crypto';
+export { timingSafeEqual };
 
 /** How many bytes a key, a shared secret or a hash has. */
 export const KEY_LENGTH = 32;
 /** How many bytes sealing adds. */
 export const TAG_LENGTH = 16;
 
-/** Somebody's public key, imported. */
-export interface PublicKey {
-  readonly bytes: Buffer;
-  readonly handle: KeyObject;
-}
-
-/** A private key, imported. Its bytes can't be read back. */
+/** A private key and its public one. */
 export interface PrivateKey {
+  readonly bytes: Buffer;
   readonly publicKey: Buffer;
-  readonly handle: KeyObject;
 }
 
 /** Zeros that no other object shares memory with, for a secret that is wiped later. */
@@ -40,37 +25,49 @@ export function secretBuffer(length = KEY_LENGTH): Buffer {
   return Buffer.allocUnsafeSlow(length).fill(0);
 }
 
-/** @param bytes 32 bytes, of which bit 255 is ignored. Copied. */
-export function importPublicKey(bytes: Uint8Array): PublicKey {
-  const copy = Buffer.from(bytes);
-  const key = { kty: 'OKP', crv: 'X25519', x: copy.toString('base64url') };
-  return { bytes: copy, handle: createPublicKey({ key, format: 'jwk' }) };
-}
-
-/** @param bytes 32 bytes, clamped or not. The caller can wipe them afterwards. */
+/** @param bytes 32 bytes, clamped or not. Copied: the caller wipes both, its own and {@link PrivateKey.bytes}. */
 export function importPrivateKey(bytes: Uint8Array): PrivateKey {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  // The x beside d has to be there, and is ignored.
-  const key = { kty: 'OKP', crv: 'X25519', x: 'AA', d: view.toString('base64url') };
-  const handle = createPrivateKey({ key, format: 'jwk' });
-  return { publicKey: diffieHellman({ privateKey: handle, publicKey: BASE_POINT.handle }), handle };
-}
-
-const BASE_POINT = importPublicKey(Buffer.alloc(KEY_LENGTH).fill(9, 0, 1));
-
-/** The Diffie-Hellman of two keys, to be wiped by the caller; undefined if the public key is a point of low order. */
-export function sharedSecret(privateKey: PrivateKey, publicKey: PublicKey): Buffer | undefined {
-  try {
-    return diffieHellman({ privateKey: privateKey.handle, publicKey: publicKey.handle });
-  } catch {
-    // The only failure of two X25519 keys: the secret would be zero. OpenSSL's error has a code of its own in each version.
-    return undefined;
-  }
+  const copy = secretBuffer();
+  copy.set(bytes);
+  const publicKey = Buffer.alloc(KEY_LENGTH);
+  check(native().x25519PublicKey(publicKey, copy), 'X25519');
+  return { bytes: copy, publicKey };
 }
 
 /**
- * Encrypts by ChaCha20-Poly1305, RFC 8439 section 2.8.
- * @param nonce 12 bytes
+ * The Diffie-Hellman of two keys, to be wiped by the caller.
+ * @param publicKey 32 bytes, of which bit 255 is ignored
+ * @returns undefined if the public key is a point of low order
+ */
+export function sharedSecret(privateKey: PrivateKey, publicKey: Uint8Array): Buffer | undefined {
+  const secret = secretBuffer();
+  const result = native().x25519(secret, privateKey.bytes, publicKey);
+  if (result === EDOM) return undefined;
+  check(result, 'X25519');
+  return secret;
+}
+
+/**
+ * BLAKE2s of RFC 7693.
+ * @param out where the digest goes; its length, 1 to 32 bytes, is part of what is hashed. It may be one of the inputs.
+ * @param key makes the digest a MAC: up to 32 bytes, or none
+ * @param parts up to six, hashed one after the other
+ */
+export function blake2s(out: Uint8Array, key: Uint8Array, ...parts: readonly Uint8Array[]): void {
+  check(native().blake2s(out, key, ...parts), 'BLAKE2s');
+}
+
+/**
+ * The key derivation of Noise: HKDF of RFC 5869 with HMAC-BLAKE2s.
+ * @param outputs up to three of 32 bytes, filled in order. One of them may be the chaining key.
+ */
+export function deriveKeys(outputs: readonly Uint8Array[], chainingKey: Uint8Array, input: Uint8Array): void {
+  check(native().deriveKeys(chainingKey, input, ...outputs), 'BLAKE2s');
+}
+
+/**
+ * Encrypts by ChaCha20-Poly1305 of RFC 8439, or by XChaCha20-Poly1305 of draft-irtf-cfrg-xchacha.
+ * @param nonce 12 bytes, or 24 for XChaCha20
  * @returns ciphertext and tag
  */
 export function seal(
@@ -79,11 +76,9 @@ export function seal(
   plaintext: Uint8Array,
   associatedData: Uint8Array,
 ): Buffer {
-  const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_LENGTH });
-  cipher.setAAD(associatedData, { plaintextLength: plaintext.length });
-  const ciphertext = cipher.update(plaintext);
-  cipher.final();
-  return Buffer.concat([ciphertext, cipher.getAuthTag()]);
+  const sealed = Buffer.alloc(plaintext.length + TAG_LENGTH);
+  check(native().sealMessage(sealed, key, nonce, plaintext, associatedData), 'ChaCha20-Poly1305');
+  return sealed;
 }
 
 /** Undoes {@link seal}. @returns the plaintext, or undefined if the bytes are not authentic */
@@ -93,26 +88,15 @@ export function open(
   sealed: Uint8Array,
   associatedData: Uint8Array,
 ): Buffer | undefined {
-  const length = sealed.length - TAG_LENGTH;
-  if (length < 0) return undefined;
-  const decipher = createDecipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG_LENGTH });
-  decipher.setAAD(associatedData, { plaintextLength: length });
-  decipher.setAuthTag(sealed.subarray(length));
-  const plaintext = decipher.update(sealed.subarray(0, length));
-  try {
-    decipher.final();
-    return plaintext;
-  } catch {
-    plaintext.fill(0);
-    return undefined;
-  }
+  if (sealed.length < TAG_LENGTH) return undefined;
+  const plaintext = secretBuffer(sealed.length - TAG_LENGTH);
+  const result = native().openMessage(plaintext, key, nonce, sealed, associatedData);
+  if (result === EBADMSG) return undefined;
+  check(result, 'ChaCha20-Poly1305');
+  return plaintext;
 }
 
-/**
- * The first block of ChaCha20's key stream, RFC 8439 section 2.3.
- * @param start 16 bytes: the counter and the nonce
- * @returns 64 bytes
- */
-export function chacha20Block(key: Uint8Array, start: Uint8Array): Buffer {
-  return createCipheriv('chacha20', key, start).update(new Uint8Array(64));
+function check(result: number, algorithm: string): void {
+  if (result === ENOSYS || result === ENOTSUP) throw noCipher(result, algorithm);
+  if (result < 0) throw systemError(result, algorithm);
 }

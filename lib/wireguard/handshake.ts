@@ -10,6 +10,7 @@ import {
   Remote,
   readResponse,
   type SessionKeys,
+  wipePending,
 } from './noise.js';
 import { nextTai64n } from './tai64n.js';
 
@@ -99,7 +100,7 @@ export class Handshake<Entry> {
     if (pending?.index !== index) return undefined;
     const response = readResponse(identity, this.remote, pending, message);
     if (!response) return undefined;
-    pending.transcript.wipe();
+    wipePending(pending);
     this.#pending = undefined;
     return { keys: response.keys, localIndex: index, remoteIndex: response.sender };
   }
@@ -113,7 +114,7 @@ export class Handshake<Entry> {
   drop(): void {
     if (!this.#pending) return;
     this.#indices.delete(this.#pending.index);
-    this.#pending.transcript.wipe();
+    wipePending(this.#pending);
     this.#pending = undefined;
   }
 

@@ -35,9 +35,10 @@ export function generatePresharedKey(): string {
  */
 export function publicKey(privateKey: string | Uint8Array): string {
   const bytes = parseKey('privateKey', privateKey);
-  const { publicKey } = importPrivateKey(bytes);
+  const key = importPrivateKey(bytes);
   bytes.fill(0);
-  return formatKey(publicKey);
+  key.bytes.fill(0);
+  return formatKey(key.publicKey);
 }
 
 /**

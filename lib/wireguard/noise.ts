@@ -6,10 +6,8 @@
 
 import {
   importPrivateKey,
-  importPublicKey,
   KEY_LENGTH,
   type PrivateKey,
-  type PublicKey,
   secretBuffer,
   sharedSecret,
   TAG_LENGTH,
@@ -28,12 +26,13 @@ const TIMESTAMP_LENGTH = 12;
 
 /** The other side of handshakes, as it is known beforehand. */
 export class Remote {
-  readonly key: PublicKey;
+  /** The public key: 32 bytes. */
+  readonly key: Buffer;
   readonly #presharedKey = secretBuffer();
   #staticSecret: Buffer | undefined;
 
   constructor(publicKey: Uint8Array) {
-    this.key = importPublicKey(publicKey);
+    this.key = Buffer.from(publicKey);
   }
 
   /** 32 bytes, zeros where there is none. */
@@ -65,6 +64,12 @@ export interface PendingHandshake {
   readonly transcript: Transcript;
 }
 
+/** Wipes what is pending. */
+export function wipePending({ ephemeral, transcript }: PendingHandshake): void {
+  ephemeral.bytes.fill(0);
+  transcript.wipe();
+}
+
 /** An initiation that was authentic. */
 export interface ReceivedInitiation {
   readonly remote: Remote;
@@ -72,7 +77,7 @@ export interface ReceivedInitiation {
   readonly timestamp: Buffer;
   /** The index that the initiator chose. */
   readonly sender: number;
-  readonly ephemeral: PublicKey;
+  readonly ephemeral: Uint8Array;
   readonly transcript: Transcript;
 }
 
@@ -103,7 +108,7 @@ export function createInitiation(
   message[0] = MessageType.initiation;
   message.writeUInt32LE(sender, INITIATION.sender);
   message.set(key.publicKey, INITIATION.ephemeral);
-  const transcript = Transcript.begin(remote.key.bytes);
+  const transcript = Transcript.begin(remote.key);
   transcript.mixEphemeral(key.publicKey);
   message.set(transcript.seal(secret, identity.publicKey), INITIATION.static);
   message.set(transcript.seal(remote.staticSecret, timestamp), INITIATION.timestamp);
@@ -121,11 +126,11 @@ export function readInitiation(
   message: Uint8Array,
   find: (publicKey: Buffer) => Remote | undefined,
 ): ReceivedInitiation | undefined {
-  const ephemeral = importPublicKey(field(message, INITIATION.ephemeral, KEY_LENGTH));
+  const ephemeral = Buffer.from(field(message, INITIATION.ephemeral, KEY_LENGTH));
   const secret = sharedSecret(identity, ephemeral);
   if (!secret) return undefined;
   const transcript = Transcript.begin(identity.publicKey);
-  transcript.mixEphemeral(ephemeral.bytes);
+  transcript.mixEphemeral(ephemeral);
   const publicKey = transcript.open(secret, field(message, INITIATION.static, KEY_LENGTH + TAG_LENGTH));
   secret.fill(0);
   const remote = publicKey && find(publicKey);
@@ -164,6 +169,7 @@ export function createResponse(
   if (mixed) message.set(transcript.sealNothing(remote.presharedKey), RESPONSE.empty);
   const [receiving, sending] = transcript.split();
   transcript.wipe();
+  key.bytes.fill(0);
   return mixed ? { message, keys: { sending, receiving } } : undefined;
 }
 
@@ -178,9 +184,9 @@ export function readResponse(
   pending: PendingHandshake,
   message: Uint8Array,
 ): { readonly sender: number; readonly keys: SessionKeys } | undefined {
-  const ephemeral = importPublicKey(field(message, RESPONSE.ephemeral, KEY_LENGTH));
+  const ephemeral = field(message, RESPONSE.ephemeral, KEY_LENGTH);
   const transcript = pending.transcript.copy();
-  transcript.mixEphemeral(ephemeral.bytes);
+  transcript.mixEphemeral(ephemeral);
   const authentic =
     transcript.mixSecret(sharedSecret(pending.ephemeral, ephemeral)) &&
     transcript.mixSecret(sharedSecret(identity, ephemeral)) &&

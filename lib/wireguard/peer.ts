@@ -85,7 +85,7 @@ export class Peer<T extends Transport> {
 
   /** 32 bytes. */
   get publicKey(): Buffer {
-    return this.remote.key.bytes;
+    return this.remote.key;
   }
 
   /** Whether there is a preshared key. */

@@ -79,7 +79,11 @@ export class Protocol<T extends Transport> {
    */
   setPrivateKey(privateKey: Uint8Array | undefined): void {
     const identity = privateKey && importPrivateKey(privateKey);
-    if (identity && this.publicKey && equalKeys(identity.publicKey, this.publicKey)) return;
+    if (identity && this.publicKey && equalKeys(identity.publicKey, this.publicKey)) {
+      identity.bytes.fill(0);
+      return;
+    }
+    this.#identity?.bytes.fill(0);
     this.#identity = identity;
     this.#checker = this.#identity && new CookieChecker(this.#identity.publicKey, this.#environment);
     const self = this.publicKey && this.peer(this.publicKey);

@@ -1,13 +1,18 @@
-import { blake2s, deriveKeys } from './blake2s.js';
-import { KEY_LENGTH, open, seal, secretBuffer } from './crypto.js';
+import { blake2s, deriveKeys, open, seal, secretBuffer } from './crypto.js';
 
 const NOTHING = new Uint8Array(0);
 // Each handshake key encrypts once.
 const NONCE = new Uint8Array(12);
-export const INITIAL_CHAINING_KEY = Buffer.alloc(KEY_LENGTH);
-export const INITIAL_HASH = Buffer.alloc(KEY_LENGTH);
-blake2s(INITIAL_CHAINING_KEY, NOTHING, Buffer.from('Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s'));
-blake2s(INITIAL_HASH, NOTHING, INITIAL_CHAINING_KEY, Buffer.from('WireGuard v1 zx2c4 Jason@zx2c4.com'));
+/** The BLAKE2s of `Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s`. */
+export const INITIAL_CHAINING_KEY = Buffer.from(
+  '60e26daef327efc02ec335e2a025d2d016eb4206f87277f52d38d1988b78cd36',
+  'hex',
+);
+/** The BLAKE2s of that and `WireGuard v1 zx2c4 Jason@zx2c4.com`. */
+export const INITIAL_HASH = Buffer.from(
+  '2211b361081ac566691243db458ad5322d9c6c662293e8b70ee19c65ba079ef3',
+  'hex',
+);
 
 /** Chaining key and hash of a handshake, through which everything that was sent is mixed. */
 export class Transcript {

@@ -122,7 +122,6 @@ void Aead::MakeNonce(const uint8_t* counter, uint8_t* nonce) const {
   memcpy(nonce + sizeof(layout_.nonce_prefix), counter, 8);
 }
 
-// `packet` begins with the header, and has room for the tag behind its `length` bytes of plaintext.
 bool Aead::SealPacket(uint8_t* packet, size_t length, uint64_t counter) {
   StoreLittleEndian64(counter, packet + layout_.counter_offset);
   uint8_t nonce[kNonceSize];
@@ -134,7 +133,6 @@ bool Aead::SealPacket(uint8_t* packet, size_t length, uint64_t counter) {
   return true;
 }
 
-// `packet` is header, `length` bytes of ciphertext, and tag.
 bool Aead::OpenPacket(uint8_t* packet, size_t length) {
   uint8_t nonce[kNonceSize];
   MakeNonce(packet + layout_.counter_offset, nonce);

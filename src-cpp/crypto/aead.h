@@ -58,14 +58,16 @@ class Aead {
   // The same for one entry that was not dropped; returns whether it is authentic.
   [[nodiscard]] bool OpenEntry(const BatchView& batch, size_t index);
 
+  // The same for one packet outside a batch: its header, `length` bytes of text, and the tag, or room for it.
+  [[nodiscard]] bool SealPacket(uint8_t* packet, size_t length, uint64_t counter);
+  [[nodiscard]] bool OpenPacket(uint8_t* packet, size_t length);
+
   Aead(const Aead&) = delete;
   Aead& operator=(const Aead&) = delete;
 
  private:
   explicit Aead(const AeadLayout& layout) : layout_(layout) {}
 
-  [[nodiscard]] bool SealPacket(uint8_t* packet, size_t length, uint64_t counter);
-  [[nodiscard]] bool OpenPacket(uint8_t* packet, size_t length);
   [[nodiscard]] bool SealByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
   [[nodiscard]] bool OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
   [[nodiscard]] bool TakeKey(AeadCipher cipher, const uint8_t* key);

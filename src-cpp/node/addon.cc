@@ -59,6 +59,7 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   RegisterUdpCalls(env, exports);
   RegisterAeadCalls(env, exports);
   RegisterTunnelCalls(env, exports);
+  RegisterHandshakeCalls(env, exports);
   return exports;
 }
 

@@ -20,6 +20,7 @@ void RegisterNetworkCalls(Napi::Env env, Napi::Object exports);
 void RegisterUdpCalls(Napi::Env env, Napi::Object exports);
 void RegisterAeadCalls(Napi::Env env, Napi::Object exports);
 void RegisterTunnelCalls(Napi::Env env, Napi::Object exports);
+void RegisterHandshakeCalls(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*kFunction)(const Napi::CallbackInfo&)>
 void Export(Napi::Env env, Napi::Object exports, const char* name) {
@@ -102,6 +103,15 @@ template <typename T>
 
 [[nodiscard]] inline bool TakeUint(napi_env env, napi_value value, uint32_t* out) {
   return napi_get_value_uint32(env, value, out) == napi_ok;
+}
+
+[[nodiscard]] inline bool TakeBytes(napi_env env, napi_value value, Bytes* out) {
+  napi_typedarray_type type;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, value, &type, &out->size, &data, nullptr, nullptr) != napi_ok)
+    return false;
+  out->data = static_cast<uint8_t*>(data);
+  return type == napi_uint8_array;
 }
 
 // Maps the batch in an ArrayBuffer, which JavaScript can detach at any time. Returns 0 or -errno.

@@ -325,7 +325,7 @@ describe('Aead', () => {
       try { new Aead('aes-128-gcm', Buffer.alloc(16)); } catch (error) { console.log(error.code, error.message); }`;
     assert.equal(
       runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program], { HIDE: 'EVP_' }),
-      'ERR_TUNTAP_NO_OPENSSL Aead needs the OpenSSL of Node.js, and this process has no OpenSSL\n',
+      'ERR_TUNTAP_NO_OPENSSL aes-128-gcm needs the OpenSSL of Node.js, and this process has no OpenSSL\n',
     );
   });
 
@@ -398,7 +398,7 @@ describe('Aead', () => {
         HIDE: hidden,
       });
       const refusal = (cipher: string) =>
-        `ERR_TUNTAP_NO_OPENSSL Aead needs the OpenSSL of Node.js, and its OpenSSL has no ${cipher}`;
+        `ERR_TUNTAP_NO_OPENSSL ${cipher} needs the OpenSSL of Node.js, and its OpenSSL lacks it`;
       const expected = CIPHERS.map((cipher) => [
         cipher,
         (left as readonly string[]).includes(cipher) ? '2text' : refusal(cipher),

@@ -1,9 +1,9 @@
 /** BLAKE2s, HMAC and key derivation, against RFC 7693's self test and node:crypto. */
 
 import assert from 'node:assert/strict';
-import { createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import { createHash, hkdfSync, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import { blake2s, deriveKeys, hmac } from '#dist/wireguard/blake2s.js';
+import { blake2s, deriveKeys } from '#dist/wireguard/crypto.js';
 
 const NO_KEY = new Uint8Array(0);
 
@@ -44,7 +44,7 @@ describe('BLAKE2s', () => {
       }
     }
     assert.equal(
-      digest(32, NO_KEY, ...all).toString('hex'),
+      digest(32, NO_KEY, Buffer.concat(all)).toString('hex'),
       '6a411f08ce25adcdfb02aba641451cec53c598b24f4fc787fbdc88797f4c1dfe',
     );
   });
@@ -63,20 +63,6 @@ describe('BLAKE2s', () => {
     const expected = createHash('blake2s256').update(bytes).digest();
     blake2s(bytes, NO_KEY, bytes);
     assert.deepEqual(bytes, expected);
-  });
-
-  it('makes HMACs as node:crypto', () => {
-    fc.assert(
-      fc.property(
-        fc.uint8Array({ minLength: 1, maxLength: 64 }),
-        fc.uint8Array({ maxLength: 200 }),
-        (key, data) => {
-          const out = Buffer.alloc(32);
-          hmac(out, key, data.subarray(0, 7), data.subarray(7));
-          assert.deepEqual(out, createHmac('blake2s256', key).update(data).digest());
-        },
-      ),
-    );
   });
 
   it('derives keys as HKDF of node:crypto', () => {

@@ -4,9 +4,8 @@
  */
 
 import { ReplayWindow } from 'tuntap-native/tunnel';
-import { blake2s } from '#dist/wireguard/blake2s.js';
 import type { Source } from '#dist/wireguard/cookie.js';
-import { open, seal } from '#dist/wireguard/crypto.js';
+import { blake2s, open, seal } from '#dist/wireguard/crypto.js';
 import { type Environment, LIMITS, type Limits } from '#dist/wireguard/environment.js';
 import type { Keypair, Transport, TransportParameters } from '#dist/wireguard/keypair.js';
 import {
