@@ -1,14 +1,13 @@
 /**
- * A VPN at work: two hosts joined by a wire, the server and the client of examples/vpn between them, and somebody who
- * listens to the wire. Pings through the tunnel, fetches a file by HTTP through it, shows what the wire carried, and
- * measures.
+ * WireGuard at work: two hosts joined by a wire, a tunnel between them, and somebody who listens to the wire. Pings
+ * through the tunnel, fetches a file by HTTP through it, shows what the wire carried, and measures. Where wireguard-go is
+ * installed, it is the server's end of the tunnel, and afterwards a tunnel with this package at both ends is measured too.
  *
  * Run by `npm run demo`. Needs root, or a user who may open /dev/net/tun and make a user namespace. Everything happens
  * in network namespaces of its own, which are gone afterwards.
  */
 
 import { type ChildProcess, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,16 +15,19 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native';
+import { formatConfig, generatePrivateKey, publicKey, type WireGuardConfig } from 'tuntap-native/wireguard';
 import type { Transfer } from './demo/file-transfer.ts';
-import { CLIENT, createHosts, SERVER } from './demo/hosts.ts';
+import { CLIENT, createHosts, type Hosts, SERVER } from './demo/hosts.ts';
 import { hexdump, WireTap } from './demo/wire-tap.ts';
+import { COMMAND, configure, hasWireGuardGo } from './demo/wireguard-go.ts';
 import { asRoot } from './user-namespace.ts';
 
-const VPN = fileURLToPath(new URL('./vpn/main.js', import.meta.url));
+const TUNNEL = fileURLToPath(new URL('./demo/tunnel.js', import.meta.url));
 const TRANSFER = fileURLToPath(new URL('./demo/file-transfer.js', import.meta.url));
 const SECRET = 'The cat sleeps in the sun. Nobody on the wire may know. ';
 const PINGS = 5;
-const CIPHERS = ['chacha20-poly1305', 'aes-256-gcm'] as const;
+const PORT = 51820;
+const MTU = 1420;
 const started = performance.now();
 const children = new Set<ChildProcess>();
 let failures = 0;
@@ -100,28 +102,42 @@ async function roundTrips(namespace: NetworkNamespace, address: string): Promise
   return [...text.matchAll(/time=([\d.]+)/g)].map(([, time]) => Number(time));
 }
 
-function writeConfigurations(folder: string, cipher: string): { server: string; client: string } {
-  const write = (name: string, config: object): string => {
+/** Opens the tunnel; the client reaches out to the server. Resolves to both programs once they know each other. */
+async function openTunnel(
+  { server, client }: Hosts,
+  folder: string,
+  serverProgram: 'tuntap-native' | 'wireguard-go',
+): Promise<readonly ChildProcess[]> {
+  const [serverKey, clientKey] = [generatePrivateKey(), generatePrivateKey()];
+  const configurationOfServer = {
+    privateKey: serverKey,
+    listenPort: PORT,
+    addresses: [`${SERVER.tunnel}/24`],
+    peers: [{ publicKey: publicKey(clientKey), allowedIps: [`${CLIENT.tunnel}/32`] }],
+  };
+  const endpoint = `${SERVER.wire}:${PORT}`;
+  const configurationOfClient = {
+    privateKey: clientKey,
+    addresses: [`${CLIENT.tunnel}/24`],
+    peers: [
+      { publicKey: publicKey(serverKey), endpoint, allowedIps: ['10.9.0.0/24'], persistentKeepalive: 25 },
+    ],
+  };
+  const write = (name: string, configuration: WireGuardConfig): string => {
     const path = join(folder, name);
-    writeFileSync(path, JSON.stringify(config, null, 2));
+    writeFileSync(path, formatConfig(configuration), { mode: 0o600 });
     return path;
   };
-  writeFileSync(join(folder, 'keys'), `client ${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
-  const common = { interface: 'vpn0', keys: 'keys', cipher, statisticsSeconds: 0 };
-  return {
-    server: write('server.json', {
-      ...common,
-      addresses: [`${SERVER.tunnel}/24`],
-      clients: { client: { allowed: [`${CLIENT.tunnel}/32`] } },
-    }),
-    client: write('client.json', {
-      ...common,
-      name: 'client',
-      addresses: [`${CLIENT.tunnel}/24`],
-      server: `${SERVER.wire}:51820`,
-      allowed: ['10.9.0.0/24'],
-    }),
-  };
+  let other: ChildProcess;
+  if (serverProgram === 'wireguard-go') {
+    other = start(server, ...COMMAND);
+    await configure(server, MTU, configurationOfServer);
+  } else {
+    const path = write('server.conf', configurationOfServer);
+    other = await service(server, 'server', /listens/, [TUNNEL, path]);
+  }
+  const path = write('client.conf', configurationOfClient);
+  return [other, await service(client, 'client', /^handshake/, [TUNNEL, path])];
 }
 
 async function throughput(server: NetworkNamespace, client: NetworkNamespace): Promise<string> {
@@ -146,7 +162,7 @@ async function demo(folder: string): Promise<void> {
   const listening = wire.listen(listener);
   await service(server, 'web server', /^serving/, [TRANSFER, 'serve', SECRET.repeat(20)]);
 
-  say('a text by HTTP, without the VPN');
+  say('a text by HTTP, without a tunnel');
   await fetch(client, `http://${SERVER.wire}:8080/text`);
   check(
     wire.readable > 0,
@@ -154,15 +170,14 @@ async function demo(folder: string): Promise<void> {
   );
   wire.clear();
 
+  const programs = hasWireGuardGo()
+    ? (['wireguard-go', 'tuntap-native'] as const)
+    : (['tuntap-native'] as const);
   const rates = new Map<string, string>();
-  for (const cipher of CIPHERS) {
-    say(`the VPN, with ${cipher}`);
-    const configurations = writeConfigurations(folder, cipher);
-    const ends = await Promise.all([
-      service(server, 'VPN server', /^session with client/, [VPN, 'server', configurations.server]),
-      service(client, 'VPN client', /^session with/, [VPN, 'client', configurations.client]),
-    ]);
-    if (cipher === CIPHERS[0]) {
+  for (const program of programs) {
+    say(`a tunnel: the client is tuntap-native, the server ${program}`);
+    const ends = await openTunnel(hosts, folder, program);
+    if (program === programs[0]) {
       await show(server, client, wire);
       // From here on nobody listens, which would cost throughput.
       await listener.close();
@@ -170,16 +185,19 @@ async function demo(folder: string): Promise<void> {
     }
     say('throughput');
     const rate = await throughput(server, client);
-    rates.set(cipher, rate);
+    rates.set(`tuntap-native to ${program}`, rate);
     check(true, rate);
     await Promise.all(ends.map(stop));
-    const left = (await server.links()).filter(({ name }) => name === 'vpn0');
-    check(left.length === 0, 'the VPN is stopped, and its device gone');
+    const links = [...(await server.links()), ...(await client.links())];
+    check(
+      links.every(({ kind }) => kind !== 'tun'),
+      'the tunnel is closed, and its interfaces are gone',
+    );
   }
   for (const child of children) await stop(child);
 
   console.log('\nsummary');
-  for (const [cipher, rate] of rates) console.log(`  ${cipher.padEnd(18)} ${rate}`);
+  for (const [ends, rate] of rates) console.log(`  ${ends.padEnd(30)} ${rate}`);
 }
 
 /** Ping, a text and a file through the tunnel, and what the wire shows of it. */

@@ -1,6 +1,6 @@
 /**
  * One test for each row of the table in DESIGN.md, "the seed says | the package gives", under the row's own words. The
- * rows of the VPN (figure 3-20) and of Flannel's UDP mode are those of their examples: test/examples.
+ * rows of the VPN (figure 3-20) and of Flannel's UDP mode are those of the demo and of its example: test/examples.
  */
 
 import assert from 'node:assert/strict';

@@ -79,6 +79,8 @@ export class Engine implements DataPathOwner {
         new SessionTransport(parameters, this.sessions, this.#of(core).number, rejectAfterMessages),
       environment,
     );
+    // What peers send before there is a socket would be lost, and they would wait for the answer.
+    this.protocol.stop();
     this.#dataPath = new DataPath(this);
   }
 

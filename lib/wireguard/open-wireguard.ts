@@ -77,7 +77,6 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
     await wg.apply({ privateKey, replacePeers: false, peers: [] });
     for (const [i, peer] of peers.entries()) await wg.usePeer(checked[i], endpoints[i], peer);
     if (up) tun.setUp();
-    wg.start();
     if (routes !== 'off' && up) {
       const link = await tun.link();
       const options = {
@@ -90,7 +89,7 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
       };
       await wg.useRoutes(new TunnelRoutes(options));
     }
-    // Last, since whoever deletes its file closes the tunnel.
+    // After all that takes time, since whoever deletes its file closes the tunnel.
     if (control !== false || controlFd !== undefined) {
       const path = typeof control === 'string' ? control : undefined;
       const onDeleted = () => void wg.close();
@@ -98,6 +97,8 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
       wg.onClose(() => socket.close());
     }
     signal?.throwIfAborted();
+    // Last, so that the caller can listen for the first handshake.
+    wg.start();
     return wg;
   } catch (error) {
     await wg.close().catch(() => {});

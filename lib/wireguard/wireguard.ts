@@ -249,7 +249,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
     this.tun.on('link', this.#onLink);
     this.tun.once('close', () => void this.close());
     void this.#engine.serve(this.tun).catch((error) => this.#fail(error));
-    if (this.tun.isUp) this.#rebind(this.#listenPort);
+    if (this.tun.isUp && !this.#socket) this.#rebind(this.#listenPort);
   }
 
   readonly #onLink = ({ change }: LinkEvent): void => {

@@ -154,6 +154,34 @@ describe('openWireGuard', function () {
       assert.ok(openFds() <= fds + 2, `${openFds()} fds, ${fds} before`);
     }));
 
+  it('tells of the first handshake, which a persistent keepalive begins at once', () =>
+    withHosts(async (hosts) => {
+      const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
+      const a = await openOurs(hosts, ours, { publicKey: publicKey(theirs) });
+      const b = await openWireGuard('wg1', {
+        privateKey: theirs,
+        namespace: hosts.b,
+        socketNamespace: hosts.b,
+        addresses: ['10.9.0.2/24'],
+        control: false,
+        peers: [
+          {
+            publicKey: publicKey(ours),
+            allowedIps: ['10.9.0.1/32'],
+            endpoint: '192.0.2.1:51820',
+            persistentKeepalive: 25,
+          },
+        ],
+      });
+      try {
+        await once(b, 'handshake', { signal: AbortSignal.timeout(MESSAGE_TIMEOUT) });
+        // One initiation, and the keepalive that confirms the keys.
+        assert.equal(b.peers()[0].txBytes, 148 + 32);
+      } finally {
+        await Promise.all([a.close(), b.close()]);
+      }
+    }));
+
   for (const [title, endpoint, psk] of [
     ['over IPv4', '192.0.2.2:51821', undefined],
     ['over IPv4, with a preshared key', '192.0.2.2:51821', generatePresharedKey()],
