@@ -31,6 +31,8 @@
             "src-cpp/node/device_calls.cc",
             "src-cpp/node/handshake_calls.cc",
             "src-cpp/node/network_calls.cc",
+            "src-cpp/node/readiness_engine.cc",
+            "src-cpp/node/thread_readiness.cc",
             "src-cpp/node/tunnel_calls.cc",
             "src-cpp/node/udp_calls.cc",
             "src-cpp/node/uv_readiness.cc",

@@ -1,4 +1,4 @@
-import { fstatSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import type { PacketChannel } from '../io/packet-channel.js';
 import { native } from '../native/addon.js';
@@ -65,7 +65,7 @@ export class DeviceLink {
     const fd = this.#channel.requireFd();
     const enter = (namespace: number): T => {
       ownInode ??= statSync('/proc/thread-self/ns/net').ino;
-      const inode = namespace < 0 ? ownInode : fstatSync(namespace).ino;
+      const inode = namespace < 0 ? ownInode : inodeOf(namespace);
       return use(inode === ownInode ? -1 : namespace, inode);
     };
     return this.#namespace ? enter(this.#namespace.fd()) : withDeviceNamespace(fd, this.#device.name, enter);
@@ -94,7 +94,7 @@ export class DeviceLink {
   async link(): Promise<Link> {
     const namespace = await this.withNamespace(
       (fd, inode) =>
-        this.#namespaces.find((open) => open.fd >= 0 && fstatSync(open.fd).ino === inode) ??
+        this.#namespaces.find((open) => open.fd >= 0 && inodeOf(open.fd) === inode) ??
         (fd < 0 ? NetworkNamespace.current() : NetworkNamespace.open(`/proc/self/fd/${fd}`)),
     );
     if (!this.#namespaces.includes(namespace)) this.#namespaces.push(namespace);
@@ -121,6 +121,11 @@ export class DeviceLink {
     this.#socket?.close();
     for (const namespace of this.#namespaces) await namespace.close();
   }
+}
+
+/** The inode of a namespace, by a path: Deno's `fs` knows no fd that it did not open itself. */
+function inodeOf(fd: number): number {
+  return statSync(`/proc/self/fd/${fd}`).ino;
 }
 
 /** Follows a link from namespace to namespace. A watch never keeps the process alive. */

@@ -13,6 +13,8 @@ export interface Interface {
 export interface Native {
   readonly path: string;
   readonly layout?: Layout;
+  /** What watches fds: libuv's poll, or a thread of the addon's own. */
+  readonly engine: 'uv' | 'thread';
   /** Negative errnos that say that the device itself is gone. */
   readonly fatalErrors: readonly number[];
   openIn(namespace: number, path: string, flags: number): Descriptor | number;

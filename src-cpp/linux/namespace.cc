@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,9 +14,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 
 #include "file_descriptor.h"
+#include "thread.h"
 
 // glibc 2.34 moved these into libc.so under a new version. The old one is there too, and lets a binary that
 // was built on a new system run on the oldest that Node supports (glibc 2.28).
@@ -38,21 +37,16 @@ int OnThread(Operation operation) {
     Operation* operation;
     int result;
   } task{&operation, 0};
-  // A signal handler of the process must not run in a thread that stands in another namespace.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
-  const int error = pthread_create(
-      &thread, nullptr,
+  const int error = StartThread(
+      &thread,
       [](void* argument) -> void* {
         auto* t = static_cast<Task*>(argument);
         t->result = (*t->operation)();
         return nullptr;
       },
       &task);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (error != 0) return -error;
+  if (error != 0) return error;
   pthread_join(thread, nullptr);
   return task.result;
 }

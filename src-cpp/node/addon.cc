@@ -47,13 +47,20 @@ constexpr Number kLayout[] = {
 };
 
 Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
+  std::unique_ptr<ReadinessEngine> engine = ReadinessEngine::Choose(env);
+  if (engine == nullptr) {
+    Napi::Error::New(env, "The environment variable TUNTAP_ENGINE must be 'uv' or 'thread'")
+        .ThrowAsJavaScriptException();
+    return exports;
+  }
+  exports.Set("engine", engine->name());
   Napi::Object layout = Napi::Object::New(env);
   for (const Number& number : kLayout) layout.Set(number.name, static_cast<double>(number.value));
   exports.Set("layout", layout);
   Napi::Array fatal = Napi::Array::New(env);
   for (const int error : kFatalErrors) fatal.Set(fatal.Length(), error);
   exports.Set("fatalErrors", fatal);
-  Descriptor::Register(env);
+  Descriptor::Register(env, std::move(engine));
   RegisterDeviceCalls(env, exports);
   RegisterNetworkCalls(env, exports);
   RegisterUdpCalls(env, exports);

@@ -8,11 +8,18 @@
 #include "arguments.h"
 #include "async_call.h"
 #include "linux/device_fds.h"
-#include "uv_readiness.h"
 
 namespace tuntap {
+namespace {
 
-void Descriptor::Register(Napi::Env env) {
+struct Environment {
+  Napi::FunctionReference constructor;
+  std::unique_ptr<ReadinessEngine> engine;
+};
+
+}  // namespace
+
+void Descriptor::Register(Napi::Env env, std::unique_ptr<ReadinessEngine> engine) {
   Napi::Function constructor = DefineClass(env, "Descriptor",
                                            {
                                                InstanceMethod<&Descriptor::Fd>("fd"),
@@ -25,8 +32,7 @@ void Descriptor::Register(Napi::Env env) {
                                                InstanceMethod<&Descriptor::Disarm>("disarm"),
                                                InstanceMethod<&Descriptor::SetReferenced>("setReferenced"),
                                            });
-  // One constructor an environment: the addon is loaded once for the main thread and once for each worker.
-  env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(constructor)));
+  env.SetInstanceData(new Environment{Napi::Persistent(constructor), std::move(engine)});
 }
 
 Napi::Value Descriptor::Wrap(Napi::Env env, int fd) {
@@ -35,7 +41,7 @@ Napi::Value Descriptor::Wrap(Napi::Env env, int fd) {
 
 Napi::Value Descriptor::Wrap(Napi::Env env, FileDescriptor fd) {
   // Node-API itself: this may run while a worker is being terminated.
-  napi_value constructor = env.GetInstanceData<Napi::FunctionReference>()->Value();
+  napi_value constructor = env.GetInstanceData<Environment>()->constructor.Value();
   napi_value object = nullptr;
   Descriptor* self = nullptr;
   if (napi_new_instance(env, constructor, 0, nullptr, &object) != napi_ok ||
@@ -106,7 +112,8 @@ Napi::Value Descriptor::Watch(const Napi::CallbackInfo& info) {
     return Result(info, -EINVAL);
   }
   Readiness* readiness = nullptr;
-  const int result = CreateUvReadiness(info.Env(), channel_.fd(), this, &readiness);
+  const int result =
+      info.Env().GetInstanceData<Environment>()->engine->Watch(channel_.fd(), this, &readiness);
   if (result < 0) return Result(info, result);
   control_array_ = Napi::Persistent(info[1].As<Napi::Object>());
   control_ = control.Data();
@@ -171,9 +178,10 @@ bool Descriptor::InvokeCallback(int events) {
   // Node-API itself: this may run while a worker is being terminated.
   napi_env env = Env();
   napi_value argument = RawResult(env, events);
+  napi_value unused = nullptr;  // Deno writes the result even through a null pointer
   control_[kInCallback] = 1;
   const napi_status status =
-      napi_make_callback(env, *context_, Value(), callback_.Value(), 1, &argument, nullptr);
+      napi_make_callback(env, *context_, Value(), callback_.Value(), 1, &argument, &unused);
   control_[kInCallback] = 0;
   const int armed = std::exchange(control_[kArm], 0);
   bool again = false;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "port/channel.h"
+#include "readiness_engine.h"
 
 namespace tuntap {
 
@@ -25,7 +26,9 @@ namespace tuntap {
 // returns -errno.
 class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness::Listener {
  public:
-  static void Register(Napi::Env env);
+  // Defines the class and starts nothing. The environment has one constructor and one engine, for all of its
+  // descriptors: the addon is loaded once for the main thread and once for each worker.
+  static void Register(Napi::Env env, std::unique_ptr<ReadinessEngine> engine);
 
   // A Descriptor that owns `fd`, or the number `fd` itself if that is -errno.
   static Napi::Value Wrap(Napi::Env env, int fd);

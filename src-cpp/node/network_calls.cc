@@ -61,7 +61,8 @@ napi_value ConvertAnswer(napi_env env, Answer& answer) {
   uint32_t index = 0;
   for (const size_t end : datagrams.ends) {
     napi_value buffer = nullptr;
-    if (napi_create_buffer_copy(env, end - start, datagrams.bytes.data() + start, nullptr, &buffer) !=
+    void* copied = nullptr;
+    if (napi_create_buffer_copy(env, end - start, datagrams.bytes.data() + start, &copied, &buffer) !=
             napi_ok ||
         napi_set_element(env, array, index++, buffer) != napi_ok) {
       return nullptr;

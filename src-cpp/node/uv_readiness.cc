@@ -2,15 +2,35 @@
 
 #include <uv.h>
 
-#include <memory>
+#include "crypto/process_symbol.h"
 
 namespace tuntap {
 namespace {
 
+// libuv's functions, of the runtime that this addon runs in.
+struct Uv {
+  decltype(&uv_poll_init) poll_init = ProcessSymbol("uv_poll_init");
+  decltype(&uv_poll_start) poll_start = ProcessSymbol("uv_poll_start");
+  decltype(&uv_poll_stop) poll_stop = ProcessSymbol("uv_poll_stop");
+  decltype(&uv_close) close = ProcessSymbol("uv_close");
+  decltype(&uv_ref) ref = ProcessSymbol("uv_ref");
+  decltype(&uv_unref) unref = ProcessSymbol("uv_unref");
+
+  bool complete() const {
+    return poll_init != nullptr && poll_start != nullptr && poll_stop != nullptr && close != nullptr &&
+           ref != nullptr && unref != nullptr;
+  }
+};
+
+const Uv& LoadUv() {
+  static const Uv uv;
+  return uv;
+}
+
 class UvReadiness final : public Readiness {
  public:
-  static int Create(napi_env env, int fd, Listener* listener, Readiness** out) {
-    auto self = std::make_unique<UvReadiness>();
+  static int Create(const Uv& uv, napi_env env, int fd, Listener* listener, Readiness** out) {
+    auto self = std::make_unique<UvReadiness>(uv);
     self->listener_ = listener;
     self->poll_.data = self.get();
     uv_loop_t* loop = nullptr;
@@ -18,7 +38,7 @@ class UvReadiness final : public Readiness {
         napi_add_async_cleanup_hook(env, OnTeardown, self.get(), &self->hook_) != napi_ok) {
       return UV_ENOSYS;
     }
-    const int error = uv_poll_init(loop, &self->poll_, fd);
+    const int error = uv.poll_init(loop, &self->poll_, fd);
     if (error != 0) {
       napi_remove_async_cleanup_hook(self->hook_);
       return error;
@@ -26,6 +46,8 @@ class UvReadiness final : public Readiness {
     *out = self.release();  // OnClosed()'s
     return 0;
   }
+
+  explicit UvReadiness(const Uv& uv) : uv_(uv) {}
 
   int Arm(int events) override {
     armed_ |= events;
@@ -37,11 +59,11 @@ class UvReadiness final : public Readiness {
     if (!in_callback_) (void)Apply();
   }
 
-  void SetReferenced(bool referenced) override { referenced ? uv_ref(handle()) : uv_unref(handle()); }
+  void SetReferenced(bool referenced) override { referenced ? uv_.ref(handle()) : uv_.unref(handle()); }
 
   void Close() override {
     listener_ = nullptr;
-    uv_close(handle(), OnClosed);
+    uv_.close(handle(), OnClosed);
   }
 
  private:
@@ -50,9 +72,9 @@ class UvReadiness final : public Readiness {
   int Apply() {
     if (armed_ == watching_) return 0;
     watching_ = armed_;
-    if (armed_ == 0) return uv_poll_stop(&poll_);
+    if (armed_ == 0) return uv_.poll_stop(&poll_);
     const int events = ((armed_ & kReadable) ? UV_READABLE : 0) | ((armed_ & kWritable) ? UV_WRITABLE : 0);
-    return uv_poll_start(&poll_, events, OnPoll);
+    return uv_.poll_start(&poll_, events, OnPoll);
   }
 
   static void OnPoll(uv_poll_t* handle, int status, int uv_events) {
@@ -85,6 +107,7 @@ class UvReadiness final : public Readiness {
     napi_remove_async_cleanup_hook(self->hook_);
   }
 
+  const Uv& uv_;
   uv_poll_t poll_{};
   Listener* listener_ = nullptr;
   napi_async_cleanup_hook_handle hook_ = nullptr;
@@ -93,10 +116,23 @@ class UvReadiness final : public Readiness {
   bool in_callback_ = false;
 };
 
+class UvEngine final : public ReadinessEngine {
+ public:
+  explicit UvEngine(napi_env env) : env_(env) {}
+  const char* name() const override { return "uv"; }
+
+ private:
+  int Create(int fd, Readiness::Listener* listener, Readiness** out) override {
+    return UvReadiness::Create(LoadUv(), env_, fd, listener, out);
+  }
+
+  napi_env env_;
+};
+
 }  // namespace
 
-int CreateUvReadiness(napi_env env, int fd, Readiness::Listener* listener, Readiness** out) {
-  return UvReadiness::Create(env, fd, listener, out);
+std::unique_ptr<ReadinessEngine> NewUvEngine(napi_env env) {
+  return LoadUv().complete() ? std::make_unique<UvEngine>(env) : nullptr;
 }
 
 }  // namespace tuntap

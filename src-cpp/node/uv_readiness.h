@@ -1,13 +1,11 @@
 #pragma once
 
-#include <node_api.h>
-
-#include "port/readiness.h"
+#include "readiness_engine.h"
 
 namespace tuntap {
 
-// Watches `fd` on the event loop of a Node-API environment, by libuv. Sets O_NONBLOCK on it. A TUN fd must be
-// attached first: before TUNSETIFF it polls as failed. Returns 0 and sets `*out`, or -errno.
-[[nodiscard]] int CreateUvReadiness(napi_env env, int fd, Readiness::Listener* listener, Readiness** out);
+// Watches on the event loop of a Node-API environment, by libuv. Returns nullptr if the process does not
+// export libuv's functions: the addon links none of them, so that it loads everywhere.
+std::unique_ptr<ReadinessEngine> NewUvEngine(napi_env env);
 
 }  // namespace tuntap

@@ -18,8 +18,8 @@ class Readiness {
     ~Listener() = default;
   };
 
-  // Asks for one OnReady call when any of `events` holds. What OnReady did not arm again is off after it;
-  // arming again from within costs no system call. Returns 0 or -errno.
+  // Asks for one OnReady call when any of `events` holds. What OnReady did not arm again is off after it.
+  // Arming again from within costs fewest system calls. Returns 0 or -errno.
   [[nodiscard]] virtual int Arm(int events) = 0;
   // Takes Arm back.
   virtual void Disarm(int events) = 0;
