@@ -75,6 +75,7 @@ export interface Native {
   bindSocket(fd: number, family: number, address: Uint8Array): number;
   connectSocket(fd: number, family: number, address: Uint8Array): number;
   socketAddress(fd: number, address: Uint8Array): number;
+  peerAddress(fd: number, address: Uint8Array): number;
   attachUdp(descriptor: Descriptor, family: number, memory: ArrayBuffer, maxSize: number): number;
   writeDatagrams(
     descriptor: Descriptor,

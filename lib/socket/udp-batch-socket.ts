@@ -8,6 +8,7 @@ import { closingOnError, type Descriptor } from '../native/descriptor.js';
 import { FAILED, READABLE, WRITABLE } from '../native/layout.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
+import { adoptUdp } from './adopt.js';
 import type { DatagramTable } from './datagram-table.js';
 import { ADDRESS_FAMILIES, Endpoint } from './endpoint.js';
 import { type IcmpError, SocketErrors } from './socket-errors.js';
@@ -31,8 +32,8 @@ export interface UdpEvents {
  * Opens a UDP socket that reads and writes batches of datagrams.
  *
  * @throws a system error with `syscall` `bind`, `connect`, `setsockopt SO_MARK`, …: EADDRINUSE, EADDRNOTAVAIL, EACCES
- * for a privileged port, EPERM for a mark without CAP_NET_ADMIN, ENODEV for a device that there is not; TypeError or
- * RangeError with an `ERR_…` code for bad options, before anything is opened
+ * for a privileged port, EPERM for a mark without CAP_NET_ADMIN, ENODEV for a device that there is not, EBADF for an
+ * `fd` that is not open; TypeError or RangeError with an `ERR_…` code for bad options, before anything is opened
  * @example
  * ```ts
  * const socket = openUdp({ port: 8285, headroom: 16 });
@@ -42,6 +43,7 @@ export interface UdpEvents {
  */
 export function openUdp(options: UdpOptions = {}): UdpBatchSocket {
   const checked = checkUdpOptions(options);
+  if (checked.fd !== undefined) return openAdopted(checked.fd, checked);
   try {
     return open(socketFamily(checked), checked);
   } catch (error) {
@@ -65,6 +67,14 @@ function open(family: 4 | 6, options: UdpOptions): UdpBatchSocket {
     const offloads = applyUdpOptions(fd, family, options);
     check(native().bindSocket(fd, af, local.entry), 'bind', `${local}`);
     return new UdpBatchSocket(descriptor, family, options, offloads);
+  });
+}
+
+function openAdopted(fd: number, options: UdpOptions): UdpBatchSocket {
+  const { descriptor, family, ipv6Only, remote } = adoptUdp(fd);
+  return closingOnError(descriptor, () => {
+    const offloads = applyUdpOptions(fd, family, options);
+    return new UdpBatchSocket(descriptor, family, { remote, ...options, ipv6Only }, offloads);
   });
 }
 

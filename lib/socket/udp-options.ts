@@ -1,4 +1,11 @@
-import { checkName, checkSignal, invalidArgType, requireBoolean, requireInteger } from '../arguments.js';
+import {
+  checkName,
+  checkSignal,
+  invalidArgType,
+  invalidArgValue,
+  requireBoolean,
+  requireInteger,
+} from '../arguments.js';
 import { native } from '../native/addon.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
@@ -6,6 +13,12 @@ import { Endpoint } from './endpoint.js';
 
 /** Options of {@link openUdp}. */
 export interface UdpOptions {
+  /**
+   * An open UDP socket that is bound to a port, from a parent process or a helper with more rights, to use instead of
+   * opening one. It is closed with this one. `address`, `port`, `namespace`, `ipv6Only`, `reuseAddress` and `reusePort`
+   * are the fd's and must be left out. If an option is refused, the fd stays open. **Default:** none
+   */
+  readonly fd?: number;
   /**
    * The local address. `'::'` receives IPv6 and, without `ipv6Only`, IPv4.
    * **Default:** `'::'`; with `remote` any address of its family; if the kernel has no IPv6, `'0.0.0.0'`
@@ -61,10 +74,13 @@ export interface UdpOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What an adopted socket has already. */
+const OF_THE_FD = ['address', 'port', 'namespace', 'ipv6Only', 'reuseAddress', 'reusePort'] as const;
+
 /** Checks all options before anything is opened. */
 export function checkUdpOptions(options: UdpOptions): UdpOptions {
   if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options);
-  const { remote, device, dontFragment, signal } = options;
+  const { fd, remote, device, dontFragment, signal } = options;
   // Throws if either is wrong.
   new Endpoint(options.address ?? '::', options.port ?? 0);
   if (remote !== undefined && !(remote instanceof Endpoint)) {
@@ -97,6 +113,14 @@ export function checkUdpOptions(options: UdpOptions): UdpOptions {
     if (options[name] !== undefined) requireInteger(`options.${name}`, options[name], minimum, maximum);
   }
   checkSignal(signal);
+  if (fd !== undefined) {
+    requireInteger('options.fd', fd, 0, 0x7fffffff);
+    for (const name of OF_THE_FD) {
+      if (options[name] !== undefined) {
+        throw invalidArgValue(`options.${name}`, options[name], 'must be left out: it is that of options.fd');
+      }
+    }
+  }
   return options;
 }
 
@@ -105,7 +129,7 @@ export function socketFamily({ address, remote }: UdpOptions): 4 | 6 {
   return address === undefined ? (remote?.family ?? 6) : new Endpoint(address, 0).family;
 }
 
-/** Sets options on a socket that is not bound yet. Returns whether GSO and GRO are on. */
+/** Sets options on a socket that is not bound yet, or was adopted. Returns whether GSO and GRO are on. */
 export function applyUdpOptions(
   fd: number,
   family: 4 | 6,
@@ -127,7 +151,8 @@ export function applyUdpOptions(
     if (tryTo('SOL_SOCKET', `${name}FORCE`, bytes) < 0) set('SOL_SOCKET', name, bytes);
   };
 
-  if (family === 6) set('SOL_IPV6', 'IPV6_V6ONLY', Number(options.ipv6Only ?? false));
+  if (family === 6 && options.fd === undefined)
+    set('SOL_IPV6', 'IPV6_V6ONLY', Number(options.ipv6Only ?? false));
   if (options.reuseAddress) set('SOL_SOCKET', 'SO_REUSEADDR', 1);
   if (options.reusePort) set('SOL_SOCKET', 'SO_REUSEPORT', 1);
   if (options.mark !== undefined) set('SOL_SOCKET', 'SO_MARK', options.mark | 0);

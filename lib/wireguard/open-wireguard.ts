@@ -53,7 +53,10 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
   else if (routes !== 'auto' && routes !== 'off') {
     throw invalidArgValue('options.routes', routes, "must be 'auto', 'off' or a number");
   }
-  if (udpFd !== undefined) throw invalidArgValue('options.udpFd', udpFd, 'is not supported yet');
+  if (udpFd !== undefined) requireInteger('options.udpFd', udpFd, 0, 0x7fffffff);
+  if (udpFd !== undefined && options.listenPort !== undefined) {
+    throw invalidArgValue('options.listenPort', listenPort, 'must be left out: it is that of options.udpFd');
+  }
   const privateKey = options.privateKey === undefined ? undefined : clamped(options.privateKey);
   signal?.throwIfAborted();
   // Names are looked up before anything exists.
@@ -62,16 +65,19 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
   );
   const mtu = options.mtu ?? (await mtuFor(socketNamespace, endpoints));
   const tun = openTun(name, { ...ROOM, addresses: addresses.map(withLength), mtu, namespace, fd: tunFd });
-  const openSocket = (port: number, mark: number): UdpBatchSocket =>
-    openUdp({
-      port,
-      namespace: socketNamespace,
+  let toAdopt = udpFd;
+  const openSocket = (port: number, mark: number): UdpBatchSocket => {
+    const fd = toAdopt;
+    toAdopt = undefined;
+    return openUdp({
+      ...(fd === undefined ? { port, namespace: socketNamespace } : { fd }),
       mark: mark === 0 ? undefined : mark,
       packetInfo: true,
       receiveTos: true,
       receiveBuffer: SOCKET_BUFFER,
       sendBuffer: SOCKET_BUFFER,
     });
+  };
   const wg = new WireGuard({ tun, mtu, now: bootTime, openSocket, listenPort, fwmark, signal });
   try {
     await wg.apply({ privateKey, replacePeers: false, peers: [] });

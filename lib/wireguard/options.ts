@@ -50,7 +50,10 @@ export interface WireGuardOptions extends InterfaceOptions {
   readonly up?: boolean;
   /** An open fd of a TUN device, to adopt. **Default:** none, a new device is made */
   readonly tunFd?: number;
-  /** An open UDP socket, to adopt. **Default:** none */
+  /**
+   * An open UDP socket that is bound to a port, to adopt when the link comes up, instead of opening one. Sockets that
+   * follow it, after a change of the port for example, are opened as without it. **Default:** none
+   */
   readonly udpFd?: number;
   /** A listening unix socket, to adopt as control socket. **Default:** none */
   readonly controlFd?: number;

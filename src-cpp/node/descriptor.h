@@ -33,15 +33,17 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   // A Descriptor that owns `fd`, or the number `fd` itself if that is -errno.
   static Napi::Value Wrap(Napi::Env env, int fd);
 
-  // A Descriptor of a device that JavaScript was given the fd of, or -EBUSY if another Descriptor of this
-  // process, in any thread, has it. The fd stays the giver's until watch() succeeds: closing leaves it open.
+  // A Descriptor of a device or socket that JavaScript was given the fd of, or -EBUSY if another Descriptor
+  // of this process, in any thread, has it. The fd stays the giver's until watch() succeeds: closing leaves
+  // it open.
   static Napi::Value Adopt(Napi::Env env, int fd);
 
   explicit Descriptor(const Napi::CallbackInfo& info);
   ~Descriptor() override;
 
   Channel& channel() { return channel_; }
-  // The fd is attached to a device of /dev/net/tun, which is reset before the last of its queues closes.
+  // The fd is of a device or socket, which nobody else may adopt. A device of /dev/net/tun is reset before
+  // the last of its queues closes.
   void SetDevice();
   // Keeps memory that the channel's reader and writer use.
   void KeepMemory(Napi::Object memory) { port_memory_ = Napi::Persistent(memory); }

@@ -63,12 +63,13 @@ int AddressCall(int fd, int family, Bytes address) {
   return kCall(fd, reinterpret_cast<sockaddr*>(&to), length) < 0 ? -errno : 0;
 }
 
-// Fills in what the socket is bound to.
-int SocketAddress(int fd, Bytes address) {
+// Fills in an address of the socket.
+template <int (*kCall)(int, sockaddr*, socklen_t*)>
+int GetAddress(int fd, Bytes address) {
   if (!IsAddress(address)) return -EINVAL;
   sockaddr_storage from{};
   socklen_t length = sizeof(from);
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&from), &length) < 0) return -errno;
+  if (kCall(fd, reinterpret_cast<sockaddr*>(&from), &length) < 0) return -errno;
   FromSocketAddress(from, address.data);
   return 0;
 }
@@ -89,6 +90,7 @@ Napi::Value AttachUdpCall(const Napi::CallbackInfo& info) {
                                                 Argument<uint32_t>(info, 3));
   auto sender = std::make_unique<UdpSender>(Argument<int>(info, 1), state);
   descriptor->channel().SetUdp(std::move(receiver), std::move(sender));
+  descriptor->SetDevice();
   descriptor->KeepMemory(info[2].As<Napi::Object>());
   return Result(info, 0);
 }
@@ -138,21 +140,39 @@ struct Constant {
 #define CONSTANT(name) \
   { #name, name }
 constexpr Constant kConstants[] = {
-    CONSTANT(SOL_SOCKET),        CONSTANT(SOL_IP),
-    CONSTANT(SOL_IPV6),          CONSTANT(SOL_UDP),
-    CONSTANT(SO_REUSEADDR),      CONSTANT(SO_REUSEPORT),
-    CONSTANT(SO_MARK),           CONSTANT(SO_BINDTODEVICE),
-    CONSTANT(SO_RCVBUF),         CONSTANT(SO_RCVBUFFORCE),
-    CONSTANT(SO_SNDBUF),         CONSTANT(SO_SNDBUFFORCE),
-    CONSTANT(SO_RXQ_OVFL),       CONSTANT(IP_TOS),
-    CONSTANT(IP_RECVTOS),        CONSTANT(IP_PKTINFO),
-    CONSTANT(IP_RECVERR),        CONSTANT(IP_MTU),
-    CONSTANT(IP_MTU_DISCOVER),   CONSTANT(IPV6_V6ONLY),
-    CONSTANT(IPV6_TCLASS),       CONSTANT(IPV6_RECVTCLASS),
-    CONSTANT(IPV6_RECVPKTINFO),  CONSTANT(IPV6_RECVERR),
-    CONSTANT(IPV6_MTU),          CONSTANT(IPV6_MTU_DISCOVER),
-    CONSTANT(UDP_SEGMENT),       CONSTANT(UDP_GRO),
-    CONSTANT(IP_PMTUDISC_DONT),  CONSTANT(IP_PMTUDISC_DO),
+    CONSTANT(SOL_SOCKET),
+    CONSTANT(SOL_IP),
+    CONSTANT(SOL_IPV6),
+    CONSTANT(SOL_UDP),
+    CONSTANT(SO_REUSEADDR),
+    CONSTANT(SO_REUSEPORT),
+    CONSTANT(SO_MARK),
+    CONSTANT(SO_BINDTODEVICE),
+    CONSTANT(SO_RCVBUF),
+    CONSTANT(SO_RCVBUFFORCE),
+    CONSTANT(SO_SNDBUF),
+    CONSTANT(SO_SNDBUFFORCE),
+    CONSTANT(SO_DOMAIN),
+    CONSTANT(SO_TYPE),
+    CONSTANT(SO_PROTOCOL),
+    CONSTANT(SO_RXQ_OVFL),
+    CONSTANT(IP_TOS),
+    CONSTANT(IP_RECVTOS),
+    CONSTANT(IP_PKTINFO),
+    CONSTANT(IP_RECVERR),
+    CONSTANT(IP_MTU),
+    CONSTANT(IP_MTU_DISCOVER),
+    CONSTANT(IPV6_V6ONLY),
+    CONSTANT(IPV6_TCLASS),
+    CONSTANT(IPV6_RECVTCLASS),
+    CONSTANT(IPV6_RECVPKTINFO),
+    CONSTANT(IPV6_RECVERR),
+    CONSTANT(IPV6_MTU),
+    CONSTANT(IPV6_MTU_DISCOVER),
+    CONSTANT(UDP_SEGMENT),
+    CONSTANT(UDP_GRO),
+    CONSTANT(IP_PMTUDISC_DONT),
+    CONSTANT(IP_PMTUDISC_DO),
     CONSTANT(IP_PMTUDISC_PROBE),
 };
 #undef CONSTANT
@@ -168,7 +188,8 @@ void RegisterUdpCalls(Napi::Env env, Napi::Object exports) {
   Export<NumberCall<GetSocketOption>>(env, exports, "getSocketOption");
   Export<NumberCall<AddressCall<bind>>>(env, exports, "bindSocket");
   Export<NumberCall<AddressCall<connect>>>(env, exports, "connectSocket");
-  Export<NumberCall<SocketAddress>>(env, exports, "socketAddress");
+  Export<NumberCall<GetAddress<getsockname>>>(env, exports, "socketAddress");
+  Export<NumberCall<GetAddress<getpeername>>>(env, exports, "peerAddress");
   Export<AttachUdpCall>(env, exports, "attachUdp");
   ExportRaw(env, exports, "writeDatagrams", WriteDatagramsCall);
   ExportRaw(env, exports, "sendDatagram", SendDatagramCall);

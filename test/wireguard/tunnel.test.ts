@@ -3,12 +3,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
+import type { NetworkNamespace } from 'tuntap-native/net';
 import {
   generatePresharedKey,
   generatePrivateKey,
@@ -17,33 +16,11 @@ import {
   type WireGuard,
 } from 'tuntap-native/wireguard';
 import { needs, openFds, run } from '../support.ts';
+import { type Hosts, ping, withHosts } from './hosts.ts';
 
 const MESSAGE_TIMEOUT = 10_000;
 /** The tunnel that answers wg(8) is in this process, so it must not wait. */
 const wg8 = async (...args: string[]) => (await promisify(execFile)('wg', args, { timeout: 10_000 })).stdout;
-
-interface Hosts {
-  readonly a: NetworkNamespace;
-  readonly b: NetworkNamespace;
-  readonly folder: string;
-}
-
-/** Two hosts on one wire: 192.0.2.1 and 2001:db8::1, 192.0.2.2 and 2001:db8::2. */
-async function withHosts(body: (hosts: Hosts) => Promise<void>): Promise<void> {
-  const a = await NetworkNamespace.create();
-  const b = await NetworkNamespace.create();
-  const folder = mkdtempSync(join(tmpdir(), 'tuntap-wireguard-'));
-  try {
-    await createVethPair(
-      { name: 'eth0', namespace: a, addresses: ['192.0.2.1/24', '2001:db8::1/64'], noDad: true, up: true },
-      { name: 'eth0', namespace: b, addresses: ['192.0.2.2/24', '2001:db8::2/64'], noDad: true, up: true },
-    );
-    await body({ a, b, folder });
-  } finally {
-    rmSync(folder, { recursive: true });
-    await Promise.all([a.close(), b.close()]);
-  }
-}
 
 /** A tunnel of ours on host `a`: 10.9.0.1, to the peer 10.9.0.2. */
 function openOurs(hosts: Hosts, privateKey: string, peer: object, more = {}): Promise<WireGuard> {
@@ -57,11 +34,6 @@ function openOurs(hosts: Hosts, privateKey: string, peer: object, more = {}): Pr
     peers: [{ publicKey: '', allowedIps: ['10.9.0.2/32'], ...peer }],
     ...more,
   });
-}
-
-async function ping(from: NetworkNamespace, to: string): Promise<void> {
-  const { status, stdout } = await run(from, 'ping', '-n', '-c2', '-i0.1', '-W5', to);
-  assert.equal(status, 0, stdout);
 }
 
 /** Sends 20 MiB by TCP. iperf3 counts what had arrived when the sender was done. */

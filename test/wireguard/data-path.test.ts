@@ -1,0 +1,132 @@
+/** The way of the data through tunnels of ours, in namespaces of their own. */
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Endpoint, openUdp } from 'tuntap-native/tunnel';
+import { generatePrivateKey, openWireGuard, publicKey } from 'tuntap-native/wireguard';
+import { needs, nodeProgram } from '../support.ts';
+import { ping, withHosts, withTunnels } from './hosts.ts';
+
+describe('the congestion field of a tunnel', function () {
+  this.timeout(30_000);
+  before(function () {
+    needs(this, 'tcpdump', 'nft', 'ping');
+  });
+
+  for (const wire of ['ipv4', 'ipv6'] as const) {
+    for (const [family, from, to] of [
+      ['ipv4', '10.9.0.1', '10.9.0.2'],
+      ['ipv6', 'fd00::1', 'fd00::2'],
+    ] as const) {
+      it(`goes from ${family} inside to ${wire} outside, without the rest of the field`, () =>
+        withTunnels({ wire }, async ({ a, b }) => {
+          await ping(a, to);
+          const filter = `${wire === 'ipv4' ? 'ip' : 'ip6'} and udp and dst port 51820 and greater 150`;
+          const dump = b.spawn('tcpdump', ['-i', 'eth0', '-Q', 'in', '-nvl', '-c', '4', filter], {
+            stdio: ['ignore', 'pipe', 'pipe'],
+          });
+          let shown = '';
+          dump.stdout?.on('data', (data) => {
+            shown += data;
+          });
+          await once(dump.stderr as NodeJS.EventEmitter, 'data');
+          await using at = openUdp({ namespace: b, receiveTos: true, port: 9000 });
+          const received = [];
+          // DSCP AF41 with each congestion field: it arrives inside, and stays inside.
+          for (const ecn of [0, 1, 2, 3]) {
+            await using socket = openUdp({ namespace: a, address: from, tos: 0x88 | ecn });
+            socket.send(Buffer.alloc(100), new Endpoint(to, 9000));
+            for await (const batch of at.batches()) {
+              assert.equal(batch.length, 1);
+              received.push(at.received.tos(0));
+              break;
+            }
+          }
+          assert.deepEqual(received, [0x88, 0x89, 0x8a, 0x8b]);
+          await once(dump, 'close');
+          const name = wire === 'ipv4' ? 'tos' : 'class';
+          const outside = [...shown.matchAll(/^\S+ IP.*$/gm)].map(([line]) =>
+            Number(line.match(new RegExp(`${name} (0x[0-9a-f]+)`))?.[1] ?? 0),
+          );
+          assert.deepEqual(outside, [0, 1, 2, 3], shown);
+        }));
+
+      it(`tells ${family} inside of congestion on an ${wire} wire, if its transport understands`, () =>
+        withTunnels({ wire }, async ({ a, b }) => {
+          await ping(a, to);
+          const key = wire === 'ipv4' ? 'ip' : 'ip6';
+          const rules = `add table inet t; add chain inet t c { type filter hook prerouting priority -300; };
+            add rule inet t c iifname eth0 udp dport 51820 ${key} ecn set ce`;
+          const nft = b.spawn('nft', [rules], { stdio: 'inherit' });
+          const [status] = await once(nft, 'close');
+          assert.equal(status, 0);
+          await using at = openUdp({ namespace: b, receiveTos: true, port: 9000 });
+          const received = [];
+          for (const ecn of [0, 1, 2, 3]) {
+            await using socket = openUdp({ namespace: a, address: from, tos: 0x88 | ecn });
+            socket.send(Buffer.alloc(100), new Endpoint(to, 9000));
+            for await (const batch of at.batches()) {
+              assert.equal(batch.length, 1);
+              received.push(at.received.tos(0));
+              break;
+            }
+          }
+          assert.deepEqual(received, [0x88, 0x8b, 0x8b, 0x8b]);
+        }));
+    }
+  }
+});
+
+describe('openWireGuard with a UDP socket of another program', function () {
+  this.timeout(30_000);
+  before(function () {
+    needs(this, 'ping');
+  });
+
+  it('sends and receives by it, and closes it with the tunnel', () =>
+    withHosts(async ({ a, b }) => {
+      const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
+      await using given = openUdp({ namespace: b, port: 4444 });
+      const [command, ...args] = nodeProgram(`
+        import { fstatSync } from 'node:fs';
+        import { openWireGuard } from '${import.meta.resolve('tuntap-native/wireguard')}';
+        const wg = await openWireGuard('wgb', {
+          privateKey: '${theirs}', udpFd: 3, addresses: ['10.9.0.2/24'], control: false,
+          peers: [{ publicKey: '${publicKey(ours)}', allowedIps: ['10.9.0.1/32'] }],
+        });
+        console.log(wg.listenPort);
+        process.stdin.once('data', async () => {
+          await wg.close();
+          try { fstatSync(3); } catch ({ code }) { console.log(code); }
+          process.exit();
+        });`);
+      const child = b.spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit', given.fd] });
+      const printed = async () => String((await once(child.stdout as NodeJS.EventEmitter, 'data'))[0]).trim();
+      assert.equal(await printed(), '4444');
+      await given.close();
+      await using _wg = await openWireGuard('wga', {
+        privateKey: ours,
+        namespace: a,
+        socketNamespace: a,
+        addresses: ['10.9.0.1/24'],
+        control: false,
+        peers: [{ publicKey: publicKey(theirs), allowedIps: ['10.9.0.2/32'], endpoint: '192.0.2.2:4444' }],
+      });
+      await ping(a, '10.9.0.2');
+      child.stdin?.write('close');
+      assert.equal(await printed(), 'EBADF');
+      await once(child, 'close');
+    }));
+
+  it('refuses one that is none, and a port beside it', async () => {
+    await assert.rejects(openWireGuard('wga', { udpFd: -1 }), { code: 'ERR_OUT_OF_RANGE' });
+    await assert.rejects(openWireGuard('wga', { udpFd: 9, listenPort: 1 }), {
+      code: 'ERR_INVALID_ARG_VALUE',
+    });
+    await withHosts(async ({ a }) => {
+      await assert.rejects(openWireGuard('wga', { namespace: a, udpFd: 99_999, control: false }), {
+        code: 'EBADF',
+      });
+    });
+  });
+});
