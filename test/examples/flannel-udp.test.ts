@@ -2,77 +2,57 @@ import assert from 'node:assert/strict';
 import type { NetworkNamespace } from 'tuntap-native';
 import { IpProtocol, ipv4Packet, udpDatagram } from 'tuntap-native/packet';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
-import type { ControlledProcess } from '../../examples/controlled-process.ts';
-import { startDaemons, stopDaemons } from '../../examples/flannel-udp/cluster.ts';
-import { type Container, createHosts, type Host } from '../../examples/flannel-udp/lab.ts';
-import { PATHS } from '../../examples/flannel-udp/overlay.ts';
-import { inNamespace, ipLink, needs, run } from '../support.ts';
+import { PATHS } from '../../examples/flannel/backends/udp.ts';
+import { type Cluster, PREFIX } from '../../examples/flannel/cluster.ts';
+import { ipLink, needs } from '../support.ts';
+import { allReachAll, FlannelLab, ip, PROGRAMS } from './flannel-lab.ts';
 import { transfer } from './transfer.ts';
-import { example, firstPacket, ping } from './watching.ts';
+import { firstPacket, ping } from './watching.ts';
 
 const PORT = 8285;
 
-/** `ip -j`, the independent oracle. */
-async function ip(namespace: NetworkNamespace, ...args: string[]): Promise<Record<string, unknown>[]> {
-  return JSON.parse((await run(namespace, 'ip', '-j', ...args)).stdout);
-}
-
-describe("Flannel's UDP mode (examples/flannel-udp)", () => {
-  let lab: Awaited<ReturnType<typeof createHosts>>['lab'] | undefined;
-  let hosts: readonly Host[] = [];
-  let daemons: readonly ControlledProcess[] = [];
-  const container = (host: number, n = 0): Container => hosts[host - 1].containers[n];
+describe("Flannel's UDP mode (examples/flannel/backends/udp)", () => {
+  let lab: FlannelLab;
+  let cluster: Cluster;
+  const inside = (host: number, n = 0): NetworkNamespace => cluster.containers[host - 1][n].namespace;
+  async function start(path: string): Promise<void> {
+    cluster = await lab.cluster({ Type: 'udp' });
+    await cluster.start('--udp-path', path);
+  }
 
   before(async function () {
-    needs(this, 'ip', 'ping', 'tcpdump');
-    ({ lab, hosts } = await createHosts());
+    needs(this, ...PROGRAMS, 'tcpdump');
+    lab = await FlannelLab.create();
   });
   after(() => lab?.close());
 
   for (const path of PATHS) {
     describe(`with the data path "${path}"`, () => {
-      before(async () => {
-        daemons = await startDaemons(hosts, path);
-      });
-      after(() => stopDaemons(daemons));
+      before(() => start(path));
+      after(() => cluster.stop());
 
-      it('joins the containers of three hosts: each reaches all by ping', async () => {
-        const all = hosts.flatMap(({ containers }) => containers);
-        await Promise.all(
-          all.flatMap((from) =>
-            all.map(async ({ address }) => {
-              const { status, stdout } = await ping(from.namespace, address);
-              assert.equal(status, 0, `${from.address} to ${address}: ${stdout}`);
-            }),
-          ),
-        );
-      });
+      it('joins the containers of three hosts: each reaches all by ping', () =>
+        allReachAll(cluster.containers.flat()));
 
       it('carries TCP between them', async () => {
-        for (const [from, to] of [
-          [1, 2],
-          [2, 3],
-          [3, 1],
-        ]) {
-          const [sent, arrived] = await transfer(container(from).namespace, container(to, 1));
-          assert.equal(sent.length, 64);
-          assert.equal(arrived, sent, `host ${from} to ${to}`);
-        }
+        const [sent, arrived] = await transfer(inside(1), cluster.containers[1][1]);
+        assert.equal(sent.length, 64);
+        assert.equal(arrived, sent);
       });
 
       it('tells the sender where no host has the destination', async () => {
-        const { stdout } = await ping(container(1).namespace, '10.244.9.9');
+        const { stdout } = await ping(inside(1), '10.244.9.9');
         assert.match(stdout, /From 10\.244\.1\.0 icmp_seq=1 Destination Net Unreachable/);
       });
 
       it('lets a host send for its own subnet alone, and a stranger not at all', async () => {
         // Host 3 is taken over.
-        await daemons[2].stop();
-        const lan = lab?.hosts.lan as NetworkNamespace;
+        await cluster.daemons[2].stop();
+        const { lan } = lab;
         await (await lan.link('lan')).replaceAddress('192.0.2.9/24');
-        const [{ namespace: stolen }] = hosts.slice(2);
+        const [, , { namespace: stolen }] = lab.hosts;
         await using receiver = openUdp({
-          namespace: container(1).namespace,
+          namespace: inside(1),
           address: '10.244.1.2',
           port: 7777,
         });
@@ -107,22 +87,24 @@ describe("Flannel's UDP mode (examples/flannel-udp)", () => {
 
   for (const path of PATHS) {
     it(`ends with a word where flannel0 is deleted, by "${path}"`, async () => {
-      const [host] = hosts;
-      const [daemon] = await startDaemons([host], path);
-      await (await host.namespace.link('flannel0')).delete();
-      assert.equal(await daemon.ended, 1);
-      await assert.rejects(daemon.command('show'), /daemon\.js .* ended/);
+      await start(path);
+      try {
+        const [daemon] = cluster.daemons;
+        await (await daemon.host.namespace.link('flannel0')).delete();
+        assert.equal(await daemon.ended, 1);
+        assert.match(daemon.log, /flannel0/);
+      } finally {
+        await cluster.stop();
+      }
     });
   }
 
   describe('as a network', () => {
-    before(async () => {
-      daemons = await startDaemons(hosts);
-    });
-    after(() => stopDaemons(daemons));
+    before(() => start('offloads'));
+    after(() => cluster.stop());
 
     it('is a TUN device with the subnet, an MTU 28 bytes below the link, and the route to the overlay', async () => {
-      const [{ namespace }] = hosts;
+      const [{ namespace }] = lab.hosts;
       const { linkinfo, mtu, addr_info } = (await ipLink(namespace, 'flannel0')) ?? assert.fail();
       assert.equal(linkinfo?.info_data.type, 'tun');
       assert.equal(mtu, 1500 - 28);
@@ -135,7 +117,7 @@ describe("Flannel's UDP mode (examples/flannel-udp)", () => {
       assert.equal(route.dev, 'flannel0');
 
       const whole = mtu - 20 - 8;
-      const { namespace: from } = container(1);
+      const from = inside(1);
       assert.equal((await ping(from, '10.244.2.2', '-M', 'do', '-s', `${whole}`)).status, 0);
       assert.match((await ping(from, '10.244.2.2', '-M', 'do', '-s', `${whole + 1}`)).stderr, /mtu=1472/);
     });
@@ -144,14 +126,14 @@ describe("Flannel's UDP mode (examples/flannel-udp)", () => {
       // Behind the 8 bytes of UDP: IPv4 of 20 bytes, TTL 64 less two, ICMP, from 10.244.1.2 to 10.244.2.2.
       const inner =
         'udp[8] = 0x45 and udp[16] = 62 and udp[17] = 1 and udp[20:4] = 0x0af40102 and udp[24:4] = 0x0af40202';
-      const packet = await firstPacket(hosts[1].namespace, 'eth0', `udp port ${PORT} and ${inner}`, () =>
-        ping(container(1).namespace, '10.244.2.2'),
+      const packet = await firstPacket(lab.hosts[1].namespace, 'eth0', `udp port ${PORT} and ${inner}`, () =>
+        ping(inside(1), '10.244.2.2'),
       );
       assert.match(packet, /192\.0\.2\.1\.8285 > 192\.0\.2\.2\.8285: UDP, length 84/);
     });
 
     it('is a hop between two routers, and says so when the TTL ends there', async () => {
-      const { namespace } = container(1);
+      const namespace = inside(1);
       for (const [ttl, hop] of [
         [1, '10.244.1.1'],
         [2, '10.244.1.0'],
@@ -164,56 +146,20 @@ describe("Flannel's UDP mode (examples/flannel-udp)", () => {
     });
 
     it('changes its routes while it runs, the longest prefix winning', async () => {
-      const { namespace } = container(1);
-      const [daemon] = daemons;
-      assert.deepEqual(await daemon.command('show'), [
-        '10.244.2.0/24 192.0.2.2:8285',
-        '10.244.3.0/24 192.0.2.3:8285',
-      ]);
-      await daemon.command('delete 10.244.2.0/24');
-      assert.match((await ping(namespace, '10.244.2.2')).stdout, /Destination Net Unreachable/);
-      await daemon.command('set 10.244.0.0/16 192.0.2.3');
-      await daemon.command('set 10.244.2.2/32 192.0.2.2');
+      const namespace = inside(1);
+      const [daemon] = cluster.daemons;
+      const from = daemon.log.length;
+      // The reserved /32 of a container that moved to host 3, as its lease would say.
+      const key = `${PREFIX}/subnets/10.244.2.3-32`;
+      await lab.etcd.put(key, { PublicIP: '192.0.2.3' });
+      await daemon.said(/10\.244\.2\.3\/32 is on 192\.0\.2\.3/, from);
       assert.equal((await ping(namespace, '10.244.2.2')).status, 0);
-      // Its neighbour now goes to host 3.
-      await firstPacket(hosts[2].namespace, 'eth0', `udp port ${PORT} and udp[24:4] = 0x0af40203`, () =>
+      await firstPacket(lab.hosts[2].namespace, 'eth0', `udp port ${PORT} and udp[24:4] = 0x0af40203`, () =>
         ping(namespace, '10.244.2.3', '-W0.1'),
       );
-      for (const [command, message] of [
-        ['delete 10.244.2.0/24', /no route to 10\.244\.2\.0\/24/],
-        ['set 10.244.2.1/24 192.0.2.2', /no IPv4 network/],
-        ['set 10.244.2.0/24 nowhere', /must be an IP address/],
-        ['flush', /'flush' is none of set, delete, show/],
-      ] as const) {
-        await assert.rejects(daemon.command(command), message);
-      }
-    });
-
-    it('stops at SIGTERM and leaves neither device nor route', async () => {
-      process.kill(daemons[0].pid, 'SIGTERM');
-      await daemons[0].ended;
-      assert.equal(await ipLink(hosts[0].namespace, 'flannel0'), undefined);
-      assert.deepEqual(await ip(hosts[0].namespace, 'route', 'show', '10.244.0.0/16'), []);
-    });
-  });
-});
-
-describe("Flannel's UDP mode beside batches and offloads (examples/flannel-udp/main)", () => {
-  it('shows that all reach all, measures each data path, and leaves nothing behind', async function () {
-    needs(this, 'ip', 'ping', 'iperf3');
-    await inNamespace(async (namespace) => {
-      const { status, stdout, stderr } = await example(namespace, 'flannel-udp/main', '--seconds=1');
-      assert.equal(status, 0, stderr);
-      for (const address of ['10.244.1.2', '10.244.2.3', '10.244.3.3']) {
-        assert.match(stdout, new RegExp(`^${address}( +[\\d.]+| +-){6}$`, 'm'));
-      }
-      for (const row of [
-        'by batches, with offloads',
-        'by batches, without offloads',
-        'one packet at a time',
-      ]) {
-        assert.match(stdout, new RegExp(`^${row}.* \\d+\\.\\d\\d +\\d+\\.\\d$`, 'm'));
-      }
+      await lab.etcd.deleteAll(key);
+      await daemon.said(/10\.244\.2\.3\/32 is gone from 192\.0\.2\.3/, from);
+      assert.equal((await ping(namespace, '10.244.2.3')).status, 0);
     });
   });
 });

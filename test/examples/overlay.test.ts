@@ -11,7 +11,8 @@ import {
   ipv6Packet,
 } from 'tuntap-native/packet';
 import { Endpoint } from 'tuntap-native/tunnel';
-import { createOverlay, type Overlay, type Peer } from '../../examples/flannel-udp/overlay.ts';
+import { createOverlay, type Overlay, type Peer } from '../../examples/flannel/backends/overlay.ts';
+import { parseNetwork } from '../../examples/flannel/network.ts';
 
 const PEER: Peer = { address: '192.0.2.2', port: 8285, endpoint: new Endpoint('192.0.2.2', 8285) };
 const echo = icmpv4Packet({ type: Icmpv4Type.ECHO_REQUEST });
@@ -26,7 +27,7 @@ describe("what the Flannel example's host does with a packet", () => {
   let answers: Ipv4Packet[];
   beforeEach(() => {
     answers = [];
-    overlay = createOverlay('10.244.1.0/24', (error) => answers.push(new Ipv4Packet(error)));
+    overlay = createOverlay(parseNetwork('10.244.1.0/24'), (error) => answers.push(new Ipv4Packet(error)));
     overlay.routes.set('10.244.2.0/24', PEER);
   });
   const types = (): number[] => answers.map((answer) => new Icmpv4Packet(answer.payload).type);

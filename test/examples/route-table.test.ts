@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { parseIpv4 } from 'tuntap-native/packet';
-import { RouteTable } from '../../examples/flannel-udp/route-table.ts';
+import { RouteTable } from '../../examples/flannel/backends/route-table.ts';
 
 const number = (address: string): number => parseIpv4(address).readInt32BE(0);
 

@@ -6,9 +6,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native';
-import { ipLinks, type Outcome, run } from '../support.ts';
+import { ipLinks, type Outcome, run, runFor } from '../support.ts';
 
 const MAX_MS = 10_000;
+const EXAMPLE_MS = 120_000;
 
 /** What tcpdump prints of the first packet on a link that fits `expression`, while `traffic` is made. */
 export async function firstPacket(
@@ -66,7 +67,7 @@ export async function example(
   const file = fileURLToPath(new URL(`../../examples/${name}.js`, import.meta.url));
   const folder = name.includes('/') ? dirname(file) : file;
   const before = await state(namespace, folder);
-  const outcome = await run(namespace, process.execPath, file, ...args);
+  const outcome = await runFor(EXAMPLE_MS, namespace, process.execPath, file, ...args);
   assert.deepEqual(await state(namespace, folder), before);
   return outcome;
 }

@@ -1,27 +1,6 @@
 /** Longest-prefix match: which of many IPv4 networks an address belongs to, the narrowest one winning. */
 
-import { formatIpv4, parseCidr } from 'tuntap-native/packet';
-
-/** Addresses are signed 32-bit integers, as `bytes.readInt32BE()` gives them: V8 allocates nothing for these. */
-export interface Network {
-  readonly address: number;
-  readonly mask: number;
-  readonly prefixLength: number;
-}
-
-/** @throws TypeError for what is no IPv4 network; one with host bits set is none, as for `ip route` */
-export function parseNetwork(text: string): Network {
-  const { family, address: bytes, prefixLength } = parseCidr(text);
-  const address = bytes.readInt32BE(0);
-  // JavaScript, as C on most machines, takes a shift by 32 for one by 0.
-  const mask = prefixLength === 0 ? 0 : -1 << (32 - prefixLength);
-  if (family !== 4 || (address & ~mask) !== 0) throw new TypeError(`${text} is no IPv4 network`);
-  return { address, mask, prefixLength };
-}
-
-export function contains({ address, mask }: Network, member: number): boolean {
-  return (member & mask) === address;
-}
+import { formatNetwork, network, parseNetwork } from '../network.ts';
 
 interface Level<T> {
   readonly mask: number;
@@ -68,10 +47,7 @@ export class RouteTable<T> {
   *[Symbol.iterator](): Generator<[network: string, value: T]> {
     for (const { prefixLength, routes } of this.#levels) {
       for (const [address, value] of routes) {
-        yield [
-          `${formatIpv4(Uint8Array.of(address >> 24, address >> 16, address >> 8, address))}/${prefixLength}`,
-          value,
-        ];
+        yield [formatNetwork(network(address, prefixLength)), value];
       }
     }
   }

@@ -2,7 +2,8 @@
 
 import { decrementTtl, Icmpv4Type, Ipv4Packet, icmpv4Error } from 'tuntap-native/packet';
 import type { Endpoint } from 'tuntap-native/tunnel';
-import { contains, parseNetwork, RouteTable } from './route-table.ts';
+import { contains, formatAddress, type Network } from '../network.ts';
+import { RouteTable } from './route-table.ts';
 
 const TTL = 8;
 const SOURCE = 12;
@@ -12,10 +13,6 @@ const NETWORK_UNREACHABLE = 0;
 const TTL_IN_TRANSIT = 0;
 // As net.ipv4.icmp_msgs_per_sec; RFC 1812 section 4.3.2.8 wants a limit.
 const MAX_ERRORS_PER_SECOND = 1000;
-
-/** How packets move: by batches with the kernel's offloads or without them, or one at a time. */
-export const PATHS = ['offloads', 'batches', 'packets'] as const;
-export type Path = (typeof PATHS)[number];
 
 /** Another host of the overlay, by its address on the network below. */
 export interface Peer {
@@ -44,10 +41,9 @@ export interface Overlay {
  * @param subnet the part of the overlay that is on this host
  * @param answer gets ICMP errors, packets for this host
  */
-export function createOverlay(subnet: string, answer: (error: Buffer) => void): Overlay {
+export function createOverlay(subnet: Network, answer: (error: Buffer) => void): Overlay {
   const routes = new RouteTable<Peer>();
-  const ours = parseNetwork(subnet);
-  const [address] = subnet.split('/');
+  const address = formatAddress(subnet.address);
   let second = 0;
   let errors = 0;
 
@@ -74,7 +70,7 @@ export function createOverlay(subnet: string, answer: (error: Buffer) => void): 
     inbound(bytes) {
       if (bytes.length < MIN_HEADER || bytes[0] >> 4 !== 4) return undefined;
       // RFC 2003 section 3.1: the end of a tunnel leaves the TTL alone, and discards what has none.
-      if (bytes[TTL] === 0 || !contains(ours, bytes.readInt32BE(DESTINATION))) return undefined;
+      if (bytes[TTL] === 0 || !contains(subnet, bytes.readInt32BE(DESTINATION))) return undefined;
       return routes.lookup(bytes.readInt32BE(SOURCE));
     },
   };

@@ -1,0 +1,170 @@
+/** This host's subnet: how it is taken and kept. */
+
+import { randomInt } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
+import { allows, type NetworkConfig } from './config.ts';
+import type { Condition, Entry, Etcd } from './etcd.ts';
+import {
+  type Attributes,
+  formatAttributes,
+  parseLease,
+  parseSubnetKey,
+  subnetKey,
+  subnetsPrefix,
+} from './lease.ts';
+import { formatAddress, formatNetwork, type Network, network, overlap, size } from './network.ts';
+import { untilAvailable } from './retry.ts';
+
+// As Flannel: hosts that join at once choose among many, and try again if another was first.
+const CHOICES = 100;
+const ATTEMPTS = 10;
+// Enough for a lease of 24 hours to outlive an etcd that is away for 16.
+const RENEWALS_PER_LEASE = 3;
+
+export interface Claim {
+  readonly prefix: string;
+  readonly config: NetworkConfig;
+  readonly attributes: Attributes;
+  /** How long the lease lasts if nobody renews it. */
+  readonly seconds: number;
+  /** The subnet that this host had before, if any. */
+  readonly previous?: Network;
+  /** The etcd lease that this process holds it under, if it does. */
+  readonly heldUnder?: string;
+}
+
+/** A taken subnet and the etcd lease that it is written under. */
+export class OwnLease {
+  readonly subnet: Network;
+  readonly #etcd: Etcd;
+  readonly #claim: Claim;
+  #lease: string;
+  #seconds: number;
+
+  constructor(
+    etcd: Etcd,
+    claim: Claim,
+    subnet: Network,
+    lease: { readonly id: string; readonly seconds: number },
+  ) {
+    this.subnet = subnet;
+    this.#etcd = etcd;
+    this.#claim = claim;
+    this.#lease = lease.id;
+    this.#seconds = lease.seconds;
+  }
+
+  get key(): string {
+    return subnetKey(this.#claim.prefix, this.subnet);
+  }
+
+  /** The etcd lease. */
+  get id(): string {
+    return this.#lease;
+  }
+
+  /** Renews it until `signal` aborts. The waits are timers, which a wall clock that is set back does not change. */
+  async keep(signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await setTimeout((this.#seconds * 1000) / RENEWALS_PER_LEASE, undefined, { signal });
+      await untilAvailable('renew the lease', signal, async () => {
+        if (!(await this.#etcd.keepAlive(this.#lease, signal))) await this.takeAgain(signal);
+      });
+    }
+  }
+
+  /**
+   * Writes it once more: etcd has lost it, or it ended while this host could not reach etcd.
+   * @throws Error if another host has the subnet now
+   */
+  async takeAgain(signal: AbortSignal): Promise<void> {
+    const { attributes, seconds } = this.#claim;
+    const { key } = this;
+    const found = await this.#etcd.get(key, signal);
+    const value = formatAttributes(attributes);
+    if (found !== undefined && found.value !== value) {
+      throw new Error(`Another host has taken ${formatNetwork(this.subnet)}: ${found.value}`);
+    }
+    const lease = await this.#etcd.grant(seconds, signal);
+    const taken = await this.#etcd.putIf(found ?? 'absent', { key, value, lease: lease.id }, signal);
+    if (!taken) return this.takeAgain(signal);
+    this.#lease = lease.id;
+    this.#seconds = lease.seconds;
+    console.error(`took ${formatNetwork(this.subnet)} again: etcd had no lease of it`);
+  }
+}
+
+/**
+ * Takes a subnet for this host: the one that it has already, by its public address; else the one that it had before;
+ * else one at random.
+ * @throws Error if the network is full
+ */
+export async function takeSubnet(etcd: Etcd, claim: Claim, signal: AbortSignal): Promise<OwnLease> {
+  const { prefix, attributes, seconds } = claim;
+  const lease = await etcd.grant(seconds, signal);
+  try {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const { entries } = await etcd.list(subnetsPrefix(prefix), signal);
+      const [subnet, condition] = await choose(etcd, claim, entries, signal);
+      const written = {
+        key: subnetKey(prefix, subnet),
+        value: formatAttributes(attributes),
+        lease: lease.id,
+      };
+      if (await etcd.putIf(condition, written, signal)) return new OwnLease(etcd, claim, subnet, lease);
+    }
+    throw new Error(`Other hosts took a subnet first, ${ATTEMPTS} times`);
+  } catch (error) {
+    await etcd.revoke(lease.id).catch(() => {}); // else it ends by itself
+    throw error;
+  }
+}
+
+/** The subnet to write, and under which condition nobody else was first. */
+async function choose(
+  etcd: Etcd,
+  { config, attributes, previous, heldUnder }: Claim,
+  entries: readonly Entry[],
+  signal: AbortSignal,
+): Promise<[Network, Condition]> {
+  const taken: Network[] = [];
+  for (const entry of entries) {
+    // A lease with an unreadable value still takes up its subnet.
+    const subnet = attempt(() => parseSubnetKey(entry.key));
+    if (subnet === undefined) continue;
+    const publicIp = attempt(() => parseLease(entry.key, entry.value).publicIp);
+    if (publicIp === attributes.publicIp || entry.lease === heldUnder) {
+      if (allows(config, subnet)) return [subnet, entry];
+      console.error(`gives up ${formatNetwork(subnet)}: the configuration does not allow it any more`);
+      await etcd.deleteIf(entry, entry.key, signal);
+    } else {
+      taken.push(subnet);
+    }
+  }
+  const isFree = (subnet: Network): boolean => !taken.some((other) => overlap(subnet, other));
+  if (previous !== undefined && allows(config, previous) && isFree(previous)) return [previous, 'absent'];
+  return [anyFree(config, isFree), 'absent'];
+}
+
+function anyFree(config: NetworkConfig, isFree: (subnet: Network) => boolean): Network {
+  const { subnetLength, subnetMin, subnetMax } = config;
+  const step = size(network(0, subnetLength));
+  const free: Network[] = [];
+  for (let address = subnetMin; address <= subnetMax && free.length < CHOICES; address += step) {
+    const subnet = network(address | 0, subnetLength);
+    if (isFree(subnet)) free.push(subnet);
+  }
+  if (free.length > 0) return free[randomInt(free.length)];
+  const range = `from ${formatAddress(subnetMin)} to ${formatAddress(subnetMax)}`;
+  throw new Error(
+    `The network ${formatNetwork(config.network)} is full: each /${subnetLength} ${range} is taken`,
+  );
+}
+
+function attempt<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch {
+    return undefined;
+  }
+}
