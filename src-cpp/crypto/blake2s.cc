@@ -25,7 +25,7 @@ constexpr uint8_t kOrder[10][16] = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1
 
 inline uint32_t RotateRight(uint32_t value, int bits) { return value >> bits | value << (32 - bits); }
 
-inline void Mix(uint32_t* v, int a, int b, int c, int d, uint32_t x, uint32_t y) {
+inline void Mix(uint32_t* v, size_t a, size_t b, size_t c, size_t d, uint32_t x, uint32_t y) {
   v[a] += v[b] + x;
   v[d] = RotateRight(v[d] ^ v[a], 16);
   v[c] += v[d];
@@ -102,8 +102,9 @@ void Blake2s::Compress(bool last) {
   v[13] ^= static_cast<uint32_t>(counter_ >> 32);
   if (last) v[14] = ~v[14];
   for (const uint8_t* order : kOrder) {
-    for (int i = 0; i < 4; i++) Mix(v, i, i + 4, i + 8, i + 12, words[order[2 * i]], words[order[2 * i + 1]]);
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 4; i++)
+      Mix(v, i, i + 4, i + 8, i + 12, words[order[2 * i]], words[order[2 * i + 1]]);
+    for (size_t i = 0; i < 4; i++) {
       Mix(v, i, (i + 1) % 4 + 4, (i + 2) % 4 + 8, (i + 3) % 4 + 12, words[order[2 * i + 8]],
           words[order[2 * i + 9]]);
     }
