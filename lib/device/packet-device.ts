@@ -33,7 +33,8 @@ export interface DeviceParts extends StreamParts {
  * {@link batches} and {@link writeBatch} are faster.
  *
  * A chunk that you read is a Buffer that nobody writes to again. Leave the bytes of a packet that you write as they are
- * until the callback of `write`, or `'drain'`. If you don't read a device, it stops reading from the kernel, whose queue
+ * until the callback of `write`, or `'drain'`, and without either until your turn of the event loop ends: the device may
+ * send them from where they lie. If you don't read a device, it stops reading from the kernel, whose queue
  * then drops packets, as a network card does. `end()` ends the writing side only; `close()` or `destroy()` closes the
  * device. Methods of a Duplex that make no sense for packets, such as `setEncoding`, throw.
  */

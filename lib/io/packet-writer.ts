@@ -24,11 +24,27 @@ export interface WriterOptions {
   readonly packetPrefix?: number;
 }
 
+/** The packet that a stream gives to its listeners at the moment, and its place in the batch that was read. */
+export const delivered: { packet: Uint8Array | undefined; batch: PacketBatch | undefined; index: number } = {
+  packet: undefined,
+  batch: undefined,
+  index: 0,
+};
+
+/** Packets of another stream's batch that wait where they are. */
+interface Run {
+  readonly source: PacketBatch;
+  readonly start: number;
+  end: number;
+}
+
 /** The writing side of a stream of packets. They leave in the order in which they were written. */
 export class PacketWriter {
   readonly #channel: PacketChannel;
   readonly #prefix: number;
+  // Copies of the packets that wait, unless they wait as a run.
   readonly #batch: PacketBatch | undefined;
+  #run: Run | undefined;
   // The first packet of the batch that the kernel has not taken.
   #start = 0;
   #scheduled = false;
@@ -38,12 +54,12 @@ export class PacketWriter {
   constructor(channel: PacketChannel, { coalesces = false, packetPrefix = 0 }: WriterOptions) {
     this.#channel = channel;
     this.#prefix = packetPrefix;
-    if (coalesces) this.#batch = new PacketBatch({ capacity: 512, size: 768 * 1024 });
+    if (coalesces) this.#batch = new PacketBatch({ capacity: 1024, size: 768 * 1024 });
   }
 
-  /** Whether packets wait in the batch. */
+  /** Whether packets wait. */
   get waiting(): boolean {
-    return this.#batch !== undefined && this.#batch.length > 0;
+    return this.#run !== undefined || (this.#batch !== undefined && this.#batch.length > 0);
   }
 
   /** Writes a packet unless it must wait, or the device is gone; returns whether it did. */
@@ -82,17 +98,63 @@ export class PacketWriter {
 
   #append(batch: PacketBatch, packet: Uint8Array, now: boolean): number {
     if (this.#start > 0) return EAGAIN;
+    if (!now && packet === delivered.packet && this.#extendRun(delivered.batch, delivered.index)) {
+      this.#schedule();
+      return 0;
+    }
+    this.#copyRun(batch);
     if (!batch.push(packet)) {
       const error = this.#send(batch);
       if (error !== 0) return error;
       batch.push(packet);
     }
     if (now) return this.#sendLast(batch);
-    if (!this.#scheduled) {
-      this.#scheduled = true;
-      queueMicrotask(this.flush);
-    }
+    this.#schedule();
     return 0;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(this.flush);
+  }
+
+  /** Lets a packet wait where it was read, if those before it do so, too; returns whether it does. */
+  #extendRun(source: PacketBatch | undefined, index: number): boolean {
+    const run = this.#run;
+    if (run === undefined) {
+      if (source === undefined || this.waiting) return false;
+      this.#run = { source, start: index, end: index + 1 };
+      return true;
+    }
+    if (run.source !== source || run.end !== index) return false;
+    run.end++;
+    return true;
+  }
+
+  /** Copies the packets of the run, all or those with a status, into the batch, which is empty and as large as any. */
+  #copyRun(batch: PacketBatch, status?: number): void {
+    const run = this.#run;
+    if (run === undefined) return;
+    this.#run = undefined;
+    // If a listener detached the memory, nothing is left to copy.
+    for (let i = run.start; i < Math.min(run.end, run.source.length); i++) {
+      if (status === undefined || run.source.status(i) === status) batch.push(run.source.at(i));
+    }
+  }
+
+  /** Sends what waits: the run as it is if it ends where its batch ends. */
+  #sendWaiting(batch: PacketBatch): number {
+    const run = this.#run;
+    if (run === undefined || run.end !== run.source.length) {
+      this.#copyRun(batch);
+      return this.#send(batch);
+    }
+    const error = this.#settle(run.source, run.start);
+    // More can be read into the source before these are sent.
+    if (error === EAGAIN) this.#copyRun(batch, EAGAIN);
+    this.#run = undefined;
+    return error;
   }
 
   /** Sends all; returns what became of the last packet, which is taken out again if the kernel's queue is full. */
@@ -127,7 +189,7 @@ export class PacketWriter {
   readonly flush = (): void => {
     this.#scheduled = false;
     if (this.#channel.fd < 0) return;
-    const error = this.#batch === undefined ? 0 : this.#send(this.#batch);
+    const error = this.#batch === undefined ? 0 : this.#sendWaiting(this.#batch);
     if (error === EAGAIN) this.#channel.arm(WRITABLE);
     else if (error !== 0) this.#channel.fail(error, 'write');
     else this.#finish();
@@ -167,7 +229,7 @@ export class PacketWriter {
 
   /** Fails the write that is blocked. Without an error, what waits is sent first, as far as the kernel takes it. */
   abort(error: Error | null): void {
-    if (error === null && this.waiting && this.#batch !== undefined) this.#send(this.#batch);
+    if (error === null && this.waiting && this.#batch !== undefined) this.#sendWaiting(this.#batch);
     const blocked = this.#blocked;
     this.#blocked = undefined;
     blocked?.callback(error ?? systemError(ECANCELED, 'write', this.#channel.name));

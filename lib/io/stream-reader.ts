@@ -3,7 +3,7 @@ import { EAGAIN } from '../native/errno.js';
 import { READABLE } from '../native/layout.js';
 import { PacketBatch } from './packet-batch.js';
 import type { PacketChannel } from './packet-channel.js';
-import type { PacketWriter } from './packet-writer.js';
+import { delivered, type PacketWriter } from './packet-writer.js';
 
 // A chunk of the stream is a view of the memory that its batch was read into, which a user who keeps the chunk keeps.
 // A batch that one read fills is followed by a larger one: under load, less often begun, it parts fewer of the
@@ -76,6 +76,7 @@ export class StreamReader {
     const forwarded = transferred > 0 && this.#forwardBatch(batch, start);
     let pushed = 0;
     let threw = false;
+    delivered.batch = batch;
     // Past the high-water mark the rest of the batch is pushed all the same: it has been read. If a listener detaches
     // the batch's memory, its length is 0; if one writes to the batch's table, `at` may throw.
     for (let i = start; i < end && i < batch.length && !this.#stream.destroyed; i++) {
@@ -87,6 +88,8 @@ export class StreamReader {
         this.#stream.destroy(error as Error);
         break;
       }
+      delivered.packet = packet;
+      delivered.index = i;
       try {
         // The first push tells the Readable that there is data. Its listeners get the others without it.
         if (pushed++ === 0 || !this.#stream.readableFlowing || this.#stream.readableLength > 0) {
@@ -100,6 +103,8 @@ export class StreamReader {
         process.nextTick(rethrow, error);
       }
     }
+    delivered.packet = undefined;
+    delivered.batch = undefined;
     if (this.#batch !== batch || this.#stream.destroyed) return error;
     if (start === 0 && pushed === 0) batch.clear();
     else if (!batch.hasRoom) {

@@ -74,13 +74,18 @@ describe('a batch whose write the kernel cuts short', () => {
       assert.equal(strangers, 0);
     });
 
-    it(`nor written one by one (${seed})`, () => {
-      const { arrivals, refused, strangers } = run(plan, 'stream', seed, flows, 40, 'random');
-      const [first, ...others] = arrivals;
-      assert.ok(first <= 2 && others.every((times) => times <= 1), arrivals.join());
-      const sum = arrivals.reduce((total, times) => total + times, 0);
-      assert.equal(sum + (refused.ENOBUFS ?? 0), 41);
-      assert.equal(strangers, 0);
-    });
+    for (const [way, how] of [
+      ['one by one', 'stream'],
+      ["by another device's listener", 'listener'],
+    ]) {
+      it(`nor written ${way} (${seed})`, () => {
+        const { arrivals, refused, strangers } = run(plan, how, seed, flows, 40, 'random');
+        const [first, ...others] = arrivals;
+        assert.ok(first <= 2 && others.every((times) => times <= 1), arrivals.join());
+        const sum = arrivals.reduce((total, times) => total + times, 0);
+        assert.equal(sum + (refused.ENOBUFS ?? 0), 41);
+        assert.equal(strangers, 0);
+      });
+    }
   }
 });

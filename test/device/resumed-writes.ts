@@ -44,6 +44,22 @@ try {
   if (how === 'stream') {
     for (const packet of packets) if (!sender.write(packet)) await once(sender, 'drain');
     await new Promise((resolve) => sender.write(packets[0], resolve));
+  } else if (how === 'listener') {
+    // Another device reads them, and its listener writes them as they come.
+    await using origin = openTun('tun3', { ...options, offload: false });
+    await using reader = openTun('tun4', options);
+    await wire(namespace, origin, reader);
+    const all = new Promise<void>((resolve) => {
+      let left = packets.length;
+      reader.on('data', (packet: Buffer) => {
+        sender.write(packet);
+        if (--left === 0) resolve();
+      });
+    });
+    for (const packet of packets) origin.write(packet);
+    await all;
+    // Behind what waits.
+    await new Promise((resolve) => sender.write(packets[0], resolve));
   } else {
     const batch = new PacketBatch();
     for (const packet of packets) batch.push(packet);
