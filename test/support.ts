@@ -88,13 +88,18 @@ export async function sleeper(namespace: NetworkNamespace): Promise<ChildProcess
   return child;
 }
 
-/** The command of a Node.js program with what device tests import. */
+/** The arguments by which this runtime runs a text as a module. */
+export function moduleArguments(source: string): string[] {
+  return process.versions.deno ? ['eval', '--ext=mjs', source] : ['--input-type=module', '-e', source];
+}
+
+/** The command of a program with what device tests import. */
 export function nodeProgram(body: string): [string, ...string[]] {
   const source = `
     import { NetworkNamespace, openMacvtap, openTap, openTun } from '${import.meta.resolve('tuntap-native')}';
     import { replyToEcho } from '${import.meta.resolve('tuntap-native/packet')}';
     ${body}`;
-  return [process.execPath, '--input-type=module', '-e', source];
+  return [process.execPath, ...moduleArguments(source)];
 }
 
 export interface IpLink {

@@ -1,10 +1,11 @@
 /** The commands of `tuntap-native`. */
 
 import type { Command } from './command.js';
+import { doctor } from './doctor.js';
 import { genkey, genpsk, pubkey } from './keys.js';
 import { show } from './show.js';
 import { up } from './up.js';
 
 export const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ up, show, genkey, pubkey, genpsk }),
+  Object.entries({ up, show, genkey, pubkey, genpsk, doctor }),
 );

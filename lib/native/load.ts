@@ -20,20 +20,22 @@ export function loadAddon(): unknown {
   // A bundler that makes CommonJS leaves no URL.
   const url: string | undefined = import.meta.url;
   const root = url && join(dirname(fileURLToPath(url)), '..', '..');
-  const built = join('build', 'Release', 'tuntap_native.node');
-  const prebuilt = join('prebuilds', `linux-${process.arch}`, `tuntap-native.${libc()}.node`);
+  const candidates = [
+    join('build', 'Release', 'tuntap_native.node'),
+    join('prebuilds', `linux-${process.arch}`, `tuntap-native.${libc()}.node`),
+  ];
   try {
     // Hidden from bundlers: in a bundle, `bindings` can't require anything.
     const { createRequire } = process.getBuiltinModule('node:module');
     const load = createRequire(url)('bindings') as typeof bindings;
     // `bindings` replaces the names of its options, here `module_root`, by their values.
-    const files = [built, prebuilt].map((file) => ['module_root', file]);
+    const files = candidates.map((file) => ['module_root', file]);
     const addon = load({ bindings: 'tuntap_native', module_root: root, try: files });
     const difference = layoutDifference(addon.layout);
     if (difference) throw new Error(`${addon.path} is of another version: ${difference}`);
     return addon;
   } catch (cause) {
-    const message = `tuntap-native: ${whyNot(cause as LoadError, root, [built, prebuilt])}`;
+    const message = `tuntap-native: ${whyNot(cause as LoadError, root, candidates)}`;
     throw Object.assign(new Error(message, { cause }), { code: 'ERR_TUNTAP_NO_BINARY' });
   }
 }
@@ -61,11 +63,14 @@ function whyNot({ code, message, resource }: LoadError, root: string | undefined
       'esbuild --external:tuntap-native; docs/bundlers.md says how for other bundlers.'
     );
   }
-  const found = files.find((file) => existsSync(join(root, file)));
-  const reason = found
-    ? `${found} can't be loaded (${message})`
-    : `it has no prebuilt binary for linux-${process.arch} (${libc()})`;
-  return `${reason}. Build one with python3, make and a C++ compiler: npx node-gyp rebuild --directory=${root}`;
+  // The first one that is there is the one that was tried.
+  const tried = files.find((file) => existsSync(join(root, file)));
+  const reason = tried ? `${tried} can't be loaded (${message})` : `neither ${files.join(' nor ')} is there`;
+  return (
+    `no binary works on linux-${process.arch} with ${libc()}: ${reason}. ` +
+    `Build one with python3, make and a C++ compiler: npx node-gyp rebuild --directory=${root}\n` +
+    'This tells what else the package needs here: npx tuntap-native doctor'
+  );
 }
 
 function isThisPackage(root: string): boolean {
@@ -77,7 +82,7 @@ function isThisPackage(root: string): boolean {
 }
 
 /** The C library of this process, as its memory map tells. A diagnostic report tells too, but may wait for name servers. */
-function libc(): 'glibc' | 'musl' {
+export function libc(): 'glibc' | 'musl' {
   try {
     const glibc = /\/libc(\.so\.6|-2\.\d+\.so)$/m;
     return glibc.test(readFileSync('/proc/self/maps', 'latin1')) ? 'glibc' : 'musl';

@@ -29,6 +29,7 @@ class Token {
 
   uint64_t value() const { return value_; }
   void* WithEvents(int events) const {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): it is never followed
     return reinterpret_cast<void*>(value_ | static_cast<uintptr_t>(events));
   }
 

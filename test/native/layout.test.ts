@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { moduleArguments } from '../support.ts';
 
 /** What opening a socket gives with an addon whose exports were changed by `change`: an error's code and its cause. */
 function open(change: string): Promise<string[]> {
@@ -18,7 +19,7 @@ function open(change: string): Promise<string[]> {
       console.log(JSON.stringify([error.code, error.cause?.message]));
     }`;
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, ['--input-type=module', '-e', source], (error, stdout) =>
+    execFile(process.execPath, moduleArguments(source), (error, stdout) =>
       error ? reject(error) : resolve(JSON.parse(stdout)),
     );
   });

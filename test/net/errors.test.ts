@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { type NetlinkError, NetworkNamespace } from 'tuntap-native/net';
-import { needs } from '../support.ts';
+import { moduleArguments, needs } from '../support.ts';
 
 describe('errors of network configuration', () => {
   before(function () {
@@ -259,9 +259,7 @@ describe('errors of network configuration', () => {
         '--reuid=65534',
         '--clear-groups',
         process.execPath,
-        '--input-type=module',
-        '-e',
-        program,
+        ...moduleArguments(program),
       ],
       { encoding: 'utf8' },
     );

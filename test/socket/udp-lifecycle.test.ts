@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { getEventListeners, once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
-import { code, needs, openFds } from '../support.ts';
+import { code, moduleArguments, needs, openFds } from '../support.ts';
 import { numbered, onLoopback, receive } from './sockets.ts';
 
 const TUNNEL = import.meta.resolve('tuntap-native/tunnel');
@@ -112,7 +112,7 @@ describe('UdpBatchSocket: lifecycle', () => {
       const socket = openUdp({ address: '127.0.0.1' }).unref();
       socket.batches().next();
       console.log('done');`;
-    const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], {
+    const output = execFileSync(process.execPath, moduleArguments(program), {
       timeout: 10_000,
     });
     assert.equal(String(output), 'done\n');

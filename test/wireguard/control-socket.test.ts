@@ -15,7 +15,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openControlSocket } from '#dist/wireguard/control-socket.js';
-import { needs, openFds } from '../support.ts';
+import { moduleArguments, needs, openFds } from '../support.ts';
 import { ask, run, withFake } from './control-support.ts';
 import { FakeDevice } from './fake-device.ts';
 import { exists, SOCKETS, until, withFolder, withSocket } from './oracle.ts';
@@ -146,7 +146,7 @@ describe('a control socket', () => {
         const socket = await openControlSocket('x', device, { fd: 3 });
         console.log(socket.path);
         process.stdin.on('end', () => socket.close()).resume();`;
-      const command = withSocket(path, 3, [process.execPath, '--input-type=module', '-e', program]);
+      const command = withSocket(path, 3, [process.execPath, ...moduleArguments(program)]);
       const child = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
       const [line] = await once(child.stdout as NodeJS.ReadableStream, 'data');
       assert.equal(String(line).trim(), path);
