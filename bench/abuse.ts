@@ -1,41 +1,54 @@
 /**
- * What the example VPN endures: `node out/bench/abuse.js --seconds=600`.
+ * What a tunnel of openWireGuard endures: `node out/bench/abuse.js --seconds=600`.
  *
- * A client and a server, and a man in the middle (bench/abuse-relay.ts) who changes a bit of 1 % of the datagrams, cuts
- * some, sends some again and adds oversized ones. Both ways traffic at full rate, which is sealed by itself, so that a
- * packet that was not sent, or was delivered twice, is found out (bench/abuse-traffic.ts). Every few seconds a link goes
- * down and comes up again, or the server is killed and started again. It must come back each time, in memory that does
- * not grow, without an error. Ends with status 1 where that does not hold. Options: --seconds=N (60), --rate=N
- * datagrams a second each way (60000), --cipher=NAME.
+ * A client and a server, and a man in the middle (bench/abuse-relay.ts) who loses, delays, doubles, changes, cuts and
+ * repeats datagrams. Both ways traffic at a steady rate, which is sealed by itself, so that a packet that was not sent, or
+ * was delivered twice, is found out (bench/abuse-traffic.ts). Every few seconds a link goes down and comes up again, the
+ * server is killed and started again, or the man in the middle floods both ends with messages of one kind. The traffic must
+ * come back each time within the protocol's timers, and go on during a flood, in memory that does not grow, without an
+ * error. Ends with status 1 where that does not hold. Options: --seconds=N (60), --rate=N datagrams a second each way
+ * (10000).
  */
 
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createVethPair, type Link, NetworkNamespace } from 'tuntap-native/net';
+import { formatConfig, generatePrivateKey, publicKey, type WireGuardConfig } from 'tuntap-native/wireguard';
 import type { Received } from './abuse-traffic.ts';
 import { median, option } from './measure.ts';
 
 const SECONDS = Number(option('seconds', '60'));
-const RATE = option('rate', '60000');
-const CIPHER = option('cipher', 'chacha20-poly1305');
+const RATE = option('rate', '10000');
 const program = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const [VPN, RELAY, TRAFFIC] = ['../examples/vpn/main.js', './abuse-relay.js', './abuse-traffic.js'].map(
+const [TUNNEL, RELAY, TRAFFIC] = ['../examples/demo/tunnel.js', './abuse-relay.js', './abuse-traffic.js'].map(
   program,
 );
-const PORT = '51820';
+const PORT = 51820;
+const MTU = 1420;
 const STEADY_MS = 1000;
 const DOWN_MS = 700;
-// Silence is noticed after three keepalives, and a handshake may be corrupted as well.
-const KEEPALIVE_SECONDS = 0.3;
-const MOST_TO_RECOVER_MS = 15_000;
+const FLOOD_MS = 3000;
+const FLOODS = [
+  'initiations-replayed',
+  'initiations-forged',
+  'responses-replayed',
+  'responses-forged',
+  'cookies',
+  'data-replayed',
+  'data-forged',
+  'garbage',
+];
+// Silence is noticed after 15.3 s. A lost or corrupted handshake message is sent again after 5.3 s: twice of them at most.
+const MOST_TO_RECOVER_MS = 28_000;
 const COMES_BACK_TO = 0.5;
+const MOST_FDS_MORE = 4;
 const MOST_GROWTH_MB = 16;
 // After so much of the run, memory has what it needs.
 const WARM = 0.2;
@@ -56,7 +69,7 @@ function hold(holds: boolean, text: string): void {
 
 /** A program of ours in a namespace. What it says on stderr is an error that nobody handled. */
 function start(namespace: NetworkNamespace, ...args: readonly string[]): ChildProcess {
-  const child = namespace.spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = namespace.spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   children.add(child);
   child.once('close', () => children.delete(child));
   child.stderr?.on('data', (data) => hold(false, `${args.join(' ')} says: ${data}`));
@@ -78,6 +91,8 @@ function residentMB(child: ChildProcess): number {
   const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
 }
+
+const openFds = (child: ChildProcess): number => readdirSync(`/proc/${child.pid}/fd`).length;
 
 /** What a receiver counted last. */
 class Receiver {
@@ -125,49 +140,45 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     { name: 'eth0', namespace: server, addresses: ['198.51.100.2/24'], up: true },
     { name: 'server', namespace: middle, addresses: ['198.51.100.1/24'], up: true },
   );
-  const common = {
-    keys: 'keys',
-    cipher: CIPHER,
-    keepaliveSeconds: KEEPALIVE_SECONDS,
-    rekeySeconds: 5,
-    statisticsSeconds: 0,
-  };
-  const write = (name: string, text: string): string => {
-    writeFileSync(join(folder, name), text, { mode: 0o600 });
+  const [serverKey, clientKey] = [generatePrivateKey(), generatePrivateKey()];
+  const write = (name: string, configuration: WireGuardConfig): string => {
+    writeFileSync(join(folder, name), formatConfig({ ...configuration, mtu: MTU }), { mode: 0o600 });
     return join(folder, name);
   };
-  write('keys', `client ${randomBytes(32).toString('base64')}\n`);
-  const clients = { client: { allowed: ['10.9.0.2/32'] } };
-  const serverConfig = write(
-    'server.json',
-    JSON.stringify({ ...common, addresses: ['10.9.0.1/24'], clients }),
-  );
-  const clientConfig = write(
-    'client.json',
-    JSON.stringify({
-      ...common,
-      addresses: ['10.9.0.2/24'],
-      name: 'client',
-      server: `192.0.2.1:${PORT}`,
-      allowed: ['10.9.0.0/24'],
-    }),
-  );
+  const serverFile = write('server.conf', {
+    privateKey: serverKey,
+    listenPort: PORT,
+    addresses: ['10.9.0.1/24'],
+    peers: [{ publicKey: publicKey(clientKey), allowedIps: ['10.9.0.2/32'] }],
+  });
+  const clientFile = write('client.conf', {
+    privateKey: clientKey,
+    addresses: ['10.9.0.2/24'],
+    peers: [
+      {
+        publicKey: publicKey(serverKey),
+        endpoint: `192.0.2.1:${PORT}`,
+        allowedIps: ['10.9.0.1/32'],
+      },
+    ],
+  });
 
-  const relay = start(middle, RELAY, '198.51.100.2', PORT);
+  const relay = start(middle, RELAY, '198.51.100.2', `${PORT}`);
   let abuse = '';
   lines(relay, (line) => {
     abuse = line;
+    relay.emit('told', line);
   });
   const startServer = (): ChildProcess => {
-    const child = start(server, VPN, 'server', serverConfig);
+    const child = start(server, TUNNEL, serverFile);
     child.stdout?.resume();
     return child;
   };
   let serverProgram = startServer();
-  const clientProgram = start(client, VPN, 'client', clientConfig);
+  const clientProgram = start(client, TUNNEL, clientFile);
   let sessions = 0;
   lines(clientProgram, (line) => {
-    if (line.startsWith('session')) sessions++;
+    if (line.startsWith('handshake')) sessions++;
   });
   const [there, back] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')];
   const receivers = [new Receiver(server, there), new Receiver(client, back)];
@@ -179,7 +190,7 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     await delay(DOWN_MS);
     await link.set({ up: true });
   };
-  const faults = [
+  const faults: readonly (readonly [name: string, cause: () => Promise<void>])[] = [
     ['the client’s link was down', () => flap(clientLink)],
     ['the server’s link was down', () => flap(serverLink)],
     [
@@ -189,12 +200,29 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
         serverProgram = startServer();
       },
     ],
-  ] as const;
+    ...FLOODS.map(
+      (kind) =>
+        [
+          `both ends were flooded with ${kind}`,
+          async () => {
+            const told = once(relay, 'told');
+            relay.stdin?.write(`flood ${kind} ${FLOOD_MS}\n`);
+            const during = await rate(receivers, FLOOD_MS - 500);
+            const [line] = (await told) as [string];
+            const count = Number(line.split(' ')[1]);
+            say(`${kind}: ${count} datagrams, ${during.toFixed(0)} datagrams/s of traffic meanwhile`);
+            const least = COMES_BACK_TO * median(rates);
+            if (during < least) hold(false, `${kind}: less than half of the traffic went on`);
+          },
+        ] as const,
+    ),
+  ];
 
   const sum = (name: keyof Received) => receivers.reduce((total, { last }) => total + last[name], 0);
   const recoveries: number[] = [];
   const rates: number[] = [];
   let warm = 0;
+  let fds = 0;
   await recover(receivers, 0);
   for (let i = 0; elapsed() < SECONDS || i < faults.length; i++) {
     rates.push(await rate(receivers, STEADY_MS));
@@ -212,13 +240,19 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
           `${sum('repeated')} twice, client ${resident.toFixed(1)} MB`,
       );
     }
-    if (warm === 0 && elapsed() > WARM * SECONDS) warm = resident;
+    if (warm === 0 && elapsed() > WARM * SECONDS) {
+      warm = resident;
+      fds = openFds(clientProgram);
+    }
   }
 
   const resident = residentMB(clientProgram);
+  const fdsAtEnd = openFds(clientProgram);
   await stop(relay, 'SIGTERM');
   say(`the man in the middle: ${abuse}`);
-  say(`${sessions} sessions; ${sum('authentic')} datagrams delivered, ${median(rates).toFixed(0)} a second`);
+  say(
+    `${sessions} handshakes; ${sum('authentic')} datagrams delivered, ${median(rates).toFixed(0)} a second`,
+  );
   hold(sum('authentic') > 0 && sum('forged') === 0, `${sum('forged')} forged datagrams delivered`);
   hold(sum('repeated') === 0, `${sum('repeated')} datagrams delivered twice`);
   const errors = (await checksumErrors(client)) + (await checksumErrors(server));
@@ -228,6 +262,7 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     `came back ${recoveries.length} times, in ${median(recoveries)?.toFixed(0)} ms (median)`,
   );
   hold(resident - warm <= MOST_GROWTH_MB, `resident memory ${warm.toFixed(1)} -> ${resident.toFixed(1)} MB`);
+  hold(fdsAtEnd <= fds + MOST_FDS_MORE, `open files of the client ${fds} -> ${fdsAtEnd}`);
   const statuses = await Promise.all([stop(clientProgram, 'SIGTERM'), stop(serverProgram, 'SIGTERM')]);
   hold(
     statuses.every((status) => status === 0),

@@ -1,16 +1,16 @@
 /** The VPNs that bench/vpn.ts compares: each joins two namespaces that a veth pair joins already. */
 
-import type { ChildProcess } from 'node:child_process';
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native';
-import type { AeadCipher } from 'tuntap-native/tunnel';
+import { formatConfig, generatePrivateKey, publicKey } from 'tuntap-native/wireguard';
+import { configure, wireGuardGo } from '../examples/demo/wireguard-go.ts';
 
-const MAIN = fileURLToPath(new URL('../examples/vpn/main.js', import.meta.url));
+const TUNNEL = fileURLToPath(new URL('../examples/demo/tunnel.js', import.meta.url));
+const PORT = 51820;
 export const MTU = 1420;
 
 /** Two hosts: `a` has 192.0.2.1 on the wire and 10.9.0.1 in the tunnel, `b` 192.0.2.2 and 10.9.0.2. */
@@ -32,67 +32,65 @@ const stdio: ['ignore', 'pipe' | 'inherit' | 'ignore', 'inherit'] = [
   'inherit',
 ];
 
-function example(cipher: AeadCipher): Contender {
-  return ({ a, b, folder }) => {
-    writeFileSync(join(folder, 'keys'), `b ${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
-    const common = { interface: 'vpn0', cipher, mtu: MTU, keys: 'keys' };
-    const server = join(folder, 'server.json');
-    writeFileSync(
-      server,
-      JSON.stringify({ ...common, addresses: ['10.9.0.1/24'], clients: { b: { allowed: ['10.9.0.2/32'] } } }),
-    );
-    const client = join(folder, 'client.json');
-    writeFileSync(
-      client,
-      JSON.stringify({
-        ...common,
-        addresses: ['10.9.0.2/24'],
-        name: 'b',
-        server: '192.0.2.1:51820',
-        allowed: ['10.9.0.0/24'],
-      }),
-    );
-    return [
-      a.spawn(process.execPath, [MAIN, 'server', server], { stdio }),
-      b.spawn(process.execPath, [MAIN, 'client', client], { stdio }),
-    ];
+type Program = 'tuntap-native' | 'wireguard-go';
+
+/** WireGuard between these two programs. */
+function wireGuard(...programs: readonly [a: Program, b: Program]): Contender {
+  return async (hosts) => {
+    const privateKeys = programs.map(generatePrivateKey);
+    const children: ChildProcess[] = [];
+    for (const [i, program] of programs.entries()) {
+      const namespace = [hosts.a, hosts.b][i];
+      const configuration = {
+        privateKey: privateKeys[i],
+        listenPort: PORT,
+        addresses: [`10.9.0.${i + 1}/24`],
+        peers: [
+          {
+            publicKey: publicKey(privateKeys[1 - i]),
+            endpoint: `192.0.2.${2 - i}:${PORT}`,
+            allowedIps: [`10.9.0.${2 - i}/32`],
+          },
+        ],
+      };
+      if (program === 'tuntap-native') {
+        const file = join(hosts.folder, `${i}.conf`);
+        writeFileSync(file, formatConfig({ ...configuration, mtu: MTU }), { mode: 0o600 });
+        children.push(namespace.spawn(process.execPath, [TUNNEL, file], { stdio }));
+      } else {
+        const name = `wgb${process.pid % 1e6}${'ab'[i]}`;
+        const [command, ...args] = wireGuardGo(name);
+        children.push(namespace.spawn(command, args, { stdio }));
+        await configure(namespace, name, MTU, configuration);
+      }
+    }
+    return children;
   };
 }
 
-async function wireguardGo({ a, b, folder }: Hosts): Promise<readonly ChildProcess[]> {
-  const ends = (['a', 'b'] as const).map((name, i) => {
-    const key = execFileSync('wg', ['genkey']);
-    const path = join(folder, `${name}.wg`);
-    writeFileSync(path, key, { mode: 0o600 });
-    const publicKey = execFileSync('wg', ['pubkey'], { input: key, encoding: 'utf8' }).trim();
-    // The socket that wg(8) talks to is a file, which namespaces have in common.
-    const device = `wg${process.pid % 1e6}${name}`;
-    return {
-      namespace: { a, b }[name],
-      device,
-      path,
-      publicKey,
-      address: `10.9.0.${i + 1}`,
-      wire: `192.0.2.${i + 1}`,
+/** examples/vpn of an older checkout, which is built: a protocol of its own. */
+export function exampleOf(tree: string): Contender {
+  const main = join(tree, 'out/examples/vpn/main.js');
+  return ({ a, b, folder }) => {
+    writeFileSync(join(folder, 'keys'), `b ${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
+    const write = (name: string, config: object): string => {
+      const common = { interface: 'vpn0', cipher: 'chacha20-poly1305', mtu: MTU, keys: 'keys' };
+      writeFileSync(join(folder, name), JSON.stringify({ ...common, ...config }));
+      return join(folder, name);
     };
-  });
-  const children: ChildProcess[] = [];
-  for (const [i, { namespace, device, path, address }] of ends.entries()) {
-    const peer = ends[1 - i];
-    const child = namespace.spawn('wireguard-go', ['-f', device], {
-      stdio: ['ignore', 'pipe', LOUD ? 'inherit' : 'ignore'],
-      env: { ...process.env, LOG_LEVEL: 'verbose' },
+    const clients = { b: { allowed: ['10.9.0.2/32'] } };
+    const server = write('server.json', { addresses: ['10.9.0.1/24'], clients });
+    const client = write('client.json', {
+      addresses: ['10.9.0.2/24'],
+      name: 'b',
+      server: `192.0.2.1:${PORT}`,
+      allowed: ['10.9.0.0/24'],
     });
-    children.push(child);
-    await printed(child, /UAPI listener started/);
-    child.stdout?.resume();
-    const commands =
-      `wg set ${device} private-key ${path} listen-port 51820 peer ${peer.publicKey} ` +
-      `allowed-ips ${peer.address}/32 endpoint ${peer.wire}:51820 && ip address add ${address}/24 dev ${device} && ` +
-      `ip link set ${device} up mtu ${MTU}`;
-    await once(namespace.spawn('sh', ['-c', commands], { stdio: 'inherit' }), 'close');
-  }
-  return children;
+    return [
+      a.spawn(process.execPath, [main, 'server', server], { stdio }),
+      b.spawn(process.execPath, [main, 'client', client], { stdio }),
+    ];
+  };
 }
 
 function openvpn({ a, b, folder }: Hosts): readonly ChildProcess[] {
@@ -138,23 +136,20 @@ function openvpn({ a, b, folder }: Hosts): readonly ChildProcess[] {
   });
 }
 
-/** Waits until a process prints something. */
-function printed(child: ChildProcess, pattern: RegExp): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let text = '';
-    child.stdout?.on('data', (data) => {
-      text += data;
-      if (pattern.test(text)) resolve();
-    });
-    child.once('close', (status) =>
-      reject(new Error(`${child.spawnargs[2]} ended with status ${status}\n${text}`)),
-    );
-  });
+/** No tunnel: what the wire alone carries, at the addresses of a tunnel. */
+async function wire({ a, b }: Hosts): Promise<readonly ChildProcess[]> {
+  for (const [i, namespace] of [a, b].entries()) {
+    await (await namespace.link('eth0')).addAddress(`10.9.0.${i + 1}/24`);
+  }
+  return [];
 }
 
+/** Each sends from the second program to the first one. */
 export const CONTENDERS: Readonly<Record<string, Contender>> = {
-  'vpn chacha20-poly1305': example('chacha20-poly1305'),
-  'vpn aes-256-gcm': example('aes-256-gcm'),
-  'wireguard-go': wireguardGo,
-  'openvpn aes-256-gcm': openvpn,
+  'tuntap-native to tuntap-native': wireGuard('tuntap-native', 'tuntap-native'),
+  'tuntap-native to wireguard-go': wireGuard('wireguard-go', 'tuntap-native'),
+  'wireguard-go to tuntap-native': wireGuard('tuntap-native', 'wireguard-go'),
+  'wireguard-go to wireguard-go': wireGuard('wireguard-go', 'wireguard-go'),
+  'OpenVPN, AES-256-GCM': openvpn,
+  'the wire alone': wire,
 };

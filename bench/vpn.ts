@@ -1,14 +1,15 @@
 /**
- * Compares the example VPN with wireguard-go and OpenVPN, side by side: `node out/bench/vpn.js`.
+ * Compares tunnels side by side: this package's WireGuard, wireguard-go, OpenVPN: `node out/bench/vpn.js`.
  *
  * Both ends run on this machine, in two namespaces that a veth pair joins; tunnel MTU 1,420; TCP is iperf3's. Ping is
- * sent through the tunnel, before TCP and a second after it, and through the veth pair itself, while nothing else is.
- * Each round runs each VPN once, in turn; reported are medians, and medians of the ratios within a round. Options:
- * --rounds=N (5), --seconds=N (5), --pings=N (20), --interval=SECONDS (0.2), --only=NAME,NAME, --verbose,
- * --write (puts the table into the documentation).
+ * sent through the tunnel before TCP and a second after it, while nothing else is. Each round runs each contender once, in
+ * turn; reported are medians, and medians of the ratios within a round. Programs that are not installed are left out.
+ * Options: --rounds=N (5), --seconds=N (5), --pings=N (20), --interval=SECONDS (0.2), --only=NAME,NAME, --beside=TREE (a
+ * built checkout that still has examples/vpn, to compare with it), --verbose, --write (puts the table into the
+ * documentation).
  */
 
-import { type ChildProcess, execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +18,7 @@ import { setTimeout } from 'node:timers/promises';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
 import { MACHINE, publish, version } from './blocks.ts';
 import { median, option } from './measure.ts';
-import { CONTENDERS, type Contender } from './vpn-contenders.ts';
+import { CONTENDERS, type Contender, exampleOf } from './vpn-contenders.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
 const SECONDS = option('seconds', '5');
@@ -25,17 +26,15 @@ const PINGS = option('pings', '20');
 const INTERVAL = option('interval', '0.2');
 const ONLY = option('only', '');
 const TUNNEL = '10.9.0.1';
-const WIRE = '192.0.2.1';
+const BESIDE = option('beside', '');
+const OTHER = 'wireguard-go to wireguard-go';
+const OLD = 'examples/vpn, ChaCha20-Poly1305';
 
 interface Figures {
   readonly mbps: number;
   /** Before it carried anything, and after: Node.js compiles what is called often. */
   readonly rttMs: number;
   readonly laterRttMs: number;
-  readonly wireRttMs: number;
-  /** How many times twice the wire's round trip and 0.15 ms go into the tunnel's: 1 and less is what is wanted. */
-  readonly rttShare: number;
-  readonly laterRttShare: number;
 }
 
 async function output(namespace: NetworkNamespace, command: string, ...args: string[]): Promise<string> {
@@ -79,7 +78,7 @@ async function measure(start: Contender): Promise<Figures> {
   await using a = await NetworkNamespace.create();
   await using b = await NetworkNamespace.create();
   await createVethPair(
-    { name: 'eth0', namespace: a, addresses: [`${WIRE}/24`], up: true },
+    { name: 'eth0', namespace: a, addresses: ['192.0.2.1/24'], up: true },
     { name: 'eth0', namespace: b, addresses: ['192.0.2.2/24'], up: true },
   );
   const folder = mkdtempSync(join(tmpdir(), 'tuntap-bench-'));
@@ -88,7 +87,6 @@ async function measure(start: Contender): Promise<Figures> {
     children.push(...(await start({ a, b, folder })));
     await comesUp(b);
     const rttMs = await ping(b, TUNNEL);
-    const wireRttMs = await ping(b, WIRE);
     const server = a.spawn('iperf3', ['-s', '--forceflush'], { stdio: ['ignore', 'pipe', 'ignore'] });
     children.push(server);
     await once(server.stdout as NodeJS.EventEmitter, 'data');
@@ -99,55 +97,59 @@ async function measure(start: Contender): Promise<Figures> {
     const mbps = tcp.end.sum_received.bits_per_second / 1e6;
     await setTimeout(1000);
     const laterRttMs = await ping(b, TUNNEL);
-    const wanted = 2 * wireRttMs + 0.15;
-    return {
-      mbps,
-      rttMs,
-      laterRttMs,
-      wireRttMs,
-      rttShare: rttMs / wanted,
-      laterRttShare: laterRttMs / wanted,
-    };
+    return { mbps, rttMs, laterRttMs };
   } finally {
     await stop(children);
     rmSync(folder, { recursive: true });
   }
 }
 
-const names = Object.keys(CONTENDERS).filter((name) => ONLY === '' || ONLY.split(',').includes(name));
+const isInstalled = (program: string): boolean => spawnSync('which', [program]).status === 0;
+const contenders = Object.entries({
+  ...CONTENDERS,
+  ...(BESIDE === '' ? {} : { [OLD]: exampleOf(BESIDE) }),
+}).filter(
+  ([name]) =>
+    (ONLY === '' || ONLY.split(',').includes(name)) &&
+    ['wireguard-go', 'openvpn'].every(
+      (program) => !name.toLowerCase().includes(program) || isInstalled(program),
+    ),
+);
 const rounds: Record<string, Figures>[] = [];
 for (let round = 1; round <= ROUNDS; round++) {
   const figures: Record<string, Figures> = {};
-  for (const name of names) {
-    figures[name] = await measure(CONTENDERS[name]);
-    const { mbps, rttMs, laterRttMs, wireRttMs } = figures[name];
+  for (const [name, start] of contenders) {
+    figures[name] = await measure(start);
+    const { mbps, rttMs, laterRttMs } = figures[name];
     console.error(
-      `round ${round}/${ROUNDS} ${name.padEnd(22)} ${mbps.toFixed(0)} Mbit/s, ` +
-        `ping ${rttMs.toFixed(3)} ms, later ${laterRttMs.toFixed(3)} ms, by the wire ${wireRttMs.toFixed(3)} ms`,
+      `round ${round}/${ROUNDS} ${name.padEnd(32)} ${mbps.toFixed(0)} Mbit/s, ` +
+        `ping ${rttMs.toFixed(3)} ms, later ${laterRttMs.toFixed(3)} ms`,
     );
   }
   rounds.push(figures);
 }
 
 const lines = [
-  '| VPN | TCP, Mbit/s | to wireguard-go | to OpenVPN | ping, ms (of 2 × the wire’s + 0.15 ms) | after traffic |',
-  '|---|---|---|---|---|---|',
+  '| from, to | TCP, Mbit/s | of wireguard-go’s | ping, ms (of wireguard-go’s) | ping after traffic |',
+  '|---|---|---|---|---|',
 ];
-for (const name of names) {
+for (const [name] of contenders) {
   const of = (key: keyof Figures) => median(rounds.map((figures) => figures[name][key]));
-  const ratio = (to: string) => {
-    const ratios = rounds.map((figures) => figures[name].mbps / (figures[to]?.mbps ?? Number.NaN));
-    return median(ratios).toFixed(2);
-  };
+  const ratio = (key: keyof Figures, to = OTHER) =>
+    median(rounds.map((figures) => figures[name][key] / (figures[to]?.[key] ?? Number.NaN))).toFixed(2);
   lines.push(
-    `| ${name} | ${of('mbps').toFixed(0)} | ${ratio('wireguard-go')} | ${ratio('openvpn aes-256-gcm')} | ` +
-      `${of('rttMs').toFixed(3)} (${of('rttShare').toFixed(2)}) | ` +
-      `${of('laterRttMs').toFixed(3)} (${of('laterRttShare').toFixed(2)}) |`,
+    `| ${name} | ${of('mbps').toFixed(0)} | ${ratio('mbps')} | ` +
+      `${of('rttMs').toFixed(3)} (${ratio('rttMs')}) | ${of('laterRttMs').toFixed(3)} (${ratio('laterRttMs')}) |`,
   );
+  if (BESIDE !== '' && name !== OLD) console.log(`${name}: ${ratio('mbps', OLD)} times ${OLD}`);
 }
-const opponents = `wireguard-go ${wireguardGoVersion()}, OpenVPN ${version('openvpn', '--version')}`;
-const source = `${MACHINE}; ${opponents}, iperf3 ${version('iperf3', '--version')}; medians of ${ROUNDS} rounds.`;
-publish('vpn', [...lines, '', source].join('\n'), 'README.md', 'docs/vpn.md');
+const versions = [
+  ...(isInstalled('wireguard-go') ? [`wireguard-go ${wireguardGoVersion()}`] : []),
+  ...(isInstalled('openvpn') ? [`OpenVPN ${version('openvpn', '--version')}`] : []),
+  `iperf3 ${version('iperf3', '--version')}`,
+];
+const source = `${MACHINE}; ${versions.join(', ')}; medians of ${ROUNDS} rounds.`;
+publish('vpn', [...lines, '', source].join('\n'), 'README.md', 'docs/vpn.md', 'docs/wireguard.md');
 
 /** Debian's package has the version; the program itself only says when it was built. */
 function wireguardGoVersion(): string {

@@ -19,7 +19,7 @@ import { formatConfig, generatePrivateKey, publicKey, type WireGuardConfig } fro
 import type { Transfer } from './demo/file-transfer.ts';
 import { CLIENT, createHosts, type Hosts, SERVER } from './demo/hosts.ts';
 import { hexdump, WireTap } from './demo/wire-tap.ts';
-import { COMMAND, configure, hasWireGuardGo } from './demo/wireguard-go.ts';
+import { configure, hasWireGuardGo, wireGuardGo } from './demo/wireguard-go.ts';
 import { asRoot } from './user-namespace.ts';
 
 const TUNNEL = fileURLToPath(new URL('./demo/tunnel.js', import.meta.url));
@@ -130,8 +130,9 @@ async function openTunnel(
   };
   let other: ChildProcess;
   if (serverProgram === 'wireguard-go') {
-    other = start(server, ...COMMAND);
-    await configure(server, MTU, configurationOfServer);
+    const name = `demo${process.pid}`;
+    other = start(server, ...wireGuardGo(name));
+    await configure(server, name, MTU, configurationOfServer);
   } else {
     const path = write('server.conf', configurationOfServer);
     other = await service(server, 'server', /listens/, [TUNNEL, path]);

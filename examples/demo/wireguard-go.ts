@@ -11,10 +11,16 @@ const SOCKETS = '/var/run/wireguard';
 const TRIES = 100;
 const TRY_MS = 50;
 
-/** Its control socket is a file, so the name of its interface must differ from that of a second demo. */
-const INTERFACE = `demo${process.pid}`;
-/** The variable keeps it in the foreground, and from recommending the kernel's WireGuard. */
-export const COMMAND = ['env', 'WG_PROCESS_FOREGROUND=1', 'wireguard-go', INTERFACE] as const;
+/**
+ * What starts it. Its control socket is a file that namespaces have in common, so the name of its interface must be
+ * unique. The variable keeps it in the foreground, and from recommending the kernel's WireGuard.
+ */
+export const wireGuardGo = (name: string): readonly [string, ...string[]] => [
+  'env',
+  'WG_PROCESS_FOREGROUND=1',
+  'wireguard-go',
+  name,
+];
 
 /** Whether wireguard-go is installed, and can make its control socket. */
 export function hasWireGuardGo(): boolean {
@@ -28,40 +34,46 @@ export function hasWireGuardGo(): boolean {
   }
 }
 
-/** An interface, and peers without endpoints. */
+/** An interface and its peers. */
 export interface Configuration {
   readonly privateKey: string;
   readonly listenPort: number;
   readonly addresses: readonly string[];
-  readonly peers: readonly { readonly publicKey: string; readonly allowedIps: readonly string[] }[];
+  readonly peers: readonly {
+    readonly publicKey: string;
+    readonly endpoint?: string;
+    readonly allowedIps: readonly string[];
+  }[];
 }
 
 /** Configures the interface once its control socket is there, and sets it up. */
 export async function configure(
   namespace: NetworkNamespace,
+  name: string,
   mtu: number,
   { privateKey, listenPort, addresses, peers }: Configuration,
 ): Promise<void> {
   const hex = (key: string): string => Buffer.from(key, 'base64').toString('hex');
-  const answer = await request([
+  const answer = await request(name, [
     'set=1',
     `private_key=${hex(privateKey)}`,
     `listen_port=${listenPort}`,
-    ...peers.flatMap(({ publicKey, allowedIps }) => [
+    ...peers.flatMap(({ publicKey, endpoint, allowedIps }) => [
       `public_key=${hex(publicKey)}`,
+      ...(endpoint === undefined ? [] : [`endpoint=${endpoint}`]),
       ...allowedIps.map((network) => `allowed_ip=${network}`),
     ]),
   ]);
   if (answer !== 'errno=0') throw new Error(`wireguard-go refuses its configuration: ${answer}`);
-  const link = await namespace.link(INTERFACE);
+  const link = await namespace.link(name);
   for (const address of addresses) await link.addAddress(address);
   await link.set({ mtu, up: true });
 }
 
 /** @see https://www.wireguard.com/xplatform/ */
-async function request(lines: readonly string[]): Promise<string> {
+async function request(name: string, lines: readonly string[]): Promise<string> {
   for (let tries = 1; ; tries++) {
-    const socket = connect(`${SOCKETS}/${INTERFACE}.sock`);
+    const socket = connect(`${SOCKETS}/${name}.sock`);
     socket.end(`${lines.join('\n')}\n\n`);
     try {
       return (await text(socket)).trim();
