@@ -286,8 +286,14 @@ const namespaces = [
   await NetworkNamespace.create(),
 ];
 const folder = mkdtempSync(join(tmpdir(), 'tuntap-abuse-'));
+const interrupted = Promise.race(
+  (['SIGINT', 'SIGTERM'] as const).map(async (signal) => {
+    await once(process, signal);
+    throw new Error(signal);
+  }),
+);
 try {
-  await endure(namespaces, folder);
+  await Promise.race([endure(namespaces, folder), interrupted]);
 } finally {
   for (const child of children) await stop(child, 'SIGKILL');
   rmSync(folder, { recursive: true });
