@@ -111,7 +111,7 @@ export class Cluster {
   /** Starts the daemon of a host. */
   daemon(host: Host, ...args: readonly string[]): Daemon {
     const where = ['--etcd', this.#etcd.url, '--interface', 'eth0'];
-    return new Daemon(host, this.run(host), [...where, ...args]);
+    return new Daemon(host, this.run(host), [...args, ...where]);
   }
 
   /** Starts all daemons, and then the containers in their subnets. */

@@ -92,6 +92,11 @@ export class EtcdServer {
     }
   }
 
+  /** Forgets all that it stored; it must be stopped. */
+  forget(): void {
+    rmSync(join(this.#folder, 'data'), { recursive: true });
+  }
+
   /** Ends its process; what it stores stays. */
   async stop(): Promise<void> {
     for (const child of [this.#shell, this.#server]) {
