@@ -248,17 +248,12 @@ export class Etcd {
       },
     );
     const late = setTimeout(() => request.destroy(new Error('it does not answer')), TIMEOUT_MS);
-    try {
-      request.end(JSON.stringify(body)).on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
-      const [response] = (await once(request, 'response')) as [IncomingMessage];
-      if (response.statusCode === 200) {
-        if (!stays) response.once('close', () => clearTimeout(late));
-        return response;
-      }
-      throw await refusal(endpoint, response);
-    } finally {
-      if (stays) clearTimeout(late);
-    }
+    request.once('close', () => clearTimeout(late));
+    request.end(JSON.stringify(body)).on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    if (response.statusCode !== 200) throw await refusal(endpoint, response);
+    if (stays) clearTimeout(late);
+    return response;
   }
 }
 
