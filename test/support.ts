@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import type { Context, Hook, Test } from 'mocha';
 import { NetworkNamespace } from 'tuntap-native';
+import { openUdp } from 'tuntap-native/tunnel';
 
 /** Why real devices can't be opened here, or undefined. */
 function missingPrivilege(): string | undefined {
@@ -132,13 +133,23 @@ export async function ipLink(namespace: NetworkNamespace, name: string): Promise
 
 /** The open fds of this process; the one that lists them is not among them. */
 export function fdNumbers(): number[] {
+  startEngine();
   return readdirSync('/proc/self/fd')
     .map(Number)
     .filter((fd) => existsSync(`/proc/self/fd/${fd}`));
 }
 
 export function openFds(): number {
+  startEngine();
   return readdirSync('/proc/self/fd').length;
+}
+
+let engineRuns = false;
+
+/** Where a thread waits for packets, it takes two fds with the first device or socket, and keeps them. */
+function startEngine(): void {
+  if (!engineRuns) void openUdp().close();
+  engineRuns = true;
 }
 
 /** A system error's or misuse's code. */

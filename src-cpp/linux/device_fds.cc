@@ -1,5 +1,6 @@
 #include "device_fds.h"
 
+#include <cstdlib>
 #include <mutex>
 #include <set>
 
@@ -8,9 +9,15 @@
 namespace tuntap {
 namespace {
 
+void CloseDeviceFds();
+
 class DeviceFds {
  public:
-  ~DeviceFds() {
+  // Node.js and Deno end by exit(3), Bun by quick_exit(3), which calls no destructor.
+  DeviceFds() { (void)at_quick_exit(CloseDeviceFds); }
+  ~DeviceFds() { CloseAll(); }
+
+  void CloseAll() {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (const int fd : fds_) CloseQueue(fd);
     fds_.clear();
@@ -31,6 +38,8 @@ class DeviceFds {
 };
 
 DeviceFds device_fds;
+
+void CloseDeviceFds() { device_fds.CloseAll(); }
 
 }  // namespace
 
