@@ -54,7 +54,8 @@
           "include_dirs": ["src-cpp", "<!(node -p \"require('node-addon-api').include_dir\")"],
           "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
           "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden"],
-          "cflags_cc": ["-std=c++17"]
+          "cflags_cc": ["-std=c++17"],
+          "ldflags": ["-Wl,--version-script=<(module_root_dir)/src-cpp/exports.map"]
         },
         {
           "target_name": "namespace_exec",

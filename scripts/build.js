@@ -7,11 +7,9 @@ import { spawnSync } from 'node:child_process';
 import { constants, existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ADDONS, faultsOfPrebuilds, HELPERS } from './check-prebuilds.js';
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
-
-// What the README promises to install without a compiler.
-const PREBUILT = 'prebuilds/linux-x64/tuntap-native.glibc.node';
 
 /** @returns {string[]} the files below a folder; none where there is no such folder */
 function filesOf(folder) {
@@ -44,6 +42,7 @@ function faultsOfCompiled({ folders, rootDir, outDir, extensions, settings }) {
 }
 
 const cppSources = ['binding.gyp', ...filesOf('src-cpp')];
+const prebuildSources = [...cppSources, ...filesOf('src-zig')];
 
 function faultsOfBinary(file) {
   const helper = join(dirname(file), 'namespace_exec');
@@ -56,8 +55,10 @@ function faultsOfBinary(file) {
 /** The parts, in the order in which they are built, each by its npm script. */
 const parts = {
   'build:addon': () => {
-    const ofThisMachine = filesOf(`prebuilds/linux-${process.arch}`).filter((file) => file.endsWith('.node'));
-    const candidates = ['build/Release/tuntap_native.node', ...ofThisMachine].map(faultsOfBinary);
+    process.report.excludeNetwork = true; // it would ask name servers
+    const libc = process.report.getReport().header.glibcVersionRuntime ? 'glibc' : 'musl';
+    const prebuilt = `prebuilds/linux-${process.arch}/tuntap-native.${libc}.node`;
+    const candidates = ['build/Release/tuntap_native.node', prebuilt].map(faultsOfBinary);
     return candidates.some((faults) => faults.length === 0) ? [] : candidates[0];
   },
   'build:lib': () =>
@@ -89,9 +90,12 @@ function build() {
 }
 
 function check() {
-  const binaries = filesOf('prebuilds').filter((file) => file.endsWith('.node'));
+  const stale = [...ADDONS, ...HELPERS].filter(({ file }) => existsSync(file));
   const faults = {
-    'npm run prebuild': [...new Set([PREBUILT, ...binaries])].flatMap(faultsOfBinary),
+    'npm run prebuild': [
+      ...faultsOfPrebuilds(),
+      ...stale.flatMap(({ file }) => faultsOf(file, prebuildSources)),
+    ],
     'npm run build:lib': parts['build:lib'](),
   };
   const wrong = Object.entries(faults).filter(([, list]) => list.length > 0);
@@ -99,10 +103,9 @@ function check() {
   console.error('tuntap-native: this tree is not ready to be packed.');
   for (const [cure, list] of wrong) {
     console.error(`- ${cure}`);
-    for (const fault of list.slice(0, 5)) console.error(`    ${fault}`);
-    if (list.length > 5) console.error(`    and ${list.length - 5} more`);
+    for (const fault of list.slice(0, 6)) console.error(`    ${fault}`);
+    if (list.length > 6) console.error(`    and ${list.length - 6} more`);
   }
-  console.error('`npm run build` makes all of it.');
   process.exit(1);
 }
 

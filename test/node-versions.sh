@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the tests under each Node.js that is supported, from npm's node-linux-* packages, all with the one binary that is
-# there: `npm run prebuild && npm run test:versions`. Takes versions and test files, too:
+# Runs the tests under each Node.js that is supported, from npm's node-linux-* packages, all with the one prebuilt
+# binary: `npm run prebuild && npm run test:versions`. Takes versions and test files, too:
 #   npm run test:versions -- '22 24' out/test/device/*.test.js
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,6 +13,8 @@ package=node-linux-$(node -p process.arch)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 chmod 755 "$folder" # some tests run node as another user
+sh test/packed-tree.sh "$folder/tree"
+cd "$folder/tree"
 failed=
 for version in $versions; do
   npm install --silent --prefix "$folder/$version" "$package@$version" >/dev/null

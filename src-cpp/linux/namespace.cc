@@ -5,7 +5,9 @@
 // clang-format on
 
 #include <fcntl.h>
+#if __has_include(<linux/mount.h>)
 #include <linux/mount.h>
+#endif
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,12 +20,16 @@
 #include "file_descriptor.h"
 #include "thread.h"
 
-// glibc 2.34 moved these into libc.so under a new version. The old one is there too, and lets a binary that
-// was built on a new system run on the oldest that Node supports (glibc 2.28).
-#if defined(__GLIBC__) && defined(__x86_64__)
-__asm__(".symver pthread_create, pthread_create@GLIBC_2.2.5");
-__asm__(".symver pthread_join, pthread_join@GLIBC_2.2.5");
-__asm__(".symver pthread_sigmask, pthread_sigmask@GLIBC_2.2.5");
+// Linux 5.2 brought these; headers may be older than the kernel.
+#ifndef SYS_fsopen
+#define SYS_fsopen 430
+#define SYS_fsconfig 431
+#define SYS_fsmount 432
+#endif
+#ifndef FSOPEN_CLOEXEC
+#define FSOPEN_CLOEXEC 1
+#define FSMOUNT_CLOEXEC 1
+#define FSCONFIG_CMD_CREATE 6
 #endif
 
 namespace tuntap {

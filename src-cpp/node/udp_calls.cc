@@ -1,5 +1,4 @@
 #include <netinet/in.h>
-#include <netinet/udp.h>
 
 #include <cerrno>
 #include <cstring>

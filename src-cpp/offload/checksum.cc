@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "cpu/cpu_features.h"
 #endif
 
 namespace tuntap {
@@ -129,10 +131,7 @@ uint16_t CopyGeneric(uint8_t* to, const uint8_t* from, size_t length) {
 
 #if defined(__x86_64__)
 
-bool HasAvx2() {
-  __builtin_cpu_init();  // needed as long as constructors run
-  return __builtin_cpu_supports("avx2") != 0;
-}
+bool HasAvx2() { return FindCpuFeatures().avx2; }
 
 __attribute__((target("avx2"))) uint16_t PartialAvx2(const uint8_t* bytes, size_t length) {
   return ChecksumFold(SumWordsAvx2<false>(nullptr, bytes, length));

@@ -1,7 +1,6 @@
 #include "control_messages.h"
 
 #include <netinet/in.h>
-#include <netinet/udp.h>
 
 namespace tuntap {
 namespace {

@@ -1,10 +1,19 @@
 #pragma once
 
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include <cstring>
 
 #include "batch/layout.h"
+
+// glibc 2.28's headers lack them; headers may be older than the kernel.
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 
 namespace tuntap {
 

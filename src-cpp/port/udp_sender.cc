@@ -1,5 +1,8 @@
 #include "udp_sender.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <string_view>
 
@@ -20,6 +23,12 @@ const DatagramEntry& EntryOf(const Remotes& remotes, size_t index) {
 
 bool SameEntry(const DatagramEntry& one, const DatagramEntry& other) {
   return &one == &other || memcmp(&one, &other, sizeof(one)) == 0;
+}
+
+// sendmmsg(2) without the C library: that of musl sends message by message, since it has to clear the padding
+// of headers. Those that this file makes were cleared when they were allocated.
+int SendMessages(int fd, mmsghdr* messages, size_t count) {
+  return static_cast<int>(syscall(SYS_sendmmsg, fd, messages, static_cast<unsigned>(count), MSG_DONTWAIT));
 }
 
 // What the next attempt packet by packet may succeed at: no checksum offload on the way out, or IPsec (EIO);
@@ -136,7 +145,7 @@ Outcome UdpSender::WriteTo(int fd, const BatchView& batch, size_t start, const R
     size_t sent = 0;
     while (sent < count) {
       const Run& run = runs_[sent];
-      const int result = sendmmsg(fd, &messages_[sent], static_cast<unsigned>(count - sent), MSG_DONTWAIT);
+      const int result = SendMessages(fd, &messages_[sent], count - sent);
       const int error = result > 0 ? 0 : result < 0 ? -errno : -EIO;
       if (earlier.TryAgain(error, IsRefusedAgain(*run.entry, error))) continue;
       if (error == 0) {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,8 +10,10 @@ import type { Context } from 'mocha';
 import { needs, type Outcome } from '../support.ts';
 
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+/** The binaries for this machine. */
+export const PREBUILDS = join('prebuilds', `linux-${process.arch}`);
 // What a fresh clone does not have.
-const NOT_COPIED = new Set(['.git', 'build', 'dist', 'node_modules', 'out', 'prebuilds']);
+const NOT_COPIED = new Set(['.git', 'build', 'dist', 'node_modules', 'out', 'prebuilds', 'prebuilds.work']);
 
 // What `npm test` tells of this package must not reach the npm of another folder. node-gyp reads JOBS.
 export const env = {
@@ -38,8 +40,8 @@ export interface Packed {
   readonly tree: string;
   /** What `npm pack` said before the clone was built. */
   readonly unbuilt: Outcome;
-  /** What `npm run build` printed. */
-  readonly build: string;
+  /** Whether it has the binaries for all platforms; else it has that of this machine alone, and can't be packed so. */
+  readonly complete: boolean;
   readonly tarball: string;
   /** Installs the tarball in a new folder, with install scripts off. @returns the folder */
   install(name: string): string;
@@ -47,9 +49,12 @@ export interface Packed {
 
 let packed: Packed | undefined;
 
-/** Goes a publisher's way once for all tests, from a clean clone on; only node_modules is borrowed. */
+/**
+ * Goes a publisher's way once for all tests, from a clean clone on. Borrowed are node_modules, and prebuilds/ if
+ * `npm run prebuild` filled it. If not, the addon that `npm test` built stands in for the one of this machine.
+ */
 export function packedPackage(context: Context): Packed {
-  needs(context, 'npm', 'npx', 'tar', 'python3', 'make', 'g++');
+  needs(context, 'npm', 'npx', 'tar');
   packed ??= pack();
   return packed;
 }
@@ -61,9 +66,19 @@ function pack(): Packed {
   cpSync(ROOT, tree, { recursive: true, filter: (path) => !NOT_COPIED.has(relative(ROOT, path)) });
   symlinkSync(join(ROOT, 'node_modules'), join(tree, 'node_modules'));
   const unbuilt = outcome(tree, 'npm', 'pack');
-  const build = output(tree, 'npm', 'run', 'build');
+  output(tree, 'npm', 'run', 'build:lib');
+  const complete = outcome(ROOT, process.execPath, 'scripts/build.js', '--check').status === 0;
+  if (complete) {
+    cpSync(join(ROOT, 'prebuilds'), join(tree, 'prebuilds'), { recursive: true });
+  } else {
+    const [built, prebuilds] = [join(ROOT, 'build/Release'), join(tree, PREBUILDS)];
+    mkdirSync(prebuilds, { recursive: true });
+    copyFileSync(join(built, 'tuntap_native.node'), join(prebuilds, 'tuntap-native.glibc.node'));
+    copyFileSync(join(built, 'namespace_exec'), join(prebuilds, 'namespace_exec'));
+  }
   // The file's name comes after what npm tells of the scripts.
-  const said = output(tree, 'npm', 'pack', '--pack-destination', folder);
+  const check = complete ? [] : ['--ignore-scripts'];
+  const said = output(tree, 'npm', 'pack', ...check, '--pack-destination', folder);
   const tarball = join(folder, said.trim().split('\n').at(-1) as string);
   const install = (name: string): string => {
     const user = join(folder, name);
@@ -72,5 +87,5 @@ function pack(): Packed {
     output(user, 'npm', 'install', '--ignore-scripts', '--prefer-offline', tarball);
     return user;
   };
-  return { folder, tree, unbuilt, build, tarball, install };
+  return { folder, tree, unbuilt, complete, tarball, install };
 }

@@ -10,9 +10,11 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 static int calls;
 static int failed;
@@ -36,16 +38,29 @@ static int fails(struct msghdr* header) {
   return port == 0 || (to != NULL && ntohs(to->sin_port) == port);
 }
 
-int sendmmsg(int fd, struct mmsghdr* messages, unsigned int count, int flags) {
-  static int (*real)(int, struct mmsghdr*, unsigned int, int);
-  if (real == NULL) *(void**)&real = dlsym(RTLD_NEXT, "sendmmsg");
-  calls++;
-  unsigned int good = 0;
-  while (good < count && !fails(&messages[good].msg_hdr)) good++;
-  if (good > 0) return real(fd, messages, good, flags);
-  failed++;
-  errno = number("FAIL_SENDS", 0);
-  return -1;
+// The addon calls sendmmsg(2) by its number.
+long syscall(long call, ...) {
+  static long (*real)(long, ...);
+  if (real == NULL) *(void**)&real = dlsym(RTLD_NEXT, "syscall");
+  long arguments[6];
+  va_list list;
+  va_start(list, call);
+  for (int i = 0; i < 6; i++) arguments[i] = va_arg(list, long);
+  va_end(list);
+  if (call == SYS_sendmmsg) {
+    struct mmsghdr* const messages = (struct mmsghdr*)arguments[1];
+    const long count = arguments[2];
+    calls++;
+    long good = 0;
+    while (good < count && !fails(&messages[good].msg_hdr)) good++;
+    if (good == 0) {
+      failed++;
+      errno = number("FAIL_SENDS", 0);
+      return -1;
+    }
+    arguments[2] = good;
+  }
+  return real(call, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr* message, int flags) {
