@@ -33,6 +33,7 @@
             "src-cpp/node/network_calls.cc",
             "src-cpp/node/readiness_engine.cc",
             "src-cpp/node/thread_readiness.cc",
+            "src-cpp/node/sealing_calls.cc",
             "src-cpp/node/tunnel_calls.cc",
             "src-cpp/node/udp_calls.cc",
             "src-cpp/node/uv_readiness.cc",
@@ -49,6 +50,7 @@
             "src-cpp/port/virtio_reader.cc",
             "src-cpp/port/virtio_writer.cc",
             "src-cpp/tunnel/prefix_table.cc",
+            "src-cpp/tunnel/sealing_pool.cc",
             "src-cpp/tunnel/session_table.cc"
           ],
           "include_dirs": ["src-cpp", "<!(node -p \"require('node-addon-api').include_dir\")"],

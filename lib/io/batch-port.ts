@@ -25,12 +25,12 @@ export class BatchPort {
   }
 
   /**
-   * @param batch what each turn yields
+   * @param next gives what a turn yields
    * @param takeLeftovers adds packets to an empty batch that were read before
    * @throws Error `ERR_TUNTAP_READING` if a loop runs already
    */
   batches(
-    batch: PacketBatch,
+    next: () => PacketBatch,
     takeLeftovers?: (batch: PacketBatch) => void,
   ): AsyncIterableIterator<PacketBatch> {
     if (this.#iterator) throw alreadyReading(this.#channel.name, 'in batches');
@@ -39,7 +39,7 @@ export class BatchPort {
       this.#owner.off('error', ignore);
       this.#channel.disarm(READABLE);
     };
-    this.#iterator = new BatchIterator(batch, this.#channel, leave, takeLeftovers);
+    this.#iterator = new BatchIterator(next, this.#channel, leave, takeLeftovers);
     this.#owner.on('error', ignore);
     return this.#iterator;
   }
@@ -83,7 +83,8 @@ export class BatchPort {
 }
 
 class BatchIterator implements AsyncIterableIterator<PacketBatch> {
-  readonly batch: PacketBatch;
+  batch: PacketBatch;
+  readonly #nextBatch: () => PacketBatch;
   readonly #channel: PacketChannel;
   readonly #leave: () => void;
   readonly #takeLeftovers: (batch: PacketBatch) => void;
@@ -95,18 +96,19 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   #error: Error | null = null;
 
   constructor(
-    batch: PacketBatch,
+    next: () => PacketBatch,
     channel: PacketChannel,
     leave: () => void,
     takeLeftovers: (batch: PacketBatch) => void = ignore,
   ) {
-    this.batch = batch;
-    this.#turn = { value: batch, done: false };
+    this.#nextBatch = next;
+    this.batch = next();
+    this.#turn = { value: this.batch, done: false };
     this.#channel = channel;
     this.#leave = leave;
     this.#takeLeftovers = takeLeftovers;
     this.#leftovers = takeLeftovers !== ignore;
-    batch.readFrom(channel.descriptor);
+    this.batch.readFrom(channel.descriptor);
   }
 
   [Symbol.asyncIterator](): this {
@@ -115,7 +117,13 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
 
   next(): Promise<IteratorResult<PacketBatch>> {
     if (this.#error || this.#done || this.#resolve) return this.#refuseTurn();
-    this.batch.clear();
+    const batch = this.#nextBatch();
+    if (batch !== this.batch) {
+      this.batch = batch;
+      this.#turn.value = batch;
+      batch.readFrom(this.#channel.descriptor);
+    }
+    batch.clear();
     const turn = new Promise(this.#wait);
     if (this.#leftovers) queueMicrotask(this.#deliverLeftovers);
     else this.#channel.arm(READABLE);

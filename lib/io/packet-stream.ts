@@ -79,14 +79,17 @@ export abstract class PacketStream extends Duplex {
    * }
    * ```
    */
-  batches(): AsyncIterableIterator<PacketBatch> {
+  batches(): AsyncIterableIterator<PacketBatch>;
+  /** @param next gives the batch that a turn reads into; the one before is then no longer the loop's. @internal */
+  batches(next: () => PacketBatch): AsyncIterableIterator<PacketBatch>;
+  batches(next?: () => PacketBatch): AsyncIterableIterator<PacketBatch> {
     this.channel.requireFd();
     const listeners = this.listenerCount('data') + this.listenerCount('readable');
     if (!this.readableEnded && (this.readableFlowing || listeners > 0)) {
       throw alreadyReading(this.channel.name, 'as a stream');
     }
-    const batch = new PacketBatch({ headroom: this.headroom, tailroom: this.tailroom });
-    const batches = this.#port.batches(batch, () => {
+    const own = next ? undefined : new PacketBatch({ headroom: this.headroom, tailroom: this.tailroom });
+    const batches = this.#port.batches(next ?? (() => own as PacketBatch), (batch) => {
       while (this.readableLength > 0 && batch.hasRoom) batch.push(super.read());
     });
     this.#reader.stop();

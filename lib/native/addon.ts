@@ -82,9 +82,11 @@ export interface Native {
     memory: ArrayBufferLike,
     start: number,
     entries: Uint8Array | null,
+    runs: Uint32Array | null,
+    runCount: number,
   ): number;
   sendDatagram(descriptor: Descriptor, datagram: Uint8Array, entry: Uint8Array | null): number;
-  newAead(cipher: number, key: Uint8Array, layout: Uint32Array): AeadHandle | number;
+  newAead(cipher: number, key: Uint8Array, layout: Uint32Array, threads: number): AeadHandle | number;
   disposeAead(aead: AeadHandle): void;
   sealPackets(
     aead: AeadHandle,
@@ -147,6 +149,23 @@ export interface Native {
     datagrams: Uint8Array | null,
   ): number;
   openPackets(aead: AeadHandle, memory: ArrayBufferLike, start: number, end: number): number;
+  /** Threads that seal and send: src-cpp/tunnel/sealing_pool.h. What can fail returns -errno. */
+  newSealingPool(threads: number, memories: readonly ArrayBufferLike[]): SealingPoolHandle;
+  stopSealingPool(pool: SealingPoolHandle): void;
+  useSealingSocket(pool: SealingPoolHandle, fd: number, family: number, gso: boolean): number;
+  waitForSealing(pool: SealingPoolHandle): number;
+  isSealingIdle(pool: SealingPoolHandle): number;
+  sealLater(
+    pool: SealingPoolHandle,
+    aead: AeadHandle,
+    start: number,
+    end: number,
+    header: Uint8Array,
+    counter: number,
+    multiple: number,
+    limit: number,
+  ): number;
+  sendLater(pool: SealingPoolHandle, runs: Uint32Array, runCount: number, entries: Uint8Array): number;
 }
 
 declare const handle: unique symbol;
@@ -158,6 +177,10 @@ export interface AeadHandle {
 /** A native prefix table. */
 export interface PrefixTableHandle {
   readonly [handle]: 'prefixes';
+}
+/** A native pool of sealing threads. */
+export interface SealingPoolHandle {
+  readonly [handle]: 'pool';
 }
 /** A native session table. */
 export interface SessionTableHandle {

@@ -3,6 +3,7 @@ import { abortError, requireInteger } from '../arguments.js';
 import { BatchPort } from '../io/batch-port.js';
 import type { PacketBatch } from '../io/packet-batch.js';
 import { PacketChannel } from '../io/packet-channel.js';
+import type { PacketRuns } from '../io/packet-runs.js';
 import { native } from '../native/addon.js';
 import { closingOnError, type Descriptor } from '../native/descriptor.js';
 import { FAILED, READABLE, WRITABLE } from '../native/layout.js';
@@ -180,14 +181,15 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
    */
   batches(): AsyncIterableIterator<PacketBatch> {
     this.#channel.requireFd();
-    return this.#port.batches(this.#receiver.newBatch(this.headroom, this.tailroom));
+    const batch = this.#receiver.newBatch(this.headroom, this.tailroom);
+    return this.#port.batches(() => batch);
   }
 
   /**
    * Sends packets `start` to the end of a batch, at once. With an endpoint, all go there. With a table, packet `i` goes
-   * to the remote of entry `i`, with that entry's local address and TOS; the
-   * entry of a table that has one is for all packets. Otherwise all go to the connected peer. Runs of
-   * packets of one size to one remote leave as one send.
+   * to the remote of entry `i`, with that entry's local address and TOS; the entry of a table that has one is for all
+   * packets. With a table and runs, all packets of run `r` go where entry `r` says. Otherwise all go to the connected
+   * peer. Packets of one size to one remote leave as one send.
    * @returns how many datagrams the kernel took. One that it refused is counted, has its error in `batch.status(i)`,
    * and does not hinder the others: EMSGSIZE (longer than 65,507 bytes, or with `dontFragment` than the path MTU),
    * ENETUNREACH, EPERM (a filter), ENOBUFS, EDESTADDRREQ (no remote). If the kernel's queue is full,
@@ -195,8 +197,8 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
    * @throws TypeError or RangeError with an `ERR_…` code for bad arguments, before anything is sent; Error
    * `ERR_TUNTAP_CLOSED`
    */
-  writeBatch(batch: PacketBatch, remote?: Endpoint | DatagramTable, start = 0): number {
-    return this.#sender.writeBatch(batch, remote, start);
+  writeBatch(batch: PacketBatch, remote?: Endpoint | DatagramTable, start = 0, runs?: PacketRuns): number {
+    return this.#sender.writeBatch(batch, remote, start, runs);
   }
 
   /**

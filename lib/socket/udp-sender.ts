@@ -2,6 +2,7 @@ import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../
 import type { BatchPort } from '../io/batch-port.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import type { PacketChannel } from '../io/packet-channel.js';
+import { PacketRuns, rowsOf } from '../io/packet-runs.js';
 import { native } from '../native/addon.js';
 import { EAGAIN } from '../native/errno.js';
 import { LAYOUT } from '../native/layout.js';
@@ -44,22 +45,32 @@ export class UdpSender {
     state[PEER_FAMILY] = ADDRESS_FAMILIES[remote.family];
   }
 
-  writeBatch(batch: PacketBatch, remote: Endpoint | DatagramTable | undefined, start: number): number {
+  writeBatch(
+    batch: PacketBatch,
+    remote: Endpoint | DatagramTable | undefined,
+    start: number,
+    runs: PacketRuns | undefined,
+  ): number {
     const { channel, port, errors } = this.#parts;
     channel.requireFd();
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     requireInteger('start', start, 0, batch.length);
     let entries: Uint8Array | null = null;
     if (remote instanceof DatagramTable) {
-      if (remote.capacity < batch.length && remote.capacity !== 1) {
-        throw outOfRange('remote.capacity', `at least ${batch.length}`, remote.capacity);
+      if (runs !== undefined && !(runs instanceof PacketRuns)) {
+        throw invalidArgType('runs', 'PacketRuns', runs);
+      }
+      const least = runs ? runs.length : batch.length;
+      if (remote.capacity < least && (runs !== undefined || remote.capacity !== 1)) {
+        throw outOfRange('remote.capacity', `at least ${least}`, remote.capacity);
       }
       entries = entriesOf(remote);
     } else {
       this.#check(remote);
       if (remote !== undefined) entries = remote.entry;
     }
-    const taken = native().writeDatagrams(channel.descriptor, batch.memory, start, entries);
+    const [rows, runCount] = runs && entries ? [rowsOf(runs), runs.length] : [null, 0];
+    const taken = native().writeDatagrams(channel.descriptor, batch.memory, start, entries, rows, runCount);
     errors.reportLater();
     port.settle(batch, start, taken, 'sendmmsg');
     return taken;

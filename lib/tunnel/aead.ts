@@ -76,7 +76,12 @@ export interface AeadOptions {
   readonly counter?: number;
   /** The counter from which on sealing is refused, up to 2^53 - 1: time for another key. **Default:** 2^53 - 1 */
   readonly counterLimit?: number;
+  /** How many {@link SealingThreads} may seal by it. **Default:** `0` @internal */
+  readonly threads?: number;
 }
+
+/** What native code takes for an Aead, and the counter of the first of `count` packets. @internal */
+export let reserve: (aead: Aead, count: number) => { readonly handle: AeadHandle; readonly first: number };
 
 /**
  * Seals and opens the packets of a batch in place, with one key: authenticated encryption by the OpenSSL that Node
@@ -95,6 +100,10 @@ export interface AeadOptions {
  * @see RFC 5116
  */
 export class Aead implements Disposable {
+  static {
+    reserve = (aead, count) => ({ handle: aead.#requireHandle(), first: aead.#reserve(count) });
+  }
+
   /** How many bytes the tag adds: the tailroom that sealing needs. */
   static readonly tagLength = 16;
   /** What it encrypts with. */
@@ -122,7 +131,7 @@ export class Aead implements Disposable {
     this.headerLength = headerLength;
     this.counterLimit = limit;
     this.#noHeader = new Uint8Array(headerLength);
-    const handle = native().newAead(id, key, layout);
+    const handle = native().newAead(id, key, layout, options.threads ?? 0);
     if (typeof handle === 'number') throw noCipher(handle, cipher);
     this.#handle = handle;
   }
@@ -165,16 +174,7 @@ export class Aead implements Disposable {
     const { multiple, limit = 0 } = padding;
     requireInteger('padding.multiple', multiple, 1, 256);
     requireInteger('padding.limit', limit, 0, 0xffff);
-    if (to - start > this.counterLimit - this.#counter) {
-      throw Object.assign(
-        new Error(`The counter would reach its limit of ${this.counterLimit}: use another key`),
-        {
-          code: 'ERR_TUNTAP_COUNTER_EXHAUSTED',
-        },
-      );
-    }
-    const first = this.#counter;
-    this.#counter += to - start;
+    const first = this.#reserve(to - start);
     const failed = native().sealPackets(handle, batch.memory, start, to, bytes, first, multiple, limit);
     if (failed < 0) throw systemError(failed, 'seal');
     return batch.transferred;
@@ -207,11 +207,29 @@ export class Aead implements Disposable {
   }
 
   #check(batch: PacketBatch): AeadHandle {
+    const handle = this.#requireHandle();
+    if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
+    return handle;
+  }
+
+  #requireHandle(): AeadHandle {
     if (!this.#handle) {
       throw Object.assign(new Error('The Aead was disposed of'), { code: 'ERR_TUNTAP_CLOSED' });
     }
-    if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     return this.#handle;
+  }
+
+  /** Takes `count` counters; returns the first. */
+  #reserve(count: number): number {
+    if (count > this.counterLimit - this.#counter) {
+      throw Object.assign(
+        new Error(`The counter would reach its limit of ${this.counterLimit}: use another key`),
+        { code: 'ERR_TUNTAP_COUNTER_EXHAUSTED' },
+      );
+    }
+    const first = this.#counter;
+    this.#counter += count;
+    return first;
   }
 }
 

@@ -3,6 +3,7 @@
  * @module tuntap-native/tunnel
  */
 
+export { PacketRuns } from '../io/packet-runs.js';
 export { DatagramTable } from '../socket/datagram-table.js';
 export { Endpoint } from '../socket/endpoint.js';
 export type { IcmpError } from '../socket/socket-errors.js';
@@ -11,7 +12,6 @@ export type { UdpOptions } from '../socket/udp-options.js';
 export type { UdpCounters, UdpOffloads } from '../socket/udp-receiver.js';
 export { Aead, type AeadCipher, type AeadOptions, type Padding } from './aead.js';
 export { bootTime } from './boot-time.js';
-export { PacketRuns } from './packet-runs.js';
 export { PrefixTable } from './prefix-table.js';
 export { ReplayWindow } from './replay-window.js';
 export { type OpenOptions, type SessionOptions, SessionTable } from './session-table.js';

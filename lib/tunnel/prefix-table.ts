@@ -1,10 +1,10 @@
 import { checkCidr, checkIp } from '../address.js';
 import { invalidArgType, outOfRange, requireInteger } from '../arguments.js';
 import { PacketBatch } from '../io/packet-batch.js';
+import { PacketRuns, rowsOf, setLength } from '../io/packet-runs.js';
 import { native, type PrefixTableHandle } from '../native/addon.js';
 import { LAYOUT } from '../native/layout.js';
 import { systemError } from '../system-error.js';
-import { PacketRuns, rowsOf, setLength } from './packet-runs.js';
 
 const NONE = LAYOUT.kNoValue;
 const MAX_VALUE = 0x7fff_ffff;

@@ -1,10 +1,10 @@
 import { invalidArgType, requireInteger, requireObject } from '../arguments.js';
 import type { PacketBatch } from '../io/packet-batch.js';
+import { type PacketRuns, rowsOf, setLength } from '../io/packet-runs.js';
 import { native, type SessionTableHandle } from '../native/addon.js';
 import { DatagramTable, entriesOf } from '../socket/datagram-table.js';
 import { systemError } from '../system-error.js';
 import { type AeadCipher, type AeadOptions, checkAead, checkKey, noCipher } from './aead.js';
-import { type PacketRuns, rowsOf, setLength } from './packet-runs.js';
 import { checkRuns, PrefixTable, prefixesOf } from './prefix-table.js';
 
 const MAX_UINT32 = 0xffff_ffff;

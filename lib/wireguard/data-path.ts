@@ -1,10 +1,11 @@
 import type { TunDevice } from '../device/tun-tap-device.js';
 import { PacketBatch } from '../io/packet-batch.js';
+import { PacketRuns } from '../io/packet-runs.js';
 import { EINVAL } from '../native/errno.js';
 import { DatagramTable } from '../socket/datagram-table.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
-import { PacketRuns } from '../tunnel/packet-runs.js';
 import type { PrefixTable } from '../tunnel/prefix-table.js';
+import { SealingThreads } from '../tunnel/sealing-threads.js';
 import type { SessionTable } from '../tunnel/session-table.js';
 import type { Keypair } from './keypair.js';
 import { DATA_OVERHEAD, MessageType, messageType } from './messages.js';
@@ -14,6 +15,11 @@ import type { TunnelPeer } from './tunnel-peer.js';
 const PADDING = 16;
 const MAX_RUNS = 4096;
 const ENETUNREACH = -101;
+/** To wake a thread costs as much as to seal some packets. */
+const FEW_PACKETS = 8;
+
+/** The local address that the peer sent to, or its link, may be gone. */
+const isWithoutSource = (status: number): boolean => status === EINVAL || status === ENETUNREACH;
 
 /** What the data path needs of the device that it belongs to. */
 export interface DataPathOwner {
@@ -42,18 +48,35 @@ export class DataPath {
   readonly #owner: DataPathOwner;
   readonly #runs = new PacketRuns(MAX_RUNS);
   readonly #receivedRuns = new PacketRuns(MAX_RUNS);
-  /** For batches to several peers. */
+  /** Where the packets of each run go. */
   readonly #routes = new DatagramTable(256);
   /** For packets that do not come in a batch: staged ones and keepalives. */
   readonly #single = new PacketBatch({ ...ROOM, capacity: 128 });
 
-  constructor(owner: DataPathOwner) {
+  readonly #threads: SealingThreads | undefined;
+  /** The peer of the first packet of each batch that threads sent last. */
+  readonly #firstPeers = new WeakMap<PacketBatch, TunnelPeer>();
+
+  /** @param threads how many seal and send; 0: the caller's */
+  constructor(owner: DataPathOwner, threads: number) {
     this.#owner = owner;
+    this.#threads = threads === 0 ? undefined : new SealingThreads(threads, ROOM);
   }
 
   /** Sends what the device gives, until it is closed. */
   async send(tun: TunDevice, socket: () => UdpBatchSocket | undefined): Promise<void> {
-    for await (const batch of tun.batches()) this.#sendBatch(batch, socket());
+    const batches = this.#threads ? tun.batches(this.#nextBatch) : tun.batches();
+    for await (const batch of batches) this.#sendBatch(batch, socket());
+  }
+
+  /** Where threads send; undefined: nowhere. What they have goes to where it should before. */
+  useSocket(socket: UdpBatchSocket | undefined): void {
+    this.#threads?.useSocket(socket);
+  }
+
+  /** Ends the threads. */
+  close(): void {
+    this.#threads?.[Symbol.dispose]();
   }
 
   /** Gives the device what the socket receives, until it is closed. */
@@ -91,11 +114,19 @@ export class DataPath {
     this.#write(batch, peer, 0, socket);
   }
 
+  readonly #nextBatch = (): PacketBatch => {
+    const batch = (this.#threads as SealingThreads).next();
+    const peer = this.#firstPeers.get(batch);
+    if (peer && batch.length > 0 && isWithoutSource(batch.status(0))) peer.forgetSource();
+    return batch;
+  };
+
   #sendBatch(batch: PacketBatch, socket: UdpBatchSocket | undefined): void {
     const runs = this.#runs;
     this.#owner.prefixes.runsByDestination(batch, runs);
-    const one = runs.length === 1;
-    let sealed = 0;
+    const many = batch.length >= FEW_PACKETS || this.#threads?.idle === false;
+    const threads = many ? this.#threads : undefined;
+    let first: TunnelPeer | undefined;
     for (let run = 0; run < runs.length; run++) {
       const [start, end] = [runs.start(run), runs.end(run)];
       const peer = this.#owner.peer(runs.value(run));
@@ -105,29 +136,50 @@ export class DataPath {
         for (let i = start; i < end; i++) batch.drop(i);
         continue;
       }
-      this.#sealRun(batch, peer, keypair, start, end);
-      sealed++;
-      if (one) {
-        this.#write(batch, peer, runs.ecn(run), socket);
-        continue;
-      }
-      peer.route.setTos(0, runs.ecn(run));
-      for (let i = start; i < end; i++) this.#routes.copy(i, peer.route, 0);
+      this.#sealRun(batch, peer, keypair, start, end, threads);
+      this.#routes.copy(run, peer.route, 0);
+      this.#routes.setTos(run, runs.ecn(run));
+      first ??= peer;
     }
-    if (!one && sealed > 0) socket?.writeBatch(batch, this.#routes);
+    if (threads && first) {
+      this.#firstPeers.set(batch, first);
+      threads.send(this.#routes, runs);
+    } else if (socket && first) {
+      this.#writeRuns(batch, socket);
+    }
     this.#owner.settle();
   }
 
   #sealRun(
     batch: PacketBatch,
     peer: TunnelPeer,
-    { transport }: Keypair<SessionTransport>,
+    { transport: { aead, header } }: Keypair<SessionTransport>,
     start: number,
     end: number,
+    threads?: SealingThreads,
   ): void {
     const padding = { multiple: PADDING, limit: this.#owner.mtu };
-    transport.aead.sealBatch(batch, transport.header, start, end, padding);
-    peer.core.dataSent(this.#owner.now(), batch.transferredBytes);
+    if (threads) {
+      peer.core.dataSent(this.#owner.now(), threads.sealBatch(aead, header, start, end, padding));
+    } else {
+      aead.sealBatch(batch, header, start, end, padding);
+      peer.core.dataSent(this.#owner.now(), batch.transferredBytes);
+    }
+  }
+
+  /** Sends a batch, each of its runs to its peer. What the kernel refuses is lost, as on any network. */
+  #writeRuns(batch: PacketBatch, socket: UdpBatchSocket): void {
+    const runs = this.#runs;
+    if (socket.writeBatch(batch, this.#routes, 0, runs) > 0) return;
+    let any = false;
+    for (let run = 0; run < runs.length; run++) {
+      if (!isWithoutSource(batch.status(runs.start(run)))) continue;
+      this.#owner.peer(runs.value(run))?.forgetSource();
+      this.#routes.setLocalAddress(run, undefined);
+      this.#routes.setInterfaceIndex(run, 0);
+      any = true;
+    }
+    if (any) socket.writeBatch(batch, this.#routes, 0, runs);
   }
 
   /** Sends a handshake message. */
@@ -145,10 +197,7 @@ export class DataPath {
 
   /** Sends a batch. What the kernel refuses is lost, as on any network. */
   #writeTo(batch: PacketBatch, route: DatagramTable, socket: UdpBatchSocket): void {
-    if (socket.writeBatch(batch, route) > 0) return;
-    // The local address that the peer sent to, or its link, may be gone.
-    const status = batch.status(0);
-    if (status !== EINVAL && status !== ENETUNREACH) return;
+    if (socket.writeBatch(batch, route) > 0 || !isWithoutSource(batch.status(0))) return;
     route.setLocalAddress(0, undefined);
     route.setInterfaceIndex(0, 0);
     socket.writeBatch(batch, route);

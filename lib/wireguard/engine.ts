@@ -57,11 +57,15 @@ export class Engine implements DataPathOwner {
   #timer: NodeJS.Timeout | undefined;
   #deadline = Number.POSITIVE_INFINITY;
 
-  /** @param now milliseconds of a clock that never goes back and counts suspended time */
+  /**
+   * @param now milliseconds of a clock that never goes back and counts suspended time
+   * @param threads how many seal and send what goes to peers; 0: the caller's
+   */
   constructor(
     mtu: number,
     listener: EngineListener,
     now: () => number,
+    threads = 0,
     environment: Environment = ENVIRONMENT,
   ) {
     this.mtu = mtu;
@@ -76,12 +80,12 @@ export class Engine implements DataPathOwner {
     });
     this.protocol = new Protocol(
       (parameters, core) =>
-        new SessionTransport(parameters, this.sessions, this.#of(core).number, rejectAfterMessages),
+        new SessionTransport(parameters, this.sessions, this.#of(core).number, rejectAfterMessages, threads),
       environment,
     );
     // What peers send before there is a socket would be lost, and they would wait for the answer.
     this.protocol.stop();
-    this.#dataPath = new DataPath(this);
+    this.#dataPath = new DataPath(this, threads);
   }
 
   /** All peers, in the order in which they were added. */
@@ -129,6 +133,7 @@ export class Engine implements DataPathOwner {
   /** Sends and receives by this socket, until it is closed or another one takes its place. */
   listen(socket: UdpBatchSocket, tun: TunDevice): Promise<void> {
     this.#socket = socket;
+    this.#dataPath.useSocket(socket);
     this.protocol.start(this.#now());
     this.settle();
     return this.#dataPath.receive(socket, tun);
@@ -139,6 +144,7 @@ export class Engine implements DataPathOwner {
     this.protocol.stop();
     this.settle();
     this.#socket = undefined;
+    this.#dataPath.useSocket(undefined);
     this.#waiting.length = 0;
   }
 
@@ -261,6 +267,7 @@ export class Engine implements DataPathOwner {
     this.stop();
     for (const peer of [...this.peers]) this.removePeer(peer);
     this.protocol.setPrivateKey(undefined);
+    this.#dataPath.close();
     this.sessions.dispose();
     clearTimeout(this.#timer);
     this.#deadline = Number.POSITIVE_INFINITY;

@@ -43,7 +43,16 @@ const SOCKET_BUFFER = 7 << 20;
 export async function openWireGuard(name: string, options: WireGuardOptions = {}): Promise<WireGuard> {
   requireObject('options', options);
   const { peers = [], listenPort = 0, fwmark = 0, control = true, up = true, routes = 'auto' } = options;
-  const { addresses = [], namespace, socketNamespace, tunFd, udpFd, controlFd, signal } = options;
+  const {
+    addresses = [],
+    namespace,
+    socketNamespace,
+    tunFd,
+    udpFd,
+    controlFd,
+    threads = 0,
+    signal,
+  } = options;
   if (!Array.isArray(peers)) throw invalidArgType('options.peers', 'an array', peers);
   const checked = peers.map((peer, i) => checkPeer(`options.peers[${i}]`, peer));
   requireInteger('options.listenPort', listenPort, 0, 65535);
@@ -53,6 +62,7 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
   else if (routes !== 'auto' && routes !== 'off') {
     throw invalidArgValue('options.routes', routes, "must be 'auto', 'off' or a number");
   }
+  requireInteger('options.threads', threads, 0, 64);
   if (udpFd !== undefined) requireInteger('options.udpFd', udpFd, 0, 0x7fffffff);
   if (udpFd !== undefined && options.listenPort !== undefined) {
     throw invalidArgValue('options.listenPort', listenPort, 'must be left out: it is that of options.udpFd');
@@ -78,7 +88,7 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
       sendBuffer: SOCKET_BUFFER,
     });
   };
-  const wg = new WireGuard({ tun, mtu, now: bootTime, openSocket, listenPort, fwmark, signal });
+  const wg = new WireGuard({ tun, mtu, now: bootTime, openSocket, listenPort, fwmark, threads, signal });
   try {
     await wg.apply({ privateKey, replacePeers: false, peers: [] });
     for (const [i, peer] of peers.entries()) await wg.usePeer(checked[i], endpoints[i], peer);

@@ -59,6 +59,11 @@ export interface WireGuardOptions extends InterfaceOptions {
   readonly controlFd?: number;
   /** Whether wg(8) can control the interface; a path: where its socket is. **Default:** `true` */
   readonly control?: boolean | string;
+  /**
+   * Threads that seal and send what goes to peers, up to 64; packets keep their order. Worth it where a tunnel sends more
+   * than one core can seal. What comes from peers is opened on the calling thread. **Default:** 0, that thread seals, too
+   */
+  readonly threads?: number;
   /** Closes the tunnel when it aborts, and ends the attempt to open one. */
   readonly signal?: AbortSignal;
 }

@@ -26,8 +26,17 @@ export class SessionTransport implements Transport {
   readonly #sessions: SessionTable;
   readonly #localIndex: number;
 
-  /** @param peer the number of the peer, for the table */
-  constructor(parameters: TransportParameters, sessions: SessionTable, peer: number, counterLimit: number) {
+  /**
+   * @param peer the number of the peer, for the table
+   * @param threads how many seal by it, besides the caller's
+   */
+  constructor(
+    parameters: TransportParameters,
+    sessions: SessionTable,
+    peer: number,
+    counterLimit: number,
+    threads: number,
+  ) {
     const { sending, receiving, localIndex, remoteIndex } = parameters;
     const { headerLength, counterOffset, associatedDataLength } = DATA_LAYOUT;
     this.aead = new Aead(DATA_CIPHER, sending, {
@@ -35,6 +44,7 @@ export class SessionTransport implements Transport {
       counterOffset,
       associatedDataLength,
       counterLimit,
+      threads,
     });
     this.header.writeUInt32LE(MessageType.data, 0);
     this.header.writeUInt32LE(remoteIndex, 4);

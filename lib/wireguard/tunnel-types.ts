@@ -47,5 +47,7 @@ export interface WireGuardParts {
   readonly openSocket: (port: number, fwmark: number) => UdpBatchSocket;
   readonly listenPort: number;
   readonly fwmark: number;
+  /** How many threads seal and send; 0: the caller's. */
+  readonly threads: number;
   readonly signal?: AbortSignal;
 }

@@ -53,7 +53,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
         this.emit('expired', this.#describe(peer), reason),
       retransmitted: (peer: TunnelPeer, count: number) => this.#resolveAgain(peer, count),
     };
-    this.#engine = new Engine(parts.mtu, listener, parts.now);
+    this.#engine = new Engine(parts.mtu, listener, parts.now, parts.threads);
     const onAbort = () => parts.signal && this.#fail(abortError(parts.signal));
     parts.signal?.addEventListener('abort', onAbort, { once: true });
     this.#undo.push(() => parts.signal?.removeEventListener('abort', onAbort));

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <utility>
 
 #include "little_endian.h"
 #include "process_symbol.h"
@@ -44,10 +45,15 @@ const void* FindCipher(AeadCipher cipher) {
 
 size_t KeyLength(AeadCipher cipher) { return cipher == AeadCipher::kAes128Gcm ? 16 : 32; }
 
+void MakeNonce(const AeadLayout& layout, const uint8_t* counter, uint8_t* nonce) {
+  memcpy(nonce, layout.nonce_prefix, sizeof(layout.nonce_prefix));
+  memcpy(nonce + sizeof(layout.nonce_prefix), counter, 8);
+}
+
 }  // namespace
 
 int Aead::Create(AeadCipher cipher, const uint8_t* key, size_t key_length, const AeadLayout& layout,
-                 std::unique_ptr<Aead>* out) {
+                 size_t contexts, std::unique_ptr<Aead>* out) {
   const Evp& evp = TheEvp();
   if (!evp.complete) return -ENOSYS;
   const bool fits = layout.header_length <= kMaxHeader && layout.header_length >= 8 &&
@@ -56,19 +62,26 @@ int Aead::Create(AeadCipher cipher, const uint8_t* key, size_t key_length, const
                     layout.associated_length <= layout.header_length - layout.associated_offset;
   if (key_length != KeyLength(cipher) || !fits) return -EINVAL;
   std::unique_ptr<Aead> aead(new Aead(layout));
-  if (!aead->TakeKey(cipher, key)) {
+  aead->contexts_.resize(contexts);
+  for (Context& context : aead->contexts_) {
+    if (cipher == AeadCipher::kChaCha20Poly1305) {
+      static const bool agree = PrimitivesAgree();
+      if (agree) context.TakePrimitives(key);
+    }
+    if (context.has_primitives() || context.TakeKey(cipher, key)) continue;
     evp.clear_errors();
     return -ENOTSUP;
-  }
-  if (cipher == AeadCipher::kChaCha20Poly1305) {
-    static const bool agree = PrimitivesAgree();
-    if (agree) aead->primitives_ = ChaCha20Poly1305::Create(key);
   }
   *out = std::move(aead);
   return 0;
 }
 
-bool Aead::TakeKey(AeadCipher cipher, const uint8_t* key) {
+Aead::Context::Context(Context&& other) noexcept
+    : primitives_(std::move(other.primitives_)),
+      seal_(std::exchange(other.seal_, nullptr)),
+      open_(std::exchange(other.open_, nullptr)) {}
+
+bool Aead::Context::TakeKey(AeadCipher cipher, const uint8_t* key) {
   const Evp& evp = TheEvp();
   const void* const found = FindCipher(cipher);
   const uint8_t nonce[kNonceSize] = {};
@@ -80,7 +93,7 @@ bool Aead::TakeKey(AeadCipher cipher, const uint8_t* key) {
          evp.init(open_, found, nullptr, key, nonce, 0) == 1;
 }
 
-Aead::~Aead() {
+Aead::Context::~Context() {
   if (seal_ != nullptr) TheEvp().context_free(seal_);
   if (open_ != nullptr) TheEvp().context_free(open_);
 }
@@ -96,10 +109,10 @@ bool Aead::PrimitivesAgree() {
   uint8_t plain[kHeader + kLongest + kTagSize];
   for (size_t i = 0; i < sizeof(key); i++) key[i] = static_cast<uint8_t>(37 * i + 11);
   for (size_t i = 0; i < sizeof(plain); i++) plain[i] = static_cast<uint8_t>(29 * i + 5);
-  Aead by_evp(layout);
-  Aead by_primitives(layout);
-  by_primitives.primitives_ = ChaCha20Poly1305::Create(key);
-  bool agree = by_primitives.primitives_ != nullptr && by_evp.TakeKey(AeadCipher::kChaCha20Poly1305, key);
+  Context by_evp;
+  Context by_primitives;
+  by_primitives.TakePrimitives(key);
+  bool agree = by_primitives.has_primitives() && by_evp.TakeKey(AeadCipher::kChaCha20Poly1305, key);
   uint64_t counter = 0x0123456789abcdef;
   for (const size_t length : {0u, 1u, 63u, 447u, 448u, 449u, 1024u, 1500u}) {
     uint8_t ours[sizeof(plain)];
@@ -107,47 +120,43 @@ bool Aead::PrimitivesAgree() {
     memcpy(ours, plain, sizeof(plain));
     memcpy(theirs, plain, sizeof(plain));
     counter *= 3;
-    agree = agree && by_evp.SealPacket(theirs, length, counter) &&
-            by_primitives.SealPacket(ours, length, counter) && memcmp(ours, theirs, sizeof(plain)) == 0 &&
-            by_primitives.OpenPacket(ours, length) && memcmp(ours + kHeader, plain + kHeader, length) == 0;
+    agree = agree && by_evp.Seal(layout, theirs, length, counter) &&
+            by_primitives.Seal(layout, ours, length, counter) && memcmp(ours, theirs, sizeof(plain)) == 0 &&
+            by_primitives.Open(layout, ours, length) && memcmp(ours + kHeader, plain + kHeader, length) == 0;
     theirs[0] ^= 1;
-    agree = agree && !by_primitives.OpenPacket(theirs, length);
+    agree = agree && !by_primitives.Open(layout, theirs, length);
   }
   if (!agree) TheEvp().clear_errors();
   return agree;
 }
 
-void Aead::MakeNonce(const uint8_t* counter, uint8_t* nonce) const {
-  memcpy(nonce, layout_.nonce_prefix, sizeof(layout_.nonce_prefix));
-  memcpy(nonce + sizeof(layout_.nonce_prefix), counter, 8);
-}
-
-bool Aead::SealPacket(uint8_t* packet, size_t length, uint64_t counter) {
-  StoreLittleEndian64(counter, packet + layout_.counter_offset);
+bool Aead::Context::Seal(const AeadLayout& layout, uint8_t* packet, size_t length, uint64_t counter) {
+  StoreLittleEndian64(counter, packet + layout.counter_offset);
   uint8_t nonce[kNonceSize];
-  MakeNonce(packet + layout_.counter_offset, nonce);
-  const uint8_t* const associated = packet + layout_.associated_offset;
-  uint8_t* const text = packet + layout_.header_length;
-  if (primitives_ == nullptr) return SealByEvp(nonce, associated, text, length);
-  primitives_->Seal(nonce, associated, layout_.associated_length, text, length, text + length);
+  MakeNonce(layout, packet + layout.counter_offset, nonce);
+  const uint8_t* const associated = packet + layout.associated_offset;
+  uint8_t* const text = packet + layout.header_length;
+  if (primitives_ == nullptr) return SealByEvp(layout, nonce, associated, text, length);
+  primitives_->Seal(nonce, associated, layout.associated_length, text, length, text + length);
   return true;
 }
 
-bool Aead::OpenPacket(uint8_t* packet, size_t length) {
+bool Aead::Context::Open(const AeadLayout& layout, uint8_t* packet, size_t length) {
   uint8_t nonce[kNonceSize];
-  MakeNonce(packet + layout_.counter_offset, nonce);
-  const uint8_t* const associated = packet + layout_.associated_offset;
-  uint8_t* const text = packet + layout_.header_length;
-  if (primitives_ == nullptr) return OpenByEvp(nonce, associated, text, length);
-  return primitives_->Open(nonce, associated, layout_.associated_length, text, length, text + length);
+  MakeNonce(layout, packet + layout.counter_offset, nonce);
+  const uint8_t* const associated = packet + layout.associated_offset;
+  uint8_t* const text = packet + layout.header_length;
+  if (primitives_ == nullptr) return OpenByEvp(layout, nonce, associated, text, length);
+  return primitives_->Open(nonce, associated, layout.associated_length, text, length, text + length);
 }
 
-bool Aead::SealByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length) {
+bool Aead::Context::SealByEvp(const AeadLayout& layout, const uint8_t* nonce, const uint8_t* associated,
+                              uint8_t* text, size_t length) {
   const Evp& evp = TheEvp();
   int ignored = 0;
   if (evp.init(seal_, nullptr, nullptr, nullptr, nonce, 1) != 1) return false;
-  if (layout_.associated_length > 0 &&
-      evp.update(seal_, nullptr, &ignored, associated, static_cast<int>(layout_.associated_length)) != 1) {
+  if (layout.associated_length > 0 &&
+      evp.update(seal_, nullptr, &ignored, associated, static_cast<int>(layout.associated_length)) != 1) {
     return false;
   }
   if (length > 0 && evp.update(seal_, text, &ignored, text, static_cast<int>(length)) != 1) return false;
@@ -155,12 +164,13 @@ bool Aead::SealByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* t
          evp.control(seal_, kCtrlGetTag, kTagSize, text + length) == 1;
 }
 
-bool Aead::OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length) {
+bool Aead::Context::OpenByEvp(const AeadLayout& layout, const uint8_t* nonce, const uint8_t* associated,
+                              uint8_t* text, size_t length) {
   const Evp& evp = TheEvp();
   int ignored = 0;
   if (evp.init(open_, nullptr, nullptr, nullptr, nonce, 0) != 1) return false;
-  if (layout_.associated_length > 0 &&
-      evp.update(open_, nullptr, &ignored, associated, static_cast<int>(layout_.associated_length)) != 1) {
+  if (layout.associated_length > 0 &&
+      evp.update(open_, nullptr, &ignored, associated, static_cast<int>(layout.associated_length)) != 1) {
     return false;
   }
   if (length > 0 && evp.update(open_, text, &ignored, text, static_cast<int>(length)) != 1) return false;
@@ -178,7 +188,8 @@ size_t Padding::After(size_t length) const {
 }
 
 Outcome Aead::Seal(const BatchView& batch, size_t start, size_t end, const uint8_t* header, uint64_t counter,
-                   const Padding& padding) {
+                   const Padding& padding, size_t context) {
+  Context& with = contexts_[context];
   Outcome outcome;
   for (size_t i = start; i < end; i++) {
     BatchEntry& entry = batch.entries()[i];
@@ -196,7 +207,7 @@ Outcome Aead::Seal(const BatchView& batch, size_t start, size_t end, const uint8
     uint8_t* packet = batch.memory() + copy.offset - layout_.header_length;
     memcpy(packet, header, layout_.header_length);
     memset(packet + layout_.header_length + copy.length, 0, padded - copy.length);
-    if (!SealPacket(packet, padded, counter++)) {
+    if (!with.Seal(layout_, packet, padded, counter++)) {
       TheEvp().clear_errors();
       entry.status = -EIO;
       continue;
@@ -217,7 +228,7 @@ bool Aead::OpenEntry(const BatchView& batch, size_t index) {
   entry.status = -EBADMSG;
   if (!batch.Contains(copy.offset, copy.length)) return false;
   uint8_t* const packet = batch.memory() + copy.offset;
-  if (copy.length < around || !OpenPacket(packet, copy.length - around)) {
+  if (copy.length < around || !contexts_[0].Open(layout_, packet, copy.length - around)) {
     memset(packet, 0, copy.length);
     // Node's own crypto must not find errors of ours in OpenSSL's queue of this thread.
     TheEvp().clear_errors();

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "batch/batch_view.h"
 #include "chacha20_poly1305.h"
@@ -41,17 +42,19 @@ class Aead {
 
   // Returns 0 and sets `*out`, or -errno: -ENOSYS if the process has no OpenSSL, -ENOTSUP if its OpenSSL
   // lacks the cipher, -EINVAL for a key of another length than the cipher's, or a layout that does not add
-  // up.
+  // up. Calls from several threads at a time each need a context of their own, of `contexts`.
   [[nodiscard]] static int Create(AeadCipher cipher, const uint8_t* key, size_t key_length,
-                                  const AeadLayout& layout, std::unique_ptr<Aead>* out);
-  ~Aead();
+                                  const AeadLayout& layout, size_t contexts, std::unique_ptr<Aead>* out);
+
+  const AeadLayout& layout() const { return layout_; }
+  size_t contexts() const { return contexts_.size(); }
 
   // Seals entries `start` to `end`, the first under `counter` and each further one under the next; `header`
   // has the layout's length, and its counter is replaced. An entry without room for header and tag is
   // dropped, status -ENOBUFS, so that its plaintext is never written; it takes no counter. The outcome
   // counts the sealed. Dropped entries are passed over.
   [[nodiscard]] Outcome Seal(const BatchView& batch, size_t start, size_t end, const uint8_t* header,
-                             uint64_t counter, const Padding& padding);
+                             uint64_t counter, const Padding& padding, size_t context = 0);
 
   // Opens entries `start` to `end`. One that is not authentic is wiped and dropped, status -EBADMSG.
   [[nodiscard]] Outcome Open(const BatchView& batch, size_t start, size_t end);
@@ -59,25 +62,51 @@ class Aead {
   [[nodiscard]] bool OpenEntry(const BatchView& batch, size_t index);
 
   // The same for one packet outside a batch: its header, `length` bytes of text, and the tag, or room for it.
-  [[nodiscard]] bool SealPacket(uint8_t* packet, size_t length, uint64_t counter);
-  [[nodiscard]] bool OpenPacket(uint8_t* packet, size_t length);
+  [[nodiscard]] bool SealPacket(uint8_t* packet, size_t length, uint64_t counter) {
+    return contexts_[0].Seal(layout_, packet, length, counter);
+  }
+  [[nodiscard]] bool OpenPacket(uint8_t* packet, size_t length) {
+    return contexts_[0].Open(layout_, packet, length);
+  }
 
   Aead(const Aead&) = delete;
   Aead& operator=(const Aead&) = delete;
 
  private:
+  // The key, and what a packet's encryption takes.
+  class Context {
+   public:
+    Context() = default;
+    Context(Context&& other) noexcept;
+    ~Context();
+
+    [[nodiscard]] bool TakeKey(AeadCipher cipher, const uint8_t* key);
+    void TakePrimitives(const uint8_t* key) { primitives_ = ChaCha20Poly1305::Create(key); }
+    bool has_primitives() const { return primitives_ != nullptr; }
+
+    // `packet` begins with the header, and has room for the tag behind its `length` bytes of plaintext.
+    [[nodiscard]] bool Seal(const AeadLayout& layout, uint8_t* packet, size_t length, uint64_t counter);
+    // `packet` is header, `length` bytes of ciphertext, and tag.
+    [[nodiscard]] bool Open(const AeadLayout& layout, uint8_t* packet, size_t length);
+
+   private:
+    [[nodiscard]] bool SealByEvp(const AeadLayout& layout, const uint8_t* nonce, const uint8_t* associated,
+                                 uint8_t* text, size_t length);
+    [[nodiscard]] bool OpenByEvp(const AeadLayout& layout, const uint8_t* nonce, const uint8_t* associated,
+                                 uint8_t* text, size_t length);
+
+    // In EVP's place, where there are any.
+    std::unique_ptr<ChaCha20Poly1305> primitives_;
+    void* seal_ = nullptr;  // EVP_CIPHER_CTX, which wipes its key when it is freed
+    void* open_ = nullptr;
+  };
+
   explicit Aead(const AeadLayout& layout) : layout_(layout) {}
 
-  [[nodiscard]] bool SealByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
-  [[nodiscard]] bool OpenByEvp(const uint8_t* nonce, const uint8_t* associated, uint8_t* text, size_t length);
-  [[nodiscard]] bool TakeKey(AeadCipher cipher, const uint8_t* key);
   [[nodiscard]] static bool PrimitivesAgree();
-  void MakeNonce(const uint8_t* counter, uint8_t* nonce) const;
 
   AeadLayout layout_;
-  void* seal_ = nullptr;  // EVP_CIPHER_CTX, which wipes its key when it is freed
-  void* open_ = nullptr;
-  std::unique_ptr<ChaCha20Poly1305> primitives_;  // in EVP's place, where there are any
+  std::vector<Context> contexts_;
 };
 
 }  // namespace tuntap

@@ -70,7 +70,7 @@ struct MessagePacket {
     layout.associated_length = static_cast<uint32_t>(associated.size);
     const uint8_t* const last = nonce.data + nonce.size - kCounterSize;
     if (!extended) memcpy(layout.nonce_prefix, nonce.data, sizeof(layout.nonce_prefix));
-    const int result = Aead::Create(AeadCipher::kChaCha20Poly1305, key, kKeySize, layout, &aead);
+    const int result = Aead::Create(AeadCipher::kChaCha20Poly1305, key, kKeySize, layout, 1, &aead);
     explicit_bzero(subkey, sizeof(subkey));
     if (result < 0) return result;
     packet.resize(text + text_size);

@@ -1,9 +1,9 @@
 #include <napi.h>
 
 #include "arguments.h"
+#include "batch/packet_run.h"
 #include "crypto/aead.h"
 #include "descriptor.h"
-#include "tunnel/packet_run.h"
 
 namespace tuntap {
 namespace {
@@ -65,6 +65,7 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   RegisterNetworkCalls(env, exports);
   RegisterUdpCalls(env, exports);
   RegisterAeadCalls(env, exports);
+  RegisterSealingCalls(env, exports);
   RegisterTunnelCalls(env, exports);
   RegisterHandshakeCalls(env, exports);
   return exports;

@@ -1,6 +1,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "aead_handle.h"
 #include "arguments.h"
 #include "crypto/aead.h"
 
@@ -9,15 +10,9 @@
 namespace tuntap {
 namespace {
 
-// An Aead as JavaScript holds it. disposeAead() empties it, so that the keys are gone before the garbage
-// collector comes by.
-struct AeadHandle {
-  std::unique_ptr<Aead> aead;
-  uint32_t header_length;
-};
-
-// newAead(cipher, key, layout): an External or -errno. The layout is a Uint32Array of headerLength,
+// newAead(cipher, key, layout, threads): an External or -errno. The layout is a Uint32Array of headerLength,
 // counterOffset, associatedOffset, associatedLength, and the nonce's prefix as four bytes in memory's order.
+// A SealingPool of that many threads may seal by it.
 Napi::Value NewAeadCall(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   if (!info[1].IsTypedArray() || !info[2].IsTypedArray()) return Result(info, -EINVAL);
@@ -28,9 +23,10 @@ Napi::Value NewAeadCall(const Napi::CallbackInfo& info) {
   memcpy(&layout, numbers.Data(), sizeof(layout));
   std::unique_ptr<Aead> aead;
   const auto cipher = static_cast<AeadCipher>(Argument<int>(info, 0));
-  const int result = Aead::Create(cipher, key.Data(), key.ByteLength(), layout, &aead);
+  const int result =
+      Aead::Create(cipher, key.Data(), key.ByteLength(), layout, 1 + Argument<size_t>(info, 3), &aead);
   if (result < 0) return Result(info, result);
-  auto* handle = new AeadHandle{std::move(aead), layout.header_length};
+  auto* handle = new AeadHandle{std::move(aead)};
   return Napi::External<AeadHandle>::New(env, handle, [](Napi::Env, AeadHandle* unused) { delete unused; });
 }
 
@@ -76,7 +72,7 @@ napi_value SealPacketsCall(napi_env env, napi_callback_info info) {
   }
   const int error = given.Take(env, arguments);
   if (error < 0) return RawResult(env, error);
-  if (header_length != given.handle->header_length) return RawResult(env, -EINVAL);
+  if (header_length != given.handle->aead->layout().header_length) return RawResult(env, -EINVAL);
   given.batch.Store(given.handle->aead->Seal(given.batch, given.start, given.end,
                                              static_cast<const uint8_t*>(header),
                                              static_cast<uint64_t>(counter), padding));

@@ -19,6 +19,7 @@ void RegisterDeviceCalls(Napi::Env env, Napi::Object exports);
 void RegisterNetworkCalls(Napi::Env env, Napi::Object exports);
 void RegisterUdpCalls(Napi::Env env, Napi::Object exports);
 void RegisterAeadCalls(Napi::Env env, Napi::Object exports);
+void RegisterSealingCalls(Napi::Env env, Napi::Object exports);
 void RegisterTunnelCalls(Napi::Env env, Napi::Object exports);
 void RegisterHandshakeCalls(Napi::Env env, Napi::Object exports);
 
@@ -120,6 +121,23 @@ template <typename T>
   size_t size = 0;
   if (napi_get_arraybuffer_info(env, value, &memory, &size) != napi_ok) return -EINVAL;
   return batch->Map(static_cast<uint8_t*>(memory), size);
+}
+
+template <typename T>
+[[nodiscard]] T* ExternalOf(napi_env env, napi_value value) {
+  void* data = nullptr;
+  return napi_get_value_external(env, value, &data) == napi_ok ? static_cast<T*>(data) : nullptr;
+}
+
+// The bytes of a typed array, or nullptr if it has fewer than `least`.
+[[nodiscard]] inline uint8_t* BytesOf(napi_env env, napi_value value, size_t least) {
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok)
+    return nullptr;
+  const size_t size = type == napi_uint32_array ? 4 * length : length;
+  return size < least ? nullptr : static_cast<uint8_t*>(data);
 }
 
 }  // namespace tuntap

@@ -10,23 +10,6 @@
 namespace tuntap {
 namespace {
 
-template <typename T>
-T* ExternalOf(napi_env env, napi_value value) {
-  void* data = nullptr;
-  return napi_get_value_external(env, value, &data) == napi_ok ? static_cast<T*>(data) : nullptr;
-}
-
-// The bytes of a typed array, or nullptr if it has fewer than `least`.
-uint8_t* BytesOf(napi_env env, napi_value value, size_t least) {
-  napi_typedarray_type type;
-  size_t length = 0;
-  void* data = nullptr;
-  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok)
-    return nullptr;
-  const size_t size = type == napi_uint32_array ? 4 * length : length;
-  return size < least ? nullptr : static_cast<uint8_t*>(data);
-}
-
 // What runsByDestination and openSessions are both given: (table, memory, start, end, runs, …).
 struct RunArguments {
   BatchView batch;

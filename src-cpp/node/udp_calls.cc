@@ -94,19 +94,25 @@ Napi::Value AttachUdpCall(const Napi::CallbackInfo& info) {
   return Result(info, 0);
 }
 
-// writeDatagrams(descriptor, memory, start, entries): packets that the kernel took, or -errno; the batch's
-// header has the rest. One entry is for all of them, several for one each; without entries (null) all go to
-// the connected peer.
+// writeDatagrams(descriptor, memory, start, entries, runs, runCount): packets that the kernel took, or
+// -errno; the batch's header has the rest. One entry is for all of them, several for one each, or with runs
+// (else null) for one run each; without entries (null) all go to the connected peer.
 napi_value WriteDatagramsCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[4];
+  napi_value arguments[6];
   Descriptor* descriptor = nullptr;
   BatchView batch;
   uint32_t start = 0;
+  uint32_t run_count = 0;
   Remotes remotes;
   if (!TakeArguments(env, info, arguments) || !Unwrap(env, arguments[0], &descriptor) ||
-      !TakeUint(env, arguments[2], &start) || !TakeEntries(env, arguments[3], &remotes)) {
+      !TakeUint(env, arguments[2], &start) || !TakeEntries(env, arguments[3], &remotes) ||
+      !TakeUint(env, arguments[5], &run_count)) {
     return RawResult(env, -EINVAL);
   }
+  remotes.runs =
+      reinterpret_cast<const PacketRun*>(BytesOf(env, arguments[4], run_count * sizeof(PacketRun)));
+  remotes.run_count = run_count;
+  if (run_count > 0 && remotes.runs == nullptr) return RawResult(env, -EINVAL);
   int error = TakeBatch(env, arguments[1], &batch);
   if (error == 0)
     error = start > batch.count() ? -EINVAL : descriptor->channel().WriteTo(batch, start, remotes);

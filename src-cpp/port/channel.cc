@@ -59,7 +59,7 @@ int64_t Channel::WriteOne(const uint8_t* packet, size_t length) {
 
 int Channel::WriteTo(const BatchView& batch, size_t start, const Remotes& remotes) {
   if (udp_sender_ == nullptr) return -ENOTSOCK;
-  FinishWrite(batch, udp_sender_->WriteTo(fd(), batch, start, remotes));
+  FinishWrite(batch, udp_sender_->WriteTo(fd(), batch, start, batch.count(), remotes));
   return 0;
 }
 

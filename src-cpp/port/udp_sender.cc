@@ -16,11 +16,6 @@ constexpr size_t kMaxPayloadIpv6 = 65527;
 
 const DatagramEntry kConnectedPeer{};
 
-const DatagramEntry& EntryOf(const Remotes& remotes, size_t index) {
-  if (remotes.entries == nullptr) return kConnectedPeer;
-  return remotes.entries[remotes.count > 1 ? index : 0];
-}
-
 bool SameEntry(const DatagramEntry& one, const DatagramEntry& other) {
   return &one == &other || memcmp(&one, &other, sizeof(one)) == 0;
 }
@@ -47,6 +42,20 @@ UdpSender::UdpSender(int family, UdpState* state)
       iovecs_(new iovec[kMaxIovec]),
       control_(new uint8_t[kMessages * kControlSize]()) {}
 
+// The packet's entry, or nullptr if there is none.
+const DatagramEntry* UdpSender::EntryOf(const Remotes& remotes, size_t packet) {
+  if (remotes.entries == nullptr) return &kConnectedPeer;
+  size_t index = packet;
+  if (remotes.runs != nullptr) {
+    if (entry_run_ >= remotes.run_count || remotes.runs[entry_run_].start > packet) entry_run_ = 0;
+    while (entry_run_ < remotes.run_count && remotes.runs[entry_run_].end <= packet) entry_run_++;
+    if (entry_run_ == remotes.run_count) return nullptr;
+    index = entry_run_;
+  }
+  if (remotes.count == 1 && remotes.runs == nullptr) index = 0;
+  return index < remotes.count ? &remotes.entries[index] : nullptr;
+}
+
 Refusal& UdpSender::RouteOf(const DatagramEntry& entry) {
   const std::string_view remote(reinterpret_cast<const char*>(entry.remote), sizeof(entry.remote));
   return unsegmented_[std::hash<std::string_view>{}(remote) % kRoutes];
@@ -62,14 +71,13 @@ bool UdpSender::IsRefusedAgain(const DatagramEntry& entry, int error) {
 
 // Adds packets to a run from packet `next` on, their places to `iovecs_` from index `filled` on. Returns how
 // many iovecs are filled then.
-size_t UdpSender::ExtendRun(const BatchView& batch, size_t next, const Remotes& remotes, bool segmented,
-                            size_t filled, Run* run) {
+size_t UdpSender::ExtendRun(const BatchView& batch, size_t next, size_t end, const Remotes& remotes,
+                            bool segmented, size_t filled, Run* run) {
   *run = {next, next, nullptr, 0, 0, false};
   // A copy each, since the compiler must assume that what is written here changes the others.
   const BatchView view = batch;
   BatchEntry* const entries = batch.entries();
   iovec* const iovecs = iovecs_.get();
-  const size_t end = batch.count();
   const size_t first = filled;
   size_t most = std::min(kMaxIovec, first + (segmented ? kMaxRunPackets : 1));
   const DatagramEntry* remote = nullptr;
@@ -81,19 +89,20 @@ size_t UdpSender::ExtendRun(const BatchView& batch, size_t next, const Remotes& 
     BatchEntry& entry = entries[i];
     const size_t offset = entry.offset;
     const size_t length = entry.length;
-    const bool valid = view.Contains(offset, length) && (i < remotes.count || remotes.count <= 1);
-    if (length == kDropped || !valid) {
+    const DatagramEntry* const to = length == kDropped ? nullptr : EntryOf(remotes, i);
+    const bool valid = to != nullptr && view.Contains(offset, length);
+    if (!valid) {
       if (length != kDropped && remote != nullptr) break;
       entry.status = length == kDropped ? 0 : -EFAULT;
       continue;
     }
     if (remote == nullptr) {
-      remote = &EntryOf(remotes, i);
+      remote = to;
       segment = length;
       left = FamilyOf(*remote, PeerFamily()) == AF_INET6 ? kMaxPayloadIpv6 : kMaxPayloadIpv4;
       left = std::max(left, length);  // a packet that is too long is sent alone, and refused
       if (any_unsegmented_ && RouteOf(*remote).holds()) most = first + 1;
-    } else if (length == 0 || length > segment || length > left || !SameEntry(*remote, EntryOf(remotes, i))) {
+    } else if (length == 0 || length > segment || length > left || !SameEntry(*remote, *to)) {
       break;
     }
     entry.status = 0;
@@ -110,14 +119,15 @@ size_t UdpSender::ExtendRun(const BatchView& batch, size_t next, const Remotes& 
 }
 
 // Lays out the messages of one sendmmsg(2) from packet `next` on; returns how many.
-size_t UdpSender::PlanSend(const BatchView& batch, size_t next, const Remotes& remotes,
+size_t UdpSender::PlanSend(const BatchView& batch, size_t next, size_t end, const Remotes& remotes,
                            size_t unsegmented_until, size_t* planned_until) {
   size_t count = 0;
   size_t filled = 0;
-  while (next < batch.count() && count < kMessages && filled < kMaxIovec) {
+  while (next < end && count < kMessages && filled < kMaxIovec) {
     Run& run = runs_[count];
     const size_t first = filled;
-    filled = ExtendRun(batch, next, remotes, state_->gso != 0 && next >= unsegmented_until, filled, &run);
+    filled =
+        ExtendRun(batch, next, end, remotes, state_->gso != 0 && next >= unsegmented_until, filled, &run);
     next = run.last;
     if (run.packets == 0) continue;
     msghdr& header = messages_[count].msg_hdr;
@@ -132,16 +142,15 @@ size_t UdpSender::PlanSend(const BatchView& batch, size_t next, const Remotes& r
   return count;
 }
 
-Outcome UdpSender::WriteTo(int fd, const BatchView& batch, size_t start, const Remotes& remotes) {
+Outcome UdpSender::WriteTo(int fd, const BatchView& batch, size_t start, size_t end, const Remotes& remotes) {
   Outcome outcome;
-  const size_t end = batch.count();
   BatchEntry* const entries = batch.entries();
   EarlierErrors earlier(&errors_);
   size_t next = start;
   size_t unsegmented_until = start;
   while (next < end && outcome.error == 0) {
     size_t planned_until = next;
-    const size_t count = PlanSend(batch, next, remotes, unsegmented_until, &planned_until);
+    const size_t count = PlanSend(batch, next, end, remotes, unsegmented_until, &planned_until);
     size_t sent = 0;
     while (sent < count) {
       const Run& run = runs_[sent];

@@ -5,17 +5,20 @@
 #include <array>
 #include <memory>
 
+#include "batch/packet_run.h"
 #include "batch_writer.h"
 #include "control_messages.h"
 #include "socket_errors.h"
 
 namespace tuntap {
 
-// Where a write goes: one entry is for all packets, of several entries[i] is for packet i. Without entries:
-// the connected peer.
+// Where a write goes: one entry is for all packets, of several entries[i] is for packet i, or with runs, for
+// the packets of run i. Without entries: the connected peer.
 struct Remotes {
   const DatagramEntry* entries = nullptr;
   size_t count = 0;
+  const PacketRun* runs = nullptr;  // in the order of their packets
+  size_t run_count = 0;
 };
 
 // Sends batches of datagrams: sendmmsg(2), with UDP_SEGMENT (udp(7)) while UdpState::gso is set. A run of
@@ -27,10 +30,11 @@ class UdpSender final : public BatchWriter {
   UdpSender(int family, UdpState* state);
 
   Outcome Write(int fd, const BatchView& batch, size_t start) override {
-    return WriteTo(fd, batch, start, {});
+    return WriteTo(fd, batch, start, batch.count(), {});
   }
-  // Sends each packet to its remote.
-  [[nodiscard]] Outcome WriteTo(int fd, const BatchView& batch, size_t start, const Remotes& remotes);
+  // Sends packets `start` to `end` - 1, each to its remote.
+  [[nodiscard]] Outcome WriteTo(int fd, const BatchView& batch, size_t start, size_t end,
+                                const Remotes& remotes);
   // Sends one datagram, which may be empty. Returns 0 or -errno.
   [[nodiscard]] int SendTo(int fd, const uint8_t* data, size_t length, const DatagramEntry& entry);
 
@@ -49,10 +53,11 @@ class UdpSender final : public BatchWriter {
     bool segmented;
   };
 
-  size_t PlanSend(const BatchView& batch, size_t next, const Remotes& remotes, size_t unsegmented_until,
-                  size_t* planned_until);
-  size_t ExtendRun(const BatchView& batch, size_t next, const Remotes& remotes, bool segmented, size_t iovec,
-                   Run* run);
+  const DatagramEntry* EntryOf(const Remotes& remotes, size_t packet);
+  size_t PlanSend(const BatchView& batch, size_t next, size_t end, const Remotes& remotes,
+                  size_t unsegmented_until, size_t* planned_until);
+  size_t ExtendRun(const BatchView& batch, size_t next, size_t end, const Remotes& remotes, bool segmented,
+                   size_t iovec, Run* run);
   int PeerFamily() const { return state_->peer_family == AF_INET ? AF_INET : family_; }
   Refusal& RouteOf(const DatagramEntry& entry);
   bool IsRefusedAgain(const DatagramEntry& entry, int error);
@@ -68,6 +73,7 @@ class UdpSender final : public BatchWriter {
   // Remotes to which the kernel can't segment (EIO), by a hash: two that share one are both sent unsegmented.
   std::array<Refusal, kRoutes> unsegmented_;
   bool any_unsegmented_ = false;
+  size_t entry_run_ = 0;  // of Remotes::runs, the one that EntryOf() found last
   // The remote of the last call, if the kernel found it unreachable.
   DatagramEntry unreachable_{};
   int unreachable_error_ = 0;

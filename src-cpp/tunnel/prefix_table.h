@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "batch/packet_run.h"
+
 namespace tuntap {
 
 // An IPv4 or IPv6 address as a number whose highest bit is the address's first. An IPv4 address fills the
@@ -28,7 +30,7 @@ struct AddressBits {
 // node for each prefix around the address and at most one more between two of them.
 class PrefixTrie {
  public:
-  static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint32_t kNone = kNoValue;
 
   // Gives a prefix its number; returns the one that it had, or kNone. Bits beyond `length` are ignored.
   uint32_t Set(const AddressBits& address, unsigned length, uint32_t value);

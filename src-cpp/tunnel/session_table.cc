@@ -38,7 +38,7 @@ size_t RunsByDestination(const BatchView& batch, size_t start, size_t end, const
 
 int SessionTable::Set(uint32_t index, const uint8_t* key, size_t key_length, uint32_t value) {
   auto session = std::make_unique<Session>();
-  const int result = Aead::Create(cipher_, key, key_length, layout_.aead, &session->aead);
+  const int result = Aead::Create(cipher_, key, key_length, layout_.aead, 1, &session->aead);
   if (result < 0) return result;
   session->value = value;
   sessions_[index] = std::move(session);

@@ -4,9 +4,9 @@
 #include <unordered_map>
 
 #include "batch/batch_view.h"
+#include "batch/packet_run.h"
 #include "crypto/aead.h"
 #include "tunnel/inner_packet.h"
-#include "tunnel/packet_run.h"
 #include "tunnel/replay_window.h"
 
 namespace tuntap {

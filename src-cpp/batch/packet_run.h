@@ -2,15 +2,13 @@
 
 #include <cstdint>
 
-#include "tunnel/prefix_table.h"
-
 namespace tuntap {
 
 // Stands for no prefix, no session and no packet.
-constexpr uint32_t kNoValue = PrefixTrie::kNone;
+constexpr uint32_t kNoValue = UINT32_MAX;
 
 // Consecutive packets of a batch that belong together. JavaScript reads these as rows of 32-bit words
-// (lib/tunnel/packet-runs.ts).
+// (lib/io/packet-runs.ts).
 struct PacketRun {
   uint32_t start;  // entries `start` to `end` - 1
   uint32_t end;

@@ -1,0 +1,177 @@
+#include "sealing_pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace tuntap {
+namespace {
+
+// What UDP_SEGMENT takes at a time (UdpSender).
+constexpr size_t kPiecePackets = 64;
+constexpr size_t kPieceBytes = 65507;
+// A short packet ends a send. Behind so many packets it ends the piece as well, so that no send is cut in
+// two.
+constexpr size_t kEnoughPackets = 16;
+
+// Runs a thread with all signals blocked: they are for the threads of Node.
+template <typename Function>
+std::thread WithoutSignals(Function function) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread thread(std::move(function));
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return thread;
+}
+
+}  // namespace
+
+SealingPool::SealingPool(size_t threads, size_t batches) : jobs_(batches) {
+  for (size_t i = 0; i < threads; i++) {
+    threads_.push_back(WithoutSignals([this, i] { Work(i); }));
+    char name[16];
+    (void)snprintf(name, sizeof(name), "seal-%u", static_cast<uint16_t>(i));
+    (void)pthread_setname_np(threads_.back().native_handle(), name);
+  }
+}
+
+SealingPool::~SealingPool() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopped_ = true;
+  }
+  work_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void SealingPool::WaitUntilSent(uint64_t job) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  sent_.wait(lock, [&] { return to_send_.job >= job; });
+}
+
+void SealingPool::UseSocket(std::unique_ptr<SealedSocket> socket) {
+  WaitUntilSent(handed_over_);
+  socket_ = std::move(socket);
+}
+
+size_t SealingPool::WaitForPlace() {
+  if (handed_over_ >= jobs_.size()) WaitUntilSent(handed_over_ - jobs_.size() + 1);
+  return handed_over_ % jobs_.size();
+}
+
+bool SealingPool::Idle() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return to_send_.job == handed_over_;
+}
+
+void SealingPool::Seal(Run run) { next_runs_.push_back(std::move(run)); }
+
+void SealingPool::Send(const BatchView& batch, const PacketRun* rows, size_t row_count,
+                       const DatagramEntry* entries) {
+  WaitForPlace();
+  Job& job = JobAt(handed_over_);
+  job.batch = batch;
+  job.runs.swap(next_runs_);
+  job.rows.assign(rows, rows + row_count);
+  job.entries.assign(entries, entries + row_count);
+  Cut(&job);
+  if (job.pieces.empty()) {
+    job.runs.clear();
+    return;
+  }
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    handed_over_++;
+  }
+  if (job.pieces.size() == 1)
+    work_.notify_one();
+  else
+    work_.notify_all();
+}
+
+void SealingPool::Cut(Job* job) {
+  job->pieces.clear();
+  const BatchEntry* const entries = job->batch.entries();
+  size_t bytes = 0;
+  size_t before = 0;  // the length of the packet before
+  for (const Run& run : job->runs) {
+    const size_t around = run.header.size() + Aead::kTagSize;
+    for (uint32_t i = run.start; i < run.end; i++) {
+      if (entries[i].length == kDropped) continue;
+      const size_t length = around + entries[i].length + run.padding.After(entries[i].length);
+      const size_t packets = job->pieces.empty() ? 0 : i - job->pieces.back().start;
+      const bool ends = packets >= kPiecePackets || bytes + length > kPieceBytes ||
+                        (packets >= kEnoughPackets && length > before);
+      if (job->pieces.empty() || ends) {
+        job->pieces.push_back({i, i, false});
+        bytes = 0;
+      }
+      job->pieces.back().end = i + 1;
+      bytes += length;
+      before = length;
+    }
+  }
+}
+
+void SealingPool::SealPiece(const Job& job, const Piece& piece, size_t context) {
+  for (const Run& run : job.runs) {
+    const uint32_t start = std::max(run.start, piece.start);
+    const uint32_t end = std::min(run.end, piece.end);
+    if (start >= end) continue;
+    (void)run.aead->Seal(job.batch, start, end, run.header.data(), run.counter + (start - run.start),
+                         run.padding, context);
+  }
+}
+
+void SealingPool::Advance(Position* position, size_t pieces) {
+  position->piece += pieces;
+  if (position->piece < JobAt(position->job).pieces.size()) return;
+  position->job++;
+  position->piece = 0;
+}
+
+void SealingPool::Work(size_t thread) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    work_.wait(lock, [this] { return stopped_ || Waits(to_seal_); });
+    if (stopped_) return;
+    Job& job = JobAt(to_seal_.job);
+    Piece& piece = job.pieces[to_seal_.piece];
+    Advance(&to_seal_, 1);
+    lock.unlock();
+    SealPiece(job, piece, 1 + thread);
+    lock.lock();
+    piece.sealed = true;
+    if (!sending_) SendSealed(&lock);
+  }
+}
+
+// Sends what is sealed and next in order.
+void SealingPool::SendSealed(std::unique_lock<std::mutex>* lock) {
+  sending_ = true;
+  while (!stopped_ && Waits(to_send_)) {
+    Job& job = JobAt(to_send_.job);
+    const size_t first = to_send_.piece;
+    size_t end = first;
+    while (end < job.pieces.size() && job.pieces[end].sealed) end++;
+    if (end == first) break;
+    const uint32_t packets_end = job.pieces[end - 1].end;
+    lock->unlock();
+    if (socket_ != nullptr) {
+      socket_->Send(job.batch, job.pieces[first].start, packets_end,
+                    {job.entries.data(), job.entries.size(), job.rows.data(), job.rows.size()});
+    }
+    const bool all = end == job.pieces.size();
+    if (all) job.runs.clear();  // the last user of a key that was disposed of wipes it
+    lock->lock();
+    Advance(&to_send_, end - first);
+    if (all) sent_.notify_one();
+  }
+  sending_ = false;
+}
+
+}  // namespace tuntap

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "batch/batch_view.h"
+#include "batch/packet_run.h"
+#include "crypto/aead.h"
+#include "linux/file_descriptor.h"
+#include "port/udp_sender.h"
+
+namespace tuntap {
+
+// A second fd of a UDP socket, and what sends by it.
+class SealedSocket {
+ public:
+  SealedSocket(FileDescriptor fd, int family, bool gso)
+      : fd_(std::move(fd)), state_(std::make_unique<UdpState>()), sender_(family, state_.get()) {
+    state_->gso = gso ? 1 : 0;
+  }
+
+  void Send(const BatchView& batch, size_t start, size_t end, const Remotes& remotes) {
+    (void)sender_.WriteTo(fd_.get(), batch, start, end, remotes);  // what is refused has a status
+  }
+
+ private:
+  const FileDescriptor fd_;
+  const std::unique_ptr<UdpState> state_;
+  UdpSender sender_;
+};
+
+// Threads that seal batches and send them. A batch is cut into pieces, which any threads seal; they leave in
+// the order in which they were handed over. One thread, the owner, calls all methods.
+class SealingPool {
+ public:
+  // Packets of a batch that are sealed by one key, packet `start` under `counter` and each further one under
+  // the next.
+  struct Run {
+    std::shared_ptr<Aead> aead;  // with a context for each thread, and one more
+    std::vector<uint8_t> header;
+    uint32_t start;
+    uint32_t end;
+    uint64_t counter;
+    Padding padding;
+  };
+
+  // `batches` is how many can be at work at a time, at least 2.
+  SealingPool(size_t threads, size_t batches);
+  // Waits for the pieces that are being sealed or sent; what is behind them is dropped.
+  ~SealingPool();
+
+  // Where the batches that follow are sent, or nullptr. Waits for those before.
+  void UseSocket(std::unique_ptr<SealedSocket> socket);
+
+  // Waits until the batch handed over `batches` - 1 calls of Send() ago has been sent. Returns the number of
+  // its place, which the next one takes.
+  size_t WaitForPlace();
+
+  // Adds a run to the batch that Send() is to hand over.
+  void Seal(Run run);
+  // Hands a batch over: it is the pool's until WaitForPlace() returns its place again. Packets of no run must
+  // have been dropped. `rows` and `entries`, one for each row, tell where the packets go, and are copied.
+  void Send(const BatchView& batch, const PacketRun* rows, size_t row_count, const DatagramEntry* entries);
+
+  [[nodiscard]] size_t threads() const { return threads_.size(); }
+  // Whether everything was sent.
+  [[nodiscard]] bool Idle() const;
+
+ private:
+  // Packets `start` to `end` - 1 of a batch, about as many as one send takes.
+  struct Piece {
+    uint32_t start;
+    uint32_t end;
+    bool sealed;
+  };
+
+  struct Job {
+    BatchView batch;
+    std::vector<Run> runs;
+    std::vector<PacketRun> rows;
+    std::vector<DatagramEntry> entries;
+    std::vector<Piece> pieces;
+  };
+
+  // A piece in the order of all pieces: which job, counted from the first one ever, and which of its pieces.
+  struct Position {
+    uint64_t job = 0;
+    size_t piece = 0;
+  };
+
+  Job& JobAt(uint64_t number) { return jobs_[number % jobs_.size()]; }
+  bool Waits(const Position& position) const { return position.job < handed_over_; }
+  void Advance(Position* position, size_t pieces);
+  static void Cut(Job* job);
+  static void SealPiece(const Job& job, const Piece& piece, size_t context);
+  void Work(size_t thread);
+  void SendSealed(std::unique_lock<std::mutex>* lock);
+  void WaitUntilSent(uint64_t job);
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable sent_;
+  std::vector<Job> jobs_;
+  std::vector<Run> next_runs_;
+  std::unique_ptr<SealedSocket> socket_;
+  uint64_t handed_over_ = 0;  // jobs
+  Position to_seal_;
+  Position to_send_;
+  bool sending_ = false;  // a thread sends, and the others leave it to that one
+  bool stopped_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace tuntap
