@@ -4,6 +4,7 @@
 //
 //   flannel-proxy DEVICE ADDRESS PORT MTU TUN-ADDRESS { NETWORK LENGTH HOST } ...
 
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
