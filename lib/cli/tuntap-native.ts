@@ -1,11 +1,11 @@
 #!/usr/bin/env node
+import { openWireGuard } from '../wireguard/index.js';
 import { processContext, runCommands } from './command.js';
 import { COMMANDS } from './commands.js';
-import { openTunnel } from './engine.js';
 
 process.exitCode = await runCommands(
   'tuntap-native',
   COMMANDS,
   process.argv.slice(2),
-  processContext(openTunnel),
+  processContext(openWireGuard),
 );

@@ -1,13 +1,12 @@
 /** Checks of what users give for peers and endpoints. */
 
 import { lookup } from 'node:dns/promises';
-import type { Cidr } from '../address.js';
 import { invalidArgType, requireInteger, requireObject } from '../arguments.js';
 import { Endpoint } from '../socket/endpoint.js';
 import { allowedIpValue, endpointValue } from './config-values.js';
 import { parseKey } from './keys.js';
 import type { PeerOptions } from './options.js';
-import { parsePrefix } from './prefix.js';
+import { type Prefix, parsePrefix } from './prefix.js';
 
 // As wg(8): 15 tries, the first pause a second, each a fifth longer, 20 s at most.
 const LOOKUP_TRIES = 15;
@@ -19,7 +18,7 @@ export interface CheckedPeer {
   readonly publicKey: Buffer;
   readonly presharedKey?: Buffer;
   readonly endpoint?: string;
-  readonly allowedIps?: readonly Cidr[];
+  readonly allowedIps?: readonly Prefix[];
   readonly persistentKeepalive?: number;
 }
 
@@ -46,7 +45,7 @@ export function checkPeer(name: string, options: PeerOptions): CheckedPeer {
   };
 }
 
-export function checkAllowedIp(name: string, text: string): Cidr {
+export function checkAllowedIp(name: string, text: string): Prefix {
   const value = typeof text === 'string' ? allowedIpValue(text) : undefined;
   const prefix = value?.sign === '' ? parsePrefix(value.prefix) : undefined;
   if (!prefix) {
@@ -55,7 +54,7 @@ export function checkAllowedIp(name: string, text: string): Cidr {
       `"${name}" has '${text}', which is no network such as 10.0.0.0/24`,
     );
   }
-  return { family: prefix.family, address: Buffer.from(prefix.bytes), prefixLength: prefix.length };
+  return prefix;
 }
 
 export function checkEndpoint(name: string, text: string): string {

@@ -1,8 +1,6 @@
-import { type Cidr, formatIp } from '../address.js';
 import type { TunDevice } from '../device/tun-tap-device.js';
 import { DatagramTable } from '../socket/datagram-table.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
-import { PrefixTable } from '../tunnel/prefix-table.js';
 import { SessionTable } from '../tunnel/session-table.js';
 import { AllowedIps } from './allowed-ips.js';
 import type { Source } from './cookie.js';
@@ -13,8 +11,6 @@ import type { Action, Peer } from './peer.js';
 import { Protocol } from './protocol.js';
 import { DATA_CIPHER, DATA_LAYOUT, SessionTransport } from './session-transport.js';
 import { TunnelPeer } from './tunnel-peer.js';
-
-const textOf = ({ address, prefixLength }: Cidr): string => `${formatIp(address)}/${prefixLength}`;
 
 /** Handshake messages that wait; more are dropped. */
 const MAX_WAITING = 256;
@@ -40,9 +36,9 @@ interface DatagramSource extends Source {
 
 /** A tunnel at work: the protocol's core, its clock, and the way of the data. */
 export class Engine implements DataPathOwner {
-  readonly prefixes = new PrefixTable();
+  readonly allowedIps = new AllowedIps<TunnelPeer>();
+  readonly prefixes = this.allowedIps.table;
   readonly sessions: SessionTable;
-  readonly allowedIps: AllowedIps<TunnelPeer>;
   readonly protocol: Protocol<SessionTransport>;
   readonly stagedLimit: number;
   mtu: number;
@@ -74,10 +70,6 @@ export class Engine implements DataPathOwner {
     const { rejectAfterMessages, stagedPackets } = environment.limits;
     this.stagedLimit = stagedPackets;
     this.sessions = new SessionTable(DATA_CIPHER, { ...DATA_LAYOUT, counterLimit: rejectAfterMessages });
-    this.allowedIps = new AllowedIps({
-      set: (prefix, peer) => void this.prefixes.set(textOf(prefix), peer.number),
-      delete: (prefix) => void this.prefixes.delete(textOf(prefix)),
-    });
     this.protocol = new Protocol(
       (parameters, core) =>
         new SessionTransport(parameters, this.sessions, this.#of(core).number, rejectAfterMessages, threads),

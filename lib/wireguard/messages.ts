@@ -22,7 +22,6 @@ const LENGTHS: Readonly<Record<number, number | undefined>> = {
   [MessageType.response]: RESPONSE_LENGTH,
   [MessageType.cookieReply]: COOKIE_REPLY_LENGTH,
 };
-const PADDING_MULTIPLE = 16;
 
 export function readUInt32(bytes: Uint8Array, offset: number): number {
   return (
@@ -36,15 +35,4 @@ export function messageType(datagram: Uint8Array): MessageType | undefined {
   const type = readUInt32(datagram, 0);
   if (type !== MessageType.data && datagram.length !== LENGTHS[type]) return undefined;
   return type as MessageType;
-}
-
-/**
- * How long a packet is once zeros are added, so that its length tells less: the next multiple of 16, but not more
- * than the MTU. Of a packet longer than the MTU, what is above a multiple of the MTU counts.
- * @param mtu of the tunnel; 0 where it is unknown
- */
-export function paddedLength(length: number, mtu: number): number {
-  const last = mtu > 0 && length > mtu ? length % mtu : length;
-  const aligned = Math.ceil(last / PADDING_MULTIPLE) * PADDING_MULTIPLE;
-  return length - last + (mtu > 0 ? Math.min(aligned, mtu) : aligned);
 }

@@ -12,6 +12,7 @@ import { openUdp, type UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import { bootTime } from '../tunnel/boot-time.js';
 import { checkPeer, resolveEndpoint } from './checks.js';
 import { openControlSocket } from './control-socket.js';
+import { ENVIRONMENT, type Environment } from './environment.js';
 import { parseKey } from './keys.js';
 import { findTunnelMtu } from './mtu.js';
 import type { Key, WireGuardOptions } from './options.js';
@@ -41,6 +42,15 @@ const SOCKET_BUFFER = 7 << 20;
  * @see https://www.wireguard.com/papers/wireguard.pdf
  */
 export async function openWireGuard(name: string, options: WireGuardOptions = {}): Promise<WireGuard> {
+  return openWithEnvironment(name, options, ENVIRONMENT);
+}
+
+/** The same, for tests that shorten the protocol's times. @internal */
+export async function openWithEnvironment(
+  name: string,
+  options: WireGuardOptions,
+  environment: Environment,
+): Promise<WireGuard> {
   requireObject('options', options);
   const { peers = [], listenPort = 0, fwmark = 0, control = true, up = true, routes = 'auto' } = options;
   const {
@@ -88,15 +98,28 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
       sendBuffer: SOCKET_BUFFER,
     });
   };
-  const wg = new WireGuard({ tun, mtu, now: bootTime, openSocket, listenPort, fwmark, threads, signal });
+  const wg = new WireGuard({
+    tun,
+    mtu,
+    now: bootTime,
+    openSocket,
+    listenPort,
+    fwmark,
+    threads,
+    signal,
+    environment,
+  });
   try {
     await wg.apply({ privateKey, replacePeers: false, peers: [] });
     for (const [i, peer] of peers.entries()) await wg.usePeer(checked[i], endpoints[i], peer);
     if (up) tun.setUp();
     if (routes !== 'off' && up) {
       const link = await tun.link();
+      // The link's own object closes with the device. The rules must go even if the device has gone first.
+      const home = await NetworkNamespace.open(`/proc/self/fd/${link.namespace.fd}`);
+      wg.onClose(() => home.close());
       const options = {
-        namespace: link.namespace,
+        namespace: home,
         device: tun.name,
         routes,
         isSocketElsewhere: namespace !== socketNamespace,
@@ -108,7 +131,7 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
     // After all that takes time, since whoever deletes its file closes the tunnel.
     if (control !== false || controlFd !== undefined) {
       const path = typeof control === 'string' ? control : undefined;
-      const onDeleted = () => void wg.close();
+      const onDeleted = () => wg.closeUnattended();
       const socket = await openControlSocket(tun.name, wg, { path, fd: controlFd, onDeleted });
       wg.onClose(() => socket.close());
     }

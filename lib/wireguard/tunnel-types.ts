@@ -2,6 +2,7 @@
 
 import type { TunDevice } from '../device/tun-tap-device.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
+import type { Environment } from './environment.js';
 import type { Key, PeerInfo, PeerOptions } from './options.js';
 
 /** What `WireGuard.setPeer` changes: options left out keep their value, or have their default for a new peer. */
@@ -50,4 +51,5 @@ export interface WireGuardParts {
   /** How many threads seal and send; 0: the caller's. */
   readonly threads: number;
   readonly signal?: AbortSignal;
+  readonly environment: Environment;
 }

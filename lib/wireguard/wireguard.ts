@@ -1,29 +1,21 @@
 import { EventEmitter } from 'node:events';
-import { type Cidr, formatIp } from '../address.js';
 import { abortError, requireInteger } from '../arguments.js';
 import type { LinkEvent } from '../device/device-link.js';
 import type { TunDevice } from '../device/tun-tap-device.js';
 import type { Endpoint } from '../socket/endpoint.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import { type CheckedPeer, checkPeer, numericEndpoint, resolveEndpoint, wireGuardError } from './checks.js';
-import type {
-  ControlledDevice,
-  DeviceChanges,
-  DeviceState,
-  PeerChange,
-  PeerState,
-} from './controlled-device.js';
+import type { ControlledDevice, DeviceChanges, DeviceState, PeerChange } from './controlled-device.js';
 import { Engine } from './engine.js';
 import { formatKey, parseKey } from './keys.js';
 import type { Key, PeerInfo } from './options.js';
+import { peerInfo, peerState } from './peer-views.js';
 import type { TunnelRoutes } from './routes.js';
 import type { TunnelPeer } from './tunnel-peer.js';
 import type { InterfaceChanges, PeerChanges, WireGuardEvents, WireGuardParts } from './tunnel-types.js';
 
 // A host name is looked up again after this many initiations without an answer.
 const RESOLVE_AFTER = 3;
-
-const prefixText = ({ address, prefixLength }: Cidr): string => `${formatIp(address)}/${prefixLength}`;
 
 /** A WireGuard tunnel, made by `openWireGuard`. */
 export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDisposable, ControlledDevice {
@@ -53,7 +45,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
         this.emit('expired', this.#describe(peer), reason),
       retransmitted: (peer: TunnelPeer, count: number) => this.#resolveAgain(peer, count),
     };
-    this.#engine = new Engine(parts.mtu, listener, parts.now, parts.threads);
+    this.#engine = new Engine(parts.mtu, listener, parts.now, parts.threads, parts.environment);
     const onAbort = () => parts.signal && this.#fail(abortError(parts.signal));
     parts.signal?.addEventListener('abort', onAbort, { once: true });
     this.#undo.push(() => parts.signal?.removeEventListener('abort', onAbort));
@@ -152,18 +144,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
       privateKey: this.#privateKey,
       listenPort: this.#listenPort,
       fwmark: this.#fwmark,
-      peers: [...this.#engine.peers].map(
-        (peer): PeerState => ({
-          publicKey: peer.core.publicKey,
-          presharedKey: peer.core.remote.presharedKey,
-          endpoint: peer.endpoint?.toString(),
-          latestHandshake: peer.core.latestHandshake,
-          txBytes: peer.core.bytesSent,
-          rxBytes: peer.core.bytesReceived,
-          persistentKeepalive: peer.core.persistentKeepalive,
-          allowedIps: this.#engine.allowedIps.prefixes(peer).map(prefixText),
-        }),
-      ),
+      peers: [...this.#engine.peers].map((peer) => peerState(peer, this.#engine.allowedIps.prefixes(peer))),
     };
   }
 
@@ -189,7 +170,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
 
   async #updateRoutes(): Promise<void> {
     const peers = [...this.#engine.peers];
-    const allowedIps = peers.flatMap((peer) => this.#engine.allowedIps.prefixes(peer).map(prefixText));
+    const allowedIps = peers.flatMap((peer) => this.#engine.allowedIps.prefixes(peer));
     const endpoints = peers.flatMap(({ endpoint }) => (endpoint ? [endpoint.address] : []));
     await this.#routes?.update(allowedIps, endpoints);
   }
@@ -220,9 +201,8 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
       peer.setEndpoint(endpoint);
       peer.hostEndpoint = undefined;
     }
-    for (const { family, bytes, length, remove } of change.allowedIps) {
-      const prefix = { family, address: Buffer.from(bytes), prefixLength: length };
-      if (remove) this.#engine.allowedIps.remove(prefix, peer);
+    for (const prefix of change.allowedIps) {
+      if (prefix.remove) this.#engine.allowedIps.remove(prefix, peer);
       else this.#engine.allowedIps.add(prefix, peer);
     }
     this.#settlePeer(peer, change.persistentKeepalive);
@@ -247,7 +227,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   /** Begins to carry packets, and follows the link: while it is down, nothing is sent or answered. @internal */
   start(): void {
     this.tun.on('link', this.#onLink);
-    this.tun.once('close', () => void this.close());
+    this.tun.once('close', () => this.closeUnattended());
     void this.#engine.serve(this.tun).catch((error) => this.#fail(error));
     if (this.tun.isUp && !this.#socket) this.#rebind(this.#listenPort);
   }
@@ -292,17 +272,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   }
 
   #describe(peer: TunnelPeer): PeerInfo {
-    const { core } = peer;
-    return {
-      publicKey: formatKey(core.publicKey),
-      hasPresharedKey: core.hasPresharedKey,
-      endpoint: peer.endpoint?.toString(),
-      allowedIps: this.#engine.allowedIps.prefixes(peer).map(prefixText),
-      persistentKeepalive: core.persistentKeepalive,
-      latestHandshake: core.latestHandshake,
-      rxBytes: core.bytesReceived,
-      txBytes: core.bytesSent,
-    };
+    return peerInfo(peer, this.#engine.allowedIps.prefixes(peer));
   }
 
   #requireOpen(): void {
@@ -311,8 +281,13 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
 
   #fail(error: Error): void {
     if (this.#closed) return;
-    void this.close();
+    this.closeUnattended();
     this.emit('error', error);
+  }
+
+  /** Closes where nobody waits for it: what fails is told by an event. @internal */
+  closeUnattended(): void {
+    this.close().catch((error) => this.emit('error', error));
   }
 
   /** Does something when the tunnel closes, the last one first. @internal */

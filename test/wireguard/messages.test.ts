@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { messageType, paddedLength } from '#dist/wireguard/messages.js';
+import { messageType } from '#dist/wireguard/messages.js';
 
 describe('a message', () => {
   const lengths = new Map([
@@ -27,32 +27,4 @@ describe('a message', () => {
       }
     }
   });
-});
-
-describe('padding', () => {
-  const cases: [length: number, mtu: number, padded: number][] = [
-    [0, 1420, 0],
-    [1, 1420, 16],
-    [16, 1420, 16],
-    [17, 1420, 32],
-    [1408, 1420, 1408],
-    // Not beyond the MTU, although 1424 is the next multiple.
-    [1409, 1420, 1420],
-    [1419, 1420, 1420],
-    [1420, 1420, 1420],
-    // Longer than the MTU: what is above a multiple of it counts.
-    [1421, 1420, 1436],
-    [2840, 1420, 2840],
-    [2841, 1420, 2856],
-    [2830, 1420, 2840],
-    // An unknown MTU.
-    [0, 0, 0],
-    [1, 0, 16],
-    [1421, 0, 1424],
-    [65535, 0, 65536],
-    [5, 1, 5],
-  ];
-  for (const [length, mtu, padded] of cases) {
-    it(`makes ${length} bytes ${padded}, MTU ${mtu}`, () => assert.equal(paddedLength(length, mtu), padded));
-  }
 });

@@ -8,13 +8,7 @@ import type { Source } from '#dist/wireguard/cookie.js';
 import { blake2s, open, seal } from '#dist/wireguard/crypto.js';
 import { type Environment, LIMITS, type Limits } from '#dist/wireguard/environment.js';
 import type { Keypair, Transport, TransportParameters } from '#dist/wireguard/keypair.js';
-import {
-  DATA_OVERHEAD,
-  MessageType,
-  messageType,
-  paddedLength,
-  readUInt32,
-} from '#dist/wireguard/messages.js';
+import { DATA_OVERHEAD, MessageType, messageType, readUInt32 } from '#dist/wireguard/messages.js';
 import type { Action, Peer } from '#dist/wireguard/peer.js';
 import { Protocol } from '#dist/wireguard/protocol.js';
 
@@ -293,7 +287,7 @@ export class TestDevice {
 
   #sealAndSend(peer: Peer<TestTransport>, keypair: Keypair<TestTransport>, packet: Buffer): number {
     if (this.network.now >= keypair.transport.receivesUntil) throw new Error('A keypair sends too late');
-    const padded = Buffer.alloc(paddedLength(packet.length, 1420));
+    const padded = Buffer.alloc(Math.min(Math.ceil(packet.length / 16) * 16, 1420));
     padded.set(packet);
     const datagram = keypair.transport.seal(padded);
     this.#transmit(datagram, this.endpoints.get(peer));

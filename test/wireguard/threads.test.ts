@@ -83,7 +83,7 @@ function startEngine(
   const peer = engine.peerWithKey(Buffer.from(peerKey, 'base64'), true);
   assert.ok(peer);
   peer.setEndpoint(new Endpoint('192.0.2.2', 51820));
-  engine.allowedIps.add({ family: 4, address: Buffer.from([10, 9, 0, 2]), prefixLength: 32 }, peer);
+  engine.allowedIps.add({ family: 4, bytes: Buffer.from([10, 9, 0, 2]), length: 32 }, peer);
   tun.setUp();
   void engine.serve(tun);
   void engine.listen(socket, tun);
