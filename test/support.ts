@@ -9,7 +9,6 @@ import { openUdp } from 'tuntap-native/tunnel';
 
 /** Why real devices can't be opened here, or undefined. */
 function missingPrivilege(): string | undefined {
-  if (process.getuid?.() !== 0) return 'needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)';
   try {
     accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
   } catch {
@@ -21,9 +20,17 @@ function missingPrivilege(): string | undefined {
 /** Skips a test if a privilege or a program is missing, and says which. */
 export function needs(context: Context, ...programs: string[]): void {
   const absent = programs.find((program) => spawnSync('which', [program]).status !== 0);
-  const reason = missingPrivilege() ?? (absent && `needs the program ${absent}`);
+  // In a user namespace, where uid 0 is this user, tcpdump can't become the user that it runs as.
+  const dumps = programs.includes('tcpdump') && process.getuid?.() !== 0;
+  const reason =
+    missingPrivilege() ??
+    (absent && `needs the program ${absent}`) ??
+    (dumps ? 'tcpdump needs root' : undefined);
   if (reason !== undefined) skip(context, reason);
 }
+
+/** A test of what only root may do. */
+export const itAsRoot: typeof it | typeof it.skip = process.getuid?.() === 0 ? it : it.skip;
 
 /** Skips a test, or all of a suite's in its hook, and says why. CI run as root has all it needs: there it fails. */
 export function skip(context: Context, reason: string): never {
@@ -65,8 +72,30 @@ export function runFor(
   command: string,
   ...args: string[]
 ): Promise<Outcome> {
+  return outcome(namespace.spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout }));
+}
+
+/**
+ * Runs a command that gets another namespace as well: its path is in $OTHER. The files of this process are not open to
+ * a command inside a user namespace, so it inherits the fd.
+ */
+export function runBeside(
+  other: NetworkNamespace | undefined,
+  namespace: NetworkNamespace,
+  command: string,
+  ...args: string[]
+): Promise<Outcome> {
+  return outcome(
+    namespace.spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe', ...(other ? [other.fd] : [])],
+      env: { ...process.env, OTHER: '/proc/self/fd/3' },
+      timeout: 20_000,
+    }),
+  );
+}
+
+function outcome(child: ChildProcess): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = namespace.spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout });
     let stdout = '';
     let stderr = '';
     child.stdout?.on('data', (data) => {

@@ -21,7 +21,9 @@ export interface Native {
   isNetworkNamespace(fd: number): boolean;
   openSysfsIn(namespace: number): Descriptor | number;
   openCharacterDevice(major: number, minor: number): Descriptor | number;
-  newNetworkNamespace(): Promise<Descriptor | number>;
+  /** Whether it belongs to another user namespace than the process's. */
+  isRootless(fd: number): boolean;
+  newNetworkNamespace(rootless: boolean): Promise<Descriptor | number>;
   openNetlink(
     namespace: number,
     protocol: number,

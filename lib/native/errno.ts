@@ -2,6 +2,7 @@ import { native } from './addon.js';
 
 /** The negative errnos that decide what happens next (asm-generic/errno.h). */
 
+export const EPERM = -1;
 export const EAGAIN = -11;
 export const EFAULT = -14;
 export const EINVAL = -22;

@@ -20,7 +20,7 @@ export type { NamespaceHandle } from './namespace/handle.js';
 export type { UnknownAttribute } from './netlink/attributes.js';
 export type { NetlinkError } from './netlink/error.js';
 export type { NeighborFilter, RouteFilter } from './network-configuration.js';
-export { type NamespaceReference, NetworkNamespace } from './network-namespace.js';
+export { type NamespaceReference, NetworkNamespace, type NewNamespaceOptions } from './network-namespace.js';
 export type { AddressFlag, AddressInfo, AddressOptions, Scope } from './rtnetlink/address.js';
 export type {
   BridgeDetails,

@@ -1,12 +1,11 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { invalidArgType, invalidArgValue } from '../arguments.js';
+import { invalidArgType, invalidArgValue, requireObject } from '../arguments.js';
 import { native } from '../native/addon.js';
 import { closing, type Descriptor } from '../native/descriptor.js';
-import { check } from '../system-error.js';
 import { Link } from './link.js';
 import { type AddressFilter, type LinkFilter, listAddresses, listLinks } from './link-list.js';
 import { type MonitorOptions, NetworkMonitor } from './monitor.js';
-import { createNamed, deleteName, listNames, openReference } from './namespace/reference.js';
+import { createAnonymous, createNamed, deleteName, listNames, openReference } from './namespace/reference.js';
 import { namespacePaths } from './namespace/search.js';
 import { spawnIn } from './namespace/spawn.js';
 import { readSysctl, writeSysctl } from './namespace/sysctl.js';
@@ -18,6 +17,15 @@ import { getLink } from './rtnetlink/link-names.js';
 import type { LinkName } from './rtnetlink/link-requests.js';
 import { getNsidRequest } from './rtnetlink/namespace-id.js';
 import type { NewLink } from './rtnetlink/new-link.js';
+
+/** Options of {@link NetworkNamespace.create}. */
+export interface NewNamespaceOptions {
+  /**
+   * Whether the namespace belongs to a user namespace, in which this user is root. `true`: always; `false`: never.
+   * **Default:** if this process lacks CAP_SYS_ADMIN
+   */
+  readonly user?: boolean;
+}
 
 /** What names a network namespace: an open one, a name under /run/netns, the path of an nsfs file, or a pid. */
 export type NamespaceReference = NetworkNamespace | string | number;
@@ -60,12 +68,21 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
 
   /**
    * Makes a new, empty namespace, whose loopback device is down.
-   * @param name makes it one that `ip netns` lists; without it the namespace is anonymous
-   * @throws EPERM without CAP_SYS_ADMIN; EEXIST if the name is taken
+   *
+   * Without CAP_SYS_ADMIN, an anonymous namespace belongs to a user namespace that this process makes once; see
+   * {@link rootless}.
+   * @param name makes it one that `ip netns` lists, which needs CAP_SYS_ADMIN; without it the namespace is anonymous
+   * @throws EPERM for a name without CAP_SYS_ADMIN, or if this machine forbids user namespaces: the message says which
+   * setting does; ENOSPC or EUSERS if there are too many; EEXIST if the name is taken
    */
-  static async create(name?: string): Promise<NetworkNamespace> {
-    if (name !== undefined) return new NetworkNamespace(await createNamed(name), { name });
-    return new NetworkNamespace(check(await native().newNetworkNamespace(), 'unshare'));
+  static async create(name?: string, options: NewNamespaceOptions = {}): Promise<NetworkNamespace> {
+    requireObject('options', options);
+    const { user } = options;
+    if (user !== undefined && typeof user !== 'boolean')
+      throw invalidArgType('options.user', 'a boolean', user);
+    if (name === undefined) return new NetworkNamespace(await createAnonymous(user));
+    if (user) throw invalidArgValue('options.user', user, 'must not be true for a namespace with a name');
+    return new NetworkNamespace(await createNamed(name), { name });
   }
 
   /**
@@ -94,6 +111,15 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
    */
   static async delete(name: string): Promise<void> {
     await deleteName(name);
+  }
+
+  /**
+   * Whether the namespace belongs to another user namespace than this process does. Then this process has all
+   * capabilities over it without being root, and so have the programs that {@link spawn} starts; they see themselves as
+   * uid 0.
+   */
+  get rootless(): boolean {
+    return native().isRootless(this.openFd());
   }
 
   /** The nsfs fd, or -1 once closed. This object owns it: do not close it. */

@@ -8,14 +8,22 @@
 #if __has_include(<linux/mount.h>)
 #include <linux/mount.h>
 #endif
+#include <linux/nsfs.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
 
 #include "file_descriptor.h"
 #include "thread.h"
@@ -57,13 +65,82 @@ int OnThread(Operation operation) {
   return task.result;
 }
 
+// Runs the operation in a child process that shares the memory, so that it returns its result, and the fds,
+// so that what it opens stays. This thread waits meanwhile, others go on: so the operation makes system calls
+// only, and allocates nothing. The child has credentials of its own; CLONE_FS would forbid it to enter a user
+// namespace. It ends without a signal, and handles none. `flags` are further ones of clone(2).
+template <typename Operation>
+int InChild(int flags, Operation operation) {
+  struct Task {
+    Operation* operation;
+    int result;
+  } task{&operation, -EIO};
+  constexpr size_t kStackSize = 64 << 10;
+  const std::unique_ptr<uint8_t[]> stack(new (std::nothrow) uint8_t[kStackSize]);
+  if (stack == nullptr) return -ENOMEM;
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const pid_t child = clone(
+      [](void* argument) -> int {
+        auto* t = static_cast<Task*>(argument);
+        t->result = (*t->operation)();
+        return 0;
+      },
+      stack.get() + kStackSize, CLONE_VM | CLONE_VFORK | CLONE_FILES | flags, &task);
+  if (child < 0) {
+    task.result = -errno;
+  } else {
+    waitpid(child, nullptr, __WALL);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return task.result;
+}
+
 template <typename Operation>
 int InNamespace(int namespace_fd, Operation operation) {
   if (namespace_fd < 0) return operation();
-  return OnThread([&]() -> int {
-    if (setns(namespace_fd, CLONE_NEWNET) != 0) return -errno;
+  bool entered = false;
+  const int result = OnThread([&]() -> int {
+    entered = setns(namespace_fd, CLONE_NEWNET) == 0;
+    return entered ? operation() : -errno;
+  });
+  if (entered || result != -EPERM) return result;
+  const FileDescriptor owner(OrErrno(ioctl(namespace_fd, NS_GET_USERNS)));
+  if (!owner.valid()) return -EPERM;
+  return InChild(0, [&]() -> int {
+    if (setns(owner.get(), CLONE_NEWUSER) != 0 || setns(namespace_fd, CLONE_NEWNET) != 0) return -EPERM;
     return operation();
   });
+}
+
+int WriteFile(const char* path, const char* text) {
+  const FileDescriptor file(OrErrno(open(path, O_WRONLY | O_CLOEXEC)));
+  if (!file.valid()) return file.get();
+  return write(file.get(), text, strlen(text)) < 0 ? -errno : 0;
+}
+
+// The user namespace in which this process makes its network namespaces without root: an fd that stays open,
+// or -errno. Whoever made it is root there, and has all capabilities over it from outside, too.
+int TheUserNamespace() {
+  static std::mutex mutex;
+  static int made = -1;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (made >= 0) return made;
+  const std::string uids = "0 " + std::to_string(geteuid()) + " 1";
+  const std::string gids = "0 " + std::to_string(getegid()) + " 1";
+  const int result = InChild(CLONE_NEWUSER, [&]() -> int {
+    // user_namespaces(7): without this, a process that lacks CAP_SETGID may not map its group.
+    const int denied = WriteFile("/proc/self/setgroups", "deny");
+    if (denied < 0) return denied;
+    int error = WriteFile("/proc/self/uid_map", uids.c_str());
+    if (error == 0) error = WriteFile("/proc/self/gid_map", gids.c_str());
+    if (error != 0) return error;
+    return OrErrno(open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC));
+  });
+  if (result >= 0) made = result;
+  return result;
 }
 
 // A new file system that is mounted nowhere: the fd of its root, or -errno. The mount calls of Linux 5.2 have
@@ -86,7 +163,11 @@ int SocketIn(int namespace_fd, int family, int type, int protocol) {
 }
 
 int OpenSysfsIn(int namespace_fd) {
-  return InNamespace(namespace_fd, [] { return NewMount("sysfs"); });
+  return InNamespace(namespace_fd, [] {
+    const int sysfs = NewMount("sysfs");
+    // Only who owns the mount namespace may mount: in a user namespace, that is a new one.
+    return sysfs == -EPERM && unshare(CLONE_NEWNS) == 0 ? NewMount("sysfs") : sysfs;
+  });
 }
 
 int OpenCharacterDevice(uint32_t major_number, uint32_t minor_number) {
@@ -97,12 +178,24 @@ int OpenCharacterDevice(uint32_t major_number, uint32_t minor_number) {
   return OrErrno(openat(directory.get(), "device", O_RDWR | O_CLOEXEC));
 }
 
-int NewNetworkNamespace() {
-  return OnThread([]() -> int {
+int NewNetworkNamespace(bool rootless) {
+  const auto make = []() -> int {
     if (unshare(CLONE_NEWNET) != 0) return -errno;
     // /proc/self would be the main thread's.
     return OrErrno(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-  });
+  };
+  if (!rootless) return OnThread(make);
+  const int user_namespace = TheUserNamespace();
+  if (user_namespace < 0) return user_namespace;
+  return InChild(0, [&] { return setns(user_namespace, CLONE_NEWUSER) != 0 ? -errno : make(); });
+}
+
+bool IsRootless(int namespace_fd) {
+  const FileDescriptor owner(OrErrno(ioctl(namespace_fd, NS_GET_USERNS)));
+  struct stat theirs;
+  struct stat ours;
+  return owner.valid() && fstat(owner.get(), &theirs) == 0 && stat("/proc/self/ns/user", &ours) == 0 &&
+         theirs.st_ino != ours.st_ino;
 }
 
 int ShareMounts(const std::string& directory) {

@@ -7,8 +7,10 @@ namespace tuntap {
 
 // Operations that open something inside another network namespace. Each runs on a thread of its own that
 // enters the namespace, opens, and ends: a JavaScript thread never changes namespace (threads started
-// meanwhile would inherit it), and neither does libuv's pool (dns and fs share it). What was opened stays
-// in its namespace. `namespace_fd` is an nsfs fd, or -1 for the namespace of the calling thread.
+// meanwhile would inherit it), and neither does libuv's pool (dns and fs share it). A thread may not enter
+// a user namespace, so where the network namespace belongs to one, a child process does the same, with this
+// process's memory and fds. What was opened stays in its namespace. `namespace_fd` is an nsfs fd, or -1 for
+// the namespace of the calling thread.
 //
 // Each returns a new fd with O_CLOEXEC set, or -errno.
 
@@ -22,8 +24,13 @@ namespace tuntap {
 // CAP_SYS_ADMIN and CAP_MKNOD.
 [[nodiscard]] int OpenCharacterDevice(uint32_t major_number, uint32_t minor_number);
 
-// A new, empty network namespace; it lives as long as something holds it, this fd for one.
-[[nodiscard]] int NewNetworkNamespace();
+// A new, empty network namespace; it lives as long as something holds it, this fd for one. It belongs to the
+// process's user namespace, or with `rootless` to another one, in which this user is root. The process makes
+// one such user namespace and keeps it, so that veth links between its network namespaces are permitted.
+[[nodiscard]] int NewNetworkNamespace(bool rootless);
+
+// Whether a network namespace belongs to another user namespace than the process's.
+[[nodiscard]] bool IsRootless(int namespace_fd);
 
 // The mounts that give a namespace a name, as ip-netns(8) makes them. Each returns 0 or -errno.
 

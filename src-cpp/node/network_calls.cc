@@ -24,13 +24,19 @@ Napi::Value IsNetworkNamespaceCall(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), kind == CLONE_NEWNET);
 }
 
-// newNetworkNamespace(): a promise of a Descriptor or of -errno, which the FileDescriptor may hold.
+Napi::Value IsRootlessCall(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), IsRootless(Argument<int>(info, 0)));
+}
+
+// newNetworkNamespace(rootless): a promise of a Descriptor or of -errno, which the FileDescriptor may hold.
 Napi::Value NewNetworkNamespaceCall(const Napi::CallbackInfo& info) {
-  return {info.Env(), AsyncCall<FileDescriptor>::Start(
-                          info.Env(), [] { return FileDescriptor(NewNetworkNamespace()); },
-                          [](napi_env env, FileDescriptor& opened) -> napi_value {
-                            return Descriptor::Wrap(env, opened.Release());
-                          })};
+  return {info.Env(),
+          AsyncCall<FileDescriptor>::Start(
+              info.Env(),
+              [rootless = Argument<bool>(info, 0)] { return FileDescriptor(NewNetworkNamespace(rootless)); },
+              [](napi_env env, FileDescriptor& opened) -> napi_value {
+                return Descriptor::Wrap(env, opened.Release());
+              })};
 }
 
 // openNetlink(namespace, protocol, groups, receiveBuffer): a Descriptor or -errno.
@@ -116,6 +122,7 @@ void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
   Export<DescriptorCall<OpenSysfsIn>>(env, exports, "openSysfsIn");
   Export<DescriptorCall<OpenCharacterDevice>>(env, exports, "openCharacterDevice");
   Export<IsNetworkNamespaceCall>(env, exports, "isNetworkNamespace");
+  Export<IsRootlessCall>(env, exports, "isRootless");
   Export<NewNetworkNamespaceCall>(env, exports, "newNetworkNamespace");
   Export<OpenNetlinkCall>(env, exports, "openNetlink");
   Export<NumberCall<SendBytes>>(env, exports, "sendNetlink");

@@ -12,13 +12,28 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+// Enters a network namespace, and if that is not permitted, the user namespace first that it belongs to.
+// Returns 0, or -1 with errno set.
+static int enter(int namespace_fd) {
+  if (setns(namespace_fd, CLONE_NEWNET) == 0) return 0;
+  const int owner = errno == EPERM ? ioctl(namespace_fd, NS_GET_USERNS) : -1;
+  if (owner < 0 || setns(owner, CLONE_NEWUSER) != 0) {
+    errno = EPERM;
+    return -1;
+  }
+  close(owner);
+  return setns(namespace_fd, CLONE_NEWNET);
+}
 
 static void mount_sysfs(void) {
   // The flags of statvfs(3) have the values of mount(2)'s. A /sys that was read-only stays so.
@@ -58,7 +73,7 @@ int main(int argc, char** argv) {
     return 126;
   }
   const int namespace_fd = atoi(argv[1]);
-  if (setns(namespace_fd, CLONE_NEWNET) != 0) {
+  if (enter(namespace_fd) != 0) {
     fprintf(stderr, "entering the network namespace: %s\n", strerror(errno));
     return 126;
   }

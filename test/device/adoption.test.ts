@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { NetworkNamespace } from 'tuntap-native';
-import { inNamespace, needs, nodeProgram, run } from '../support.ts';
+import { inNamespace, itAsRoot, needs, nodeProgram, run } from '../support.ts';
 import { otherProgram } from './other-program.ts';
 import { shell } from './traffic.ts';
 
@@ -163,7 +163,7 @@ describe('an fd whose adoption is refused', () => {
       });
     }));
 
-  it('is of something else', () =>
+  itAsRoot('is of something else', () =>
     inNamespace(async (namespace) => {
       const program = `
         import { openSync } from 'node:fs';
@@ -200,5 +200,6 @@ describe('an fd whose adoption is refused', () => {
           ),
         ),
       );
-    }));
+    }),
+  );
 });

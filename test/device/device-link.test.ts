@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type NetworkNamespace, openMacvtap, openTap, openTun } from 'tuntap-native';
-import { inNamespace, ipLink, needs, nodeProgram, openFds, run } from '../support.ts';
+import { inNamespace, ipLink, itAsRoot, needs, nodeProgram, openFds, run } from '../support.ts';
 import { shell } from './traffic.ts';
 
 const IFF_UP = 1;
@@ -27,7 +27,7 @@ describe("a device's link", () => {
         // One of the old name must not be taken for it.
         await shell(namespace, 'ip tuntap add mode tun tun0; ip link set tun0 up mtu 1234');
         await agrees(namespace, 'wan0');
-        await shell(namespace, `ip link set wan0 netns /proc/${process.pid}/fd/${other.fd}`);
+        await shell(namespace, 'ip link set wan0 netns $OTHER', other);
         await shell(namespace, 'ip tuntap add mode tun wan0; ip link set wan0 up mtu 4321');
         await shell(other, 'ip link set wan0 mtu 1300 up');
         await agrees(other, 'wan0');
@@ -89,7 +89,7 @@ describe("a device's link", () => {
         assert.equal((await tun.link()).namespace, link.namespace);
         await link.namespace.close();
         assert.equal((await (await tun.link()).get()).mtu, 1400);
-        await shell(namespace, `ip link set tun0 name wan0 netns /proc/${process.pid}/fd/${other.fd}`);
+        await shell(namespace, 'ip link set tun0 name wan0 netns $OTHER', other);
         const moved = await tun.link();
         assert.deepEqual([moved.name, moved.namespace.fd >= 0], ['wan0', true]);
         await moved.set({ mtu: 1300 });
@@ -102,7 +102,7 @@ describe("a device's link", () => {
       }),
     ));
 
-  it('is a Link of a TAP and of a macvtap, too, and none while the device closes', () =>
+  itAsRoot('is a Link of a TAP and of a macvtap, too, and none while the device closes', () =>
     inNamespace(async (namespace) => {
       const fds = openFds();
       const tap = openTap('tap0', { namespace, up: true });
@@ -114,5 +114,6 @@ describe("a device's link", () => {
       await Promise.all([macvtap.close(), opening]);
       await tap.close();
       assert.equal(openFds(), fds);
-    }));
+    }),
+  );
 });

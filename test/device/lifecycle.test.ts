@@ -9,6 +9,7 @@ import {
   inNamespace,
   ipLink,
   ipLinks,
+  itAsRoot,
   needs,
   nodeProgram,
   openFds,
@@ -200,7 +201,7 @@ describe('what a device leaves', () => {
 
   const O_CLOEXEC = 0o2000000;
 
-  it('to programs that are started: nothing, since every fd is O_CLOEXEC', async () => {
+  itAsRoot('to programs that are started: nothing, since every fd is O_CLOEXEC', async () => {
     const before = new Set(fdNumbers());
     await using namespace = await NetworkNamespace.create();
     await using tun = openTun('tun0', { namespace, multiQueue: true });

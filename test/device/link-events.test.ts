@@ -10,7 +10,7 @@ import {
   openTun,
   type PacketDevice,
 } from 'tuntap-native';
-import { inNamespace, needs, nodeProgram, openFds, run, sleeper } from '../support.ts';
+import { inNamespace, itAsRoot, needs, nodeProgram, openFds, run, sleeper } from '../support.ts';
 
 /** Resolves when the device is closed, also with an error. */
 function closing(device: PacketDevice): Promise<void> {
@@ -126,7 +126,7 @@ describe('link events of a device', () => {
       await ip(namespace, 'link delete tun0');
     }));
 
-  it('tell how the link is in the end where the kernel’s queue overflowed', () =>
+  itAsRoot('tell how the link is in the end where the kernel’s queue overflowed', () =>
     inNamespace(async (namespace) => {
       await using tun = openTun('tun0', { namespace });
       const last = new Promise<void>((resolve) => {
@@ -140,7 +140,8 @@ describe('link events of a device', () => {
       const { status, stderr } = spawnSync('nsenter', [net, 'ip', '-batch', '-'], { input: lines });
       assert.equal(status, 0, String(stderr));
       await last;
-    }));
+    }),
+  );
 
   it('cost a socket only while somebody listens', () =>
     inNamespace(async (namespace) => {
@@ -207,7 +208,7 @@ describe('link events of a device', () => {
       assert.deepEqual([status, said], [0, ['open', 'up', 'mtu']]);
     }));
 
-  it('a macvtap that somebody else deletes ends with ENODEV, in batches and as a stream', () =>
+  itAsRoot('a macvtap that somebody else deletes ends with ENODEV, in batches and as a stream', () =>
     inNamespace(async (namespace) => {
       await using parent = openTap('tap0', { namespace });
       for (const how of ['batches', 'stream']) {
@@ -223,5 +224,6 @@ describe('link events of a device', () => {
         await ended;
         assert.ok(macvtap.destroyed);
       }
-    }));
+    }),
+  );
 });

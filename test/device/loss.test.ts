@@ -116,7 +116,7 @@ describe("a device's namespace", () => {
       const namespace = await NetworkNamespace.create();
       await using tun = openTun('tun0', { namespace: birthplace });
       const failed = once(tun.resume(), 'error');
-      await shell(birthplace, `ip link set tun0 netns /proc/${process.pid}/fd/${namespace.fd}`);
+      await shell(birthplace, 'ip link set tun0 netns $OTHER', namespace);
       tun.setMtu(1300);
       assert.equal((await ipLink(namespace, 'tun0'))?.mtu, 1300);
       await namespace.close();

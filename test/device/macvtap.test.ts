@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type MacvtapDevice, NetworkNamespace, openMacvtap, openTap, type TapDevice } from 'tuntap-native';
-import { code, inNamespace, ipLink, needs, nodeProgram, openFds, run } from '../support.ts';
+import { code, inNamespace, ipLink, itAsRoot, needs, nodeProgram, openFds, run } from '../support.ts';
 import { silence } from './super-packets.ts';
 
 /** An Ethernet frame of the type for local experiments, with a number in it. */
@@ -36,34 +36,37 @@ describe('macvtap links in several namespaces', () => {
     needs(this, 'ip', 'setpriv');
   });
 
-  it('open at the first call, though all have the same index, and each moves its own frames', async () => {
-    await openTap('p0').close();
-    const before = openFds();
-    await disposing(async (use) => {
-      const links: { index: number; parent: TapDevice; macvtap: MacvtapDevice }[] = [];
-      for (let i = 0; i < 4; i++) {
-        const namespace = use(await NetworkNamespace.create());
-        await silence(namespace);
-        const parent = use(openTap('p0', { namespace, up: true }));
-        const macvtap = use(openMacvtap('m0', { namespace, parent: 'p0', up: true }));
-        links.push({ index: macvtap.index, parent, macvtap });
-      }
-      assert.deepEqual(new Set(links.map(({ index }) => index)).size, 1);
-      for (const [i, { parent, macvtap }] of links.entries()) {
-        const out = nextFrame(parent);
-        macvtap.write(frame(i));
-        assert.deepEqual(await out, frame(i));
-        const into = nextFrame(macvtap);
-        parent.write(frame(0x80 + i));
-        assert.deepEqual(await into, frame(0x80 + i));
-      }
-    });
-    // The watch of a link ends some turns later.
-    for (let i = 0; i < 1000 && openFds() !== before; i++) await new Promise(setImmediate);
-    assert.equal(openFds(), before);
-  });
+  itAsRoot(
+    'open at the first call, though all have the same index, and each moves its own frames',
+    async () => {
+      await openTap('p0').close();
+      const before = openFds();
+      await disposing(async (use) => {
+        const links: { index: number; parent: TapDevice; macvtap: MacvtapDevice }[] = [];
+        for (let i = 0; i < 4; i++) {
+          const namespace = use(await NetworkNamespace.create());
+          await silence(namespace);
+          const parent = use(openTap('p0', { namespace, up: true }));
+          const macvtap = use(openMacvtap('m0', { namespace, parent: 'p0', up: true }));
+          links.push({ index: macvtap.index, parent, macvtap });
+        }
+        assert.deepEqual(new Set(links.map(({ index }) => index)).size, 1);
+        for (const [i, { parent, macvtap }] of links.entries()) {
+          const out = nextFrame(parent);
+          macvtap.write(frame(i));
+          assert.deepEqual(await out, frame(i));
+          const into = nextFrame(macvtap);
+          parent.write(frame(0x80 + i));
+          assert.deepEqual(await into, frame(0x80 + i));
+        }
+      });
+      // The watch of a link ends some turns later.
+      for (let i = 0; i < 1000 && openFds() !== before; i++) await new Promise(setImmediate);
+      assert.equal(openFds(), before);
+    },
+  );
 
-  it('that exist open again and again, also after the node in /dev went with another link', () =>
+  itAsRoot('that exist open again and again, also after the node in /dev went with another link', () =>
     disposing(async (use) => {
       const namespaces = [await NetworkNamespace.create(), await NetworkNamespace.create()];
       for (const namespace of namespaces) {
@@ -76,9 +79,10 @@ describe('macvtap links in several namespaces', () => {
       }
       await run(namespaces[0], 'ip', 'link', 'del', 'm0');
       await openMacvtap('m0', { namespace: namespaces[1] }).close();
-    }));
+    }),
+  );
 
-  it('without CAP_MKNOD the node in /dev opens if it is the link’s, else EPERM', () =>
+  itAsRoot('without CAP_MKNOD the node in /dev opens if it is the link’s, else EPERM', () =>
     inNamespace(async (first) => {
       await using second = await NetworkNamespace.create();
       const program = nodeProgram(`
@@ -97,38 +101,43 @@ describe('macvtap links in several namespaces', () => {
         results.push((await run(namespace, 'setpriv', ...without)).stdout.trim());
       }
       assert.deepEqual(results, ['opened', 'EPERM']);
-    }));
+    }),
+  );
 
-  it('with a parent: a link that a killed process left is used, and removed at close; another one is EEXIST', () =>
-    inNamespace(async (namespace) => {
-      await using _ = openTap('p0', { namespace, up: true });
-      for (let i = 0; i < 2; i++) {
-        await run(namespace, 'ip', 'link', 'add', 'm0', 'link', 'p0', 'type', 'macvtap', 'mode', 'bridge');
+  itAsRoot(
+    'with a parent: a link that a killed process left is used, and removed at close; another one is EEXIST',
+    () =>
+      inNamespace(async (namespace) => {
+        await using _ = openTap('p0', { namespace, up: true });
+        for (let i = 0; i < 2; i++) {
+          await run(namespace, 'ip', 'link', 'add', 'm0', 'link', 'p0', 'type', 'macvtap', 'mode', 'bridge');
+          assert.equal(
+            code(() => openMacvtap('m0', { namespace, parent: 'p0', mode: 'vepa' })),
+            'EEXIST',
+          );
+          const index = (await ipLink(namespace, 'm0'))?.ifindex;
+          const macvtap = openMacvtap('m0', { namespace, parent: 'p0', mac: '02:00:00:00:00:02', up: true });
+          assert.equal(macvtap.index, index);
+          assert.equal((await ipLink(namespace, 'm0'))?.address, '02:00:00:00:00:02');
+          await macvtap.close();
+          assert.equal(await ipLink(namespace, 'm0'), undefined);
+        }
+        await using _other = openTap('m0', { namespace });
         assert.equal(
-          code(() => openMacvtap('m0', { namespace, parent: 'p0', mode: 'vepa' })),
+          code(() => openMacvtap('m0', { namespace, parent: 'p0' })),
           'EEXIST',
         );
-        const index = (await ipLink(namespace, 'm0'))?.ifindex;
-        const macvtap = openMacvtap('m0', { namespace, parent: 'p0', mac: '02:00:00:00:00:02', up: true });
-        assert.equal(macvtap.index, index);
-        assert.equal((await ipLink(namespace, 'm0'))?.address, '02:00:00:00:00:02');
-        await macvtap.close();
-        assert.equal(await ipLink(namespace, 'm0'), undefined);
-      }
-      await using _other = openTap('m0', { namespace });
-      assert.equal(
-        code(() => openMacvtap('m0', { namespace, parent: 'p0' })),
-        'EEXIST',
-      );
-      assert.ok(await ipLink(namespace, 'm0'));
-    }));
+        assert.ok(await ipLink(namespace, 'm0'));
+      }),
+  );
 
-  it('a link of another kind is no macvtap link', () =>
+  itAsRoot('a link of another kind is no macvtap link', () =>
     inNamespace(async (namespace) => {
       await using _ = openTap('tap0', { namespace });
       assert.equal(
         code(() => openMacvtap('tap0', { namespace })),
         'ERR_INVALID_ARG_VALUE',
       );
-    }));
+    }),
+  );
 });

@@ -8,7 +8,7 @@ import {
   PacketBatch,
   type TapOptions,
 } from 'tuntap-native';
-import { code, inNamespace, ipLink, needs, openFds, run } from '../support.ts';
+import { code, inNamespace, ipLink, itAsRoot, needs, openFds, run } from '../support.ts';
 
 describe('options that are wrong', () => {
   const names: [unknown, string][] = [
@@ -167,7 +167,7 @@ describe('options, as `ip -j -d` shows them', () => {
       assert.equal(second.name, 'renamed');
     }));
 
-  it('keeps a persistent device with its owner and group, reopens it and removes it', () =>
+  itAsRoot('keeps a persistent device with its owner and group, reopens it and removes it', () =>
     inNamespace(async (namespace) => {
       await openTun('tun0', { namespace, persist: true, owner: 1234, group: 4321 }).close();
       const data = (await ipLink(namespace, 'tun0'))?.linkinfo?.info_data;
@@ -182,7 +182,8 @@ describe('options, as `ip -j -d` shows them', () => {
       again.setPersist(false);
       await again.close();
       assert.equal(await ipLink(namespace, 'tun0'), undefined);
-    }));
+    }),
+  );
 
   it('a device without persist is gone after close, and its name is free', () =>
     inNamespace(async (namespace) => {
@@ -218,7 +219,7 @@ describe('options, as `ip -j -d` shows them', () => {
       );
     }));
 
-  it('opens by namespace name, path and pid', async () => {
+  itAsRoot('opens by namespace name, path and pid', async () => {
     const name = `tuntap-${process.pid}`;
     const namespace = await NetworkNamespace.create(name);
     try {
@@ -240,7 +241,7 @@ describe('options, as `ip -j -d` shows them', () => {
     }
   });
 
-  it('opens a macvtap link on a parent, and removes it at close', () =>
+  itAsRoot('opens a macvtap link on a parent, and removes it at close', () =>
     inNamespace(async (namespace) => {
       await using tap = openTap('tap0', { namespace, up: true });
       const macvtap = openMacvtap('mv0', { namespace, parent: 'tap0', mac: '02:00:00:00:00:02', up: true });
@@ -260,7 +261,8 @@ describe('options, as `ip -j -d` shows them', () => {
       assert.deepEqual(await arrived, frame);
       await macvtap.close();
       assert.equal(await ipLink(namespace, 'mv0'), undefined);
-    }));
+    }),
+  );
 });
 
 async function readComm(pid: number | undefined): Promise<string> {

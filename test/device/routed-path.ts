@@ -82,7 +82,6 @@ export async function routedPath(kind: Kind, offload: OffloadOption = true): Pro
     void forward(b, a);
   }
 
-  const path = ({ fd }: NetworkNamespace) => `/proc/${process.pid}/fd/${fd}`;
   const veth = 'tx off tso off gso off';
   const middle = (host: number, other: number, edge: number, far: number) => `
     echo 1 > /proc/sys/net/ipv4/ip_forward
@@ -125,8 +124,8 @@ export async function routedPath(kind: Kind, offload: OffloadOption = true): Pro
   // The carrier comes before an end of a veth pair is up: what IPv6 sends to it by itself in between is dropped.
   let before: Record<string, number>;
   try {
-    await shell(client, `ip link add veth0 type veth peer name veth0 netns ${path(left)}`);
-    await shell(server, `ip link add veth0 type veth peer name veth0 netns ${path(right)}`);
+    await shell(client, 'ip link add veth0 type veth peer name veth0 netns $OTHER', left);
+    await shell(server, 'ip link add veth0 type veth peer name veth0 netns $OTHER', right);
     // One after the other: where routes are set, the way must be up.
     await shell(left, middle(1, 2, 1, 3));
     await shell(right, middle(2, 1, 3, 1));

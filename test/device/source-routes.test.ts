@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { NetworkNamespace, openTun, type TunDevice } from 'tuntap-native';
-import { needs, runFor } from '../support.ts';
+import { itAsRoot, needs, runFor } from '../support.ts';
 import { startServer } from './routed-path.ts';
 import { shell } from './traffic.ts';
 
@@ -73,17 +73,18 @@ describe('TCP with source routes through two TUN devices', () => {
     ['strict, half way', '10.0.9.9', IPPROTO_IP, IP_OPTIONS, '890b040a0008010a00000201'],
     ['segments', '2001:db8:9::9', IPPROTO_IPV6, IPV6_RTHDR, SEGMENTS],
   ] as const) {
-    it(`delivers what a socket sends on a route that is ${name}`, async () => {
+    itAsRoot(`delivers what a socket sends on a route that is ${name}`, async () => {
       await using client = await NetworkNamespace.create();
       await using left = await NetworkNamespace.create();
       await using right = await NetworkNamespace.create();
       for (const namespace of [client, left, right]) await shell(namespace, SYSCTLS);
       await shell(
         client,
-        `ip link add veth0 type veth peer name veth0 netns /proc/${process.pid}/fd/${left.fd}
+        `ip link add veth0 type veth peer name veth0 netns $OTHER
         ip addr add 10.0.8.2/24 dev veth0
         ip addr add 2001:db8:8::2/64 dev veth0
         ip link set veth0 up`,
+        left,
       );
       await shell(
         left,

@@ -5,11 +5,15 @@ import { once } from 'node:events';
 import { setFlagsFromString } from 'node:v8';
 import type { NetworkNamespace, PacketDevice, TapDevice, TunDevice } from 'tuntap-native';
 import { ethernetFrame, ipv4Packet, udpDatagram } from 'tuntap-native/packet';
-import { run } from '../support.ts';
+import { runBeside } from '../support.ts';
 
-/** Runs shell commands inside a namespace; throws where one fails. */
-export async function shell(namespace: NetworkNamespace, commands: string): Promise<string> {
-  const { status, stdout, stderr } = await run(namespace, 'sh', '-ec', commands);
+/** Runs shell commands inside a namespace; throws where one fails. `$OTHER` is the path of another namespace. */
+export async function shell(
+  namespace: NetworkNamespace,
+  commands: string,
+  other?: NetworkNamespace,
+): Promise<string> {
+  const { status, stdout, stderr } = await runBeside(other, namespace, 'sh', '-ec', commands);
   if (status !== 0) throw new Error(`${commands}\n${stderr}`);
   return stdout;
 }

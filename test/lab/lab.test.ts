@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { createLab, type Lab, type LabDescription } from 'tuntap-native/lab';
 import { Link, NetworkNamespace } from 'tuntap-native/net';
 import { sh } from '../net/oracle.ts';
-import { ipLink, needs, openFds, run } from '../support.ts';
+import { ipLink, itAsRoot, needs, openFds, run } from '../support.ts';
 
 /** Two hosts behind a router, the second one on a bridge, in both families. */
 const ROUTED = {
@@ -207,7 +207,7 @@ describe('createLab', () => {
     );
   });
 
-  it('a host that is told a namespace is listed by ip netns until the lab is closed', async () => {
+  itAsRoot('a host that is told a namespace is listed by ip netns until the lab is closed', async () => {
     const names = ['a', 'b'].map((name) => `lab-${process.pid}-${name}`);
     const lab = await createLab({ hosts: { a: { namespace: names[0] }, b: { namespace: names[1] } } });
     const listed = async () => (await NetworkNamespace.list()).filter((name) => names.includes(name)).sort();
@@ -248,7 +248,7 @@ describe('createLab', () => {
     assert.equal(openFds(), before);
   });
 
-  it('takes everything down again if a step fails', async () => {
+  itAsRoot('takes everything down again if a step fails', async () => {
     const name = `lab-${process.pid}`;
     const before = openFds();
     const failures: readonly [LabDescription, string][] = [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { type NetlinkError, NetworkNamespace } from 'tuntap-native/net';
-import { moduleArguments, needs } from '../support.ts';
+import { itAsRoot, moduleArguments, needs } from '../support.ts';
 
 describe('errors of network configuration', () => {
   before(function () {
@@ -244,7 +244,7 @@ describe('errors of network configuration', () => {
     });
   }
 
-  it('names the capability that is missing', function () {
+  itAsRoot('names the capability that is missing', function () {
     needs(this, 'setpriv');
     const program = `
       const { NetworkNamespace } = await import('tuntap-native/net');

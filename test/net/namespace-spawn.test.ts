@@ -3,7 +3,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { NetworkNamespace, openTun } from 'tuntap-native';
-import { code, inNamespace, needs, nodeProgram, run, sleeper } from '../support.ts';
+import { code, inNamespace, itAsRoot, needs, nodeProgram, run, sleeper } from '../support.ts';
 
 describe('NetworkNamespace.spawn', () => {
   before(function () {
@@ -93,7 +93,7 @@ describe('NetworkNamespace.spawn', () => {
     }));
 
   for (const flags of ['ro', 'ro,nosuid,nodev,noexec', 'rw,noexec', 'rw,nosuid']) {
-    it(`keeps a /sys that is ${flags}`, () => {
+    itAsRoot(`keeps a /sys that is ${flags}`, () => {
       const [node, ...args] = nodeProgram(`
         const namespace = await NetworkNamespace.create();
         const child = namespace.spawn('sh', ['-c', ${JSON.stringify(mounted)}], { stdio: 'inherit' });
@@ -108,7 +108,7 @@ describe('NetworkNamespace.spawn', () => {
     });
   }
 
-  it('shows the files under /etc/netns of a namespace with a name, as ip netns exec does', async () => {
+  itAsRoot('shows the files under /etc/netns of a namespace with a name, as ip netns exec does', async () => {
     const name = `tuntap-etc-${process.pid}`;
     const folder = `/etc/netns/${name}`;
     const made = mkdirSync(folder, { recursive: true }) ?? folder;

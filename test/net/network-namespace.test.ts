@@ -16,7 +16,7 @@ import {
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { NetworkNamespace, openTap, openTun } from 'tuntap-native';
-import { code, inNamespace, ipLinks, needs, openFds, run, sleeper } from '../support.ts';
+import { code, inNamespace, ipLinks, itAsRoot, needs, openFds, run, runBeside, sleeper } from '../support.ts';
 
 function ip(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   return spawnSync('ip', args, { encoding: 'utf8' });
@@ -56,7 +56,7 @@ describe('NetworkNamespace and ip netns', () => {
     needs(this, 'ip');
   });
 
-  it('a named one is listed by ip, and commands that ip runs there see its devices', () =>
+  itAsRoot('a named one is listed by ip, and commands that ip runs there see its devices', () =>
     withName(async (name, path) => {
       await using namespace = await NetworkNamespace.create(name);
       assert.equal(namespace.name, name);
@@ -66,18 +66,20 @@ describe('NetworkNamespace and ip netns', () => {
       const { stdout } = ip('netns', 'exec', name, 'ip', '-j', 'link', 'show', 'tun0');
       assert.equal(JSON.parse(stdout)[0].ifindex, tun.index);
       assert.equal(JSON.parse(ip('-n', name, '-j', 'link', 'show', 'lo').stdout)[0].operstate, 'DOWN');
-    }));
+    }),
+  );
 
-  it('ip can delete one of ours; it lives on while it is open', () =>
+  itAsRoot('ip can delete one of ours; it lives on while it is open', () =>
     withName(async (name, path) => {
       await using namespace = await NetworkNamespace.create(name);
       assert.equal(ip('netns', 'delete', name).status, 0);
       assert.ok(!existsSync(path));
       assert.equal((await run(namespace, 'true')).status, 0);
       await assert.rejects(NetworkNamespace.delete(name), { code: 'ENOENT' });
-    }));
+    }),
+  );
 
-  it('one that ip made can be opened, used and deleted', () =>
+  itAsRoot('one that ip made can be opened, used and deleted', () =>
     withName(async (name, path) => {
       assert.equal(ip('netns', 'add', name).status, 0);
       await using namespace = await NetworkNamespace.open(name);
@@ -90,9 +92,10 @@ describe('NetworkNamespace and ip netns', () => {
       );
       await NetworkNamespace.delete(name);
       assert.ok(!listed().includes(name) && !existsSync(path));
-    }));
+    }),
+  );
 
-  it('a name that is taken gives EEXIST and stays as it was, whoever made it', () =>
+  itAsRoot('a name that is taken gives EEXIST and stays as it was, whoever made it', () =>
     withName(async (name, path) => {
       for (const make of [() => ip('netns', 'add', name), () => NetworkNamespace.create(name)]) {
         const made = await make();
@@ -105,9 +108,10 @@ describe('NetworkNamespace and ip netns', () => {
         assert.equal(openFds(), fds);
         await NetworkNamespace.delete(name);
       }
-    }));
+    }),
+  );
 
-  it('refuses names that are no file names, and what is not there', async () => {
+  itAsRoot('refuses names that are no file names, and what is not there', async () => {
     for (const wrong of ['', '.', '..', 'a/b', 'a\0b', 'x'.repeat(256)]) {
       await assert.rejects(NetworkNamespace.create(wrong), { code: 'ERR_INVALID_ARG_VALUE' });
       await assert.rejects(NetworkNamespace.delete(wrong), { code: 'ERR_INVALID_ARG_VALUE' });
@@ -140,7 +144,7 @@ describe('NetworkNamespace and ip netns', () => {
     },
   };
   for (const [kind, make] of Object.entries(leftovers)) {
-    it(`${kind} in /run/netns is listed, refused and deleted, as ip does`, () =>
+    itAsRoot(`${kind} in /run/netns is listed, refused and deleted, as ip does`, () =>
       withName(async (name, path) => {
         await make(path);
         assert.ok(lstatSync(path));
@@ -159,19 +163,21 @@ describe('NetworkNamespace and ip netns', () => {
         assert.ok(!listed().includes(name));
         await using again = await NetworkNamespace.create(name);
         assert.equal(inode(path), inodeOf(again));
-      }));
+      }),
+    );
   }
 
-  it('a folder in /run/netns is not deleted, as ip does not', () =>
+  itAsRoot('a folder in /run/netns is not deleted, as ip does not', () =>
     withName(async (name, path) => {
       mkdirSync(path);
       await assert.rejects(NetworkNamespace.open(name), { code: 'ERR_INVALID_ARG_VALUE' });
       await assert.rejects(NetworkNamespace.delete(name), { code: 'EISDIR' });
       assert.notEqual(ip('netns', 'delete', name).status, 0);
       rmdirSync(path);
-    }));
+    }),
+  );
 
-  it('a link to the name of a namespace, or to a process, is deleted without what it leads to', () =>
+  itAsRoot('a link to the name of a namespace, or to a process, is deleted without what it leads to', () =>
     withName((name, path) =>
       withName(async (link, linkPath) => {
         await using namespace = await NetworkNamespace.create(name);
@@ -187,9 +193,10 @@ describe('NetworkNamespace and ip netns', () => {
           assert.equal(inode(path), inodeOf(namespace));
         }
       }),
-    ));
+    ),
+  );
 
-  it('opens one by name, path and pid: the same', () =>
+  itAsRoot('opens one by name, path and pid: the same', () =>
     withName(async (name, path) => {
       await using namespace = await NetworkNamespace.create(name);
       const child = await sleeper(namespace);
@@ -203,7 +210,8 @@ describe('NetworkNamespace and ip netns', () => {
         child.kill('SIGKILL');
         await once(child, 'close');
       }
-    }));
+    }),
+  );
 
   it('an anonymous one is listed nowhere, and gone with its devices when it is closed', async () => {
     await using outside = await NetworkNamespace.create();
@@ -213,14 +221,15 @@ describe('NetworkNamespace and ip netns', () => {
     // A device that was moved there goes with it, which its reader is told.
     await using tap = openTap('tap0', { namespace: outside });
     const lost = once(tap.resume(), 'error');
-    const moved = await run(
+    const moved = await runBeside(
+      namespace,
       outside,
       'ip',
       'link',
       'set',
       'tap0',
       'netns',
-      `/proc/${process.pid}/fd/${namespace.fd}`,
+      '/proc/self/fd/3',
     );
     assert.equal(moved.status, 0, moved.stderr);
     await namespace.close();
@@ -247,6 +256,8 @@ describe('the namespace of this process', () => {
 
   it('is the same in every thread after many operations in others', async () => {
     const [home] = own();
+    // Without root, the first one makes a user namespace, which the process keeps.
+    await inNamespace(async () => {});
     const fds = openFds();
     for (let i = 0; i < 20; i++) {
       await inNamespace(async (namespace) => {

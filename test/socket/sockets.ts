@@ -19,10 +19,7 @@ export async function onVeth(
 ): Promise<void> {
   await using a = await NetworkNamespace.create();
   await using b = await NetworkNamespace.create();
-  await shell(
-    a,
-    `ip link add veth0 mtu ${mtu} type veth peer name veth0 mtu ${mtu} netns /proc/${process.pid}/fd/${b.fd}`,
-  );
+  await shell(a, `ip link add veth0 mtu ${mtu} type veth peer name veth0 mtu ${mtu} netns $OTHER`, b);
   for (const [namespace, host] of [
     [a, 1],
     [b, 2],

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { PacketBatch } from 'tuntap-native';
 import { DatagramTable, Endpoint, openUdp, type UdpOptions } from 'tuntap-native/tunnel';
 import { shell } from '../device/traffic.ts';
-import { code, needs, openFds } from '../support.ts';
+import { code, itAsRoot, needs, openFds } from '../support.ts';
 import { numbered, onLoopback, onVeth, receive } from './sockets.ts';
 
 describe('UdpBatchSocket: options', () => {
@@ -71,7 +71,7 @@ describe('UdpBatchSocket: options', () => {
       assert.notEqual(batch.status(0), 0);
     }));
 
-  it('sets mark, device, buffers and the fd as ss shows them', () =>
+  itAsRoot('sets mark, device, buffers and the fd as ss shows them', () =>
     onLoopback(async (namespace) => {
       const options = { mark: 0xbeef, device: 'lo', receiveBuffer: 9_000_000, sendBuffer: 8_000_000 };
       await using socket = openUdp({ namespace, address: '127.0.0.1', port: 4321, ...options });
@@ -83,7 +83,8 @@ describe('UdpBatchSocket: options', () => {
       assert.match(shown, /tb16000000/);
       assert.equal(socket.receiveBuffer, 18_000_000);
       assert.equal(socket.sendBuffer, 16_000_000);
-    }));
+    }),
+  );
 
   it('never fragments with dontFragment, and learns the path MTU', () =>
     onVeth(1500, async (a, b) => {

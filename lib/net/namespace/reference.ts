@@ -4,7 +4,9 @@ import { closeSync, constants, mkdirSync, openSync, readdirSync, statfsSync, unl
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
 import { native } from '../../native/addon.js';
 import type { Descriptor } from '../../native/descriptor.js';
+import { EPERM } from '../../native/errno.js';
 import { check } from '../../system-error.js';
+import { userNamespaceError } from './user-namespace.js';
 
 export const NAMED_DIRECTORY = '/run/netns';
 const NSFS_MAGIC = 0x6e736673; // linux/magic.h
@@ -48,6 +50,20 @@ export function openReference(reference: string | number): Descriptor {
   throw invalidArgValue('namespace', reference, 'must name a network namespace');
 }
 
+/**
+ * A new namespace without a name.
+ * @param user whether it belongs to a user namespace; undefined: if this process may make no other
+ */
+export async function createAnonymous(user: boolean | undefined): Promise<Descriptor> {
+  if (!user) {
+    const made = await native().newNetworkNamespace(false);
+    if (user === false || made !== EPERM) return check(made, 'unshare');
+  }
+  const made = await native().newNetworkNamespace(true);
+  if (typeof made === 'number') throw userNamespaceError(made);
+  return made;
+}
+
 /** A new namespace with that name. */
 export async function createNamed(name: string): Promise<Descriptor> {
   const path = namedPath(name);
@@ -55,7 +71,7 @@ export async function createNamed(name: string): Promise<Descriptor> {
   check(native().shareMounts(NAMED_DIRECTORY), 'mount', NAMED_DIRECTORY);
   reserve(name, path);
   try {
-    const descriptor = check<Descriptor>(await native().newNetworkNamespace(), 'unshare', name);
+    const descriptor = check<Descriptor>(await native().newNetworkNamespace(false), 'unshare', name);
     const bound = native().bindNamespace(descriptor.fd(), path);
     if (bound < 0) descriptor.close();
     check(bound, 'mount', path);
