@@ -20,7 +20,6 @@ import type { Transfer } from './demo/file-transfer.ts';
 import { CLIENT, createHosts, type Hosts, SERVER } from './demo/hosts.ts';
 import { hexdump, WireTap } from './demo/wire-tap.ts';
 import { configure, hasWireGuardGo, wireGuardGo } from './demo/wireguard-go.ts';
-import { asRoot } from './user-namespace.ts';
 
 const TUNNEL = fileURLToPath(new URL('./demo/tunnel.js', import.meta.url));
 const TRANSFER = fileURLToPath(new URL('./demo/file-transfer.js', import.meta.url));
@@ -251,4 +250,4 @@ async function main(): Promise<void> {
   else console.log('Everything held, and nothing is left behind.');
 }
 
-await asRoot(main);
+await main();

@@ -8,5 +8,5 @@ trap 'rm -rf "$home"' EXIT
 chown 65534 "$home"
 unshare --mount sh -c '
   mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200
-  exec setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all "$@"' sh \
+  exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"' sh \
   env HOME="$home" PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin "$@"
