@@ -16,6 +16,12 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const MACHINES = { x64: 'x86_64', arm64: 'aarch64' };
 // glibc 2.28 is what the oldest supported Node.js itself needs.
 const SYSTEMS = { glibc: 'linux-gnu.2.28', musl: 'linux-musl' };
+// One object for each level of src-cpp/crypto/bundled_ciphers.cc, and one for all processors.
+const BASELINE = { x64: 'x86_64', arm64: 'generic' };
+const CIPHERS = {
+  x64: [BASELINE.x64, 'x86_64_v3+aes+pclmul'],
+  arm64: [BASELINE.arm64, 'generic+aes'],
+};
 const COPIED = ['package.json', 'binding.gyp', 'src-cpp'];
 
 if (process.platform !== 'linux' || process.arch !== 'x64') {
@@ -47,6 +53,8 @@ const env = {
 };
 const run = (command, args, options) => execFileSync(command, args, { stdio: 'inherit', env, ...options });
 
+const objects = {};
+
 /** The folder in which one target is built. */
 function makeTree(name) {
   const tree = join(work, name);
@@ -56,6 +64,19 @@ function makeTree(name) {
   return tree;
 }
 
+/** Compiles the bundled ciphers, which no C library is in. @returns the objects, to be linked into the addon */
+function buildCiphers(arch) {
+  const compile = (source, processor, name) => {
+    const object = join(work, name);
+    const target = ['-target', `${MACHINES[arch]}-linux-musl`, `-mcpu=${processor}`];
+    const options = ['-O', 'ReleaseFast', '-fPIC', '-fstrip', '-fsingle-threaded', `-femit-bin=${object}`];
+    run(program, ['build-obj', ...target, ...options, join(ROOT, 'src-zig', source)]);
+    return object;
+  };
+  const levels = CIPHERS[arch].map((cpu, i) => compile('cipher.zig', cpu, `cipher-${arch}-${i}.o`));
+  return [...levels, compile('handshake.zig', BASELINE[arch], `handshake-${arch}.o`)];
+}
+
 function buildAddon({ arch, libc }) {
   const compiler = (name) => join(work, name);
   const variables = {
@@ -63,6 +84,7 @@ function buildAddon({ arch, libc }) {
     CXX: compiler('zigc++'),
     LINK: compiler('zigc++'),
     AR: compiler('zigar'),
+    LDFLAGS: objects[arch].join(' '),
     ZIG_TARGET: `${MACHINES[arch]}-${SYSTEMS[libc]}`,
     PREBUILD_LIBC: libc,
   };
@@ -84,6 +106,7 @@ try {
   for (const name of ['zigcc', 'zigc++', 'zigar']) {
     symlinkSync(join(ROOT, 'scripts/zig-cc.sh'), join(work, name));
   }
+  for (const { arch } of helpers) objects[arch] = buildCiphers(arch);
   for (const addon of addons) {
     console.log(`linux-${addon.arch}, ${addon.libc}`);
     buildAddon(addon);

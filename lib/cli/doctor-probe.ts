@@ -60,6 +60,7 @@ function engine(): Verdict {
 }
 
 function ciphers(): Verdict {
+  const sources = new Set<string>();
   for (const [cipher, expected] of Object.entries(KNOWN_ANSWERS) as [AeadCipher, string][]) {
     using aead = new Aead(cipher, new Uint8Array(cipher === 'aes-128-gcm' ? 16 : 32), {
       associatedDataLength: 0,
@@ -67,6 +68,9 @@ function ciphers(): Verdict {
     const batch = new PacketBatch({ headroom: aead.headerLength, tailroom: Aead.tagLength });
     batch.push(new Uint8Array(16));
     aead.sealBatch(batch);
+    sources.add(
+      aead.source === 'openssl' ? 'OpenSSL' : `the bundled ciphers for ${native().cipherLevels()[0]}`,
+    );
     const sealed = Buffer.from(batch.at(0).subarray(aead.headerLength)).toString('hex');
     if (sealed !== expected) {
       return {
@@ -76,7 +80,8 @@ function ciphers(): Verdict {
       };
     }
   }
-  return ok(`${Object.keys(KNOWN_ANSWERS).join(', ')} give the known answers`);
+  const names = Object.keys(KNOWN_ANSWERS).join(', ');
+  return ok(`${names} give the known answers, from ${[...sources].join(' and ')}`);
 }
 
 /** What is switched off among some features, as a warning. */

@@ -89,6 +89,10 @@ export interface Native {
   ): number;
   sendDatagram(descriptor: Descriptor, datagram: Uint8Array, entry: Uint8Array | null): number;
   newAead(cipher: number, key: Uint8Array, layout: Uint32Array, threads: number): AeadHandle | number;
+  /** 0 for OpenSSL, 1 for the bundled ciphers. */
+  aeadSource(aead: AeadHandle): number;
+  /** The bundled ciphers that this processor can run, by its instructions, the fastest first. */
+  cipherLevels(): readonly string[];
   disposeAead(aead: AeadHandle): void;
   sealPackets(
     aead: AeadHandle,

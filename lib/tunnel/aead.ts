@@ -1,7 +1,7 @@
 import { invalidArgType, invalidArgValue, outOfRange, requireInteger, requireObject } from '../arguments.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { type AeadHandle, native } from '../native/addon.js';
-import { ENOSYS } from '../native/errno.js';
+import { ENODEV, ENOSYS } from '../native/errno.js';
 import { LAYOUT } from '../native/layout.js';
 import { systemError } from '../system-error.js';
 
@@ -39,16 +39,21 @@ export function checkKey(key: Uint8Array, length: number): void {
   if (key.length !== length) throw outOfRange('key.length', `${length}`, key.length);
 }
 
-/** The error of a process that lacks an algorithm. */
+/** The error where an algorithm has no source. */
 export function noCipher(errno: number, algorithm: string): Error {
-  const reason = errno === ENOSYS ? 'this process has no OpenSSL' : 'its OpenSSL lacks it';
-  return Object.assign(new Error(`${algorithm} needs the OpenSSL of Node.js, and ${reason}`), {
-    code: 'ERR_TUNTAP_NO_OPENSSL',
-  });
+  const reason =
+    errno === ENODEV
+      ? 'the processor has no instructions for AES, without which the bundled cipher would be slow and leak its key'
+      : `${errno === ENOSYS ? 'this process has no OpenSSL' : 'its OpenSSL lacks it'}, and this build of the addon ` +
+        'has no ciphers of its own, as the prebuilt ones have';
+  return Object.assign(new Error(`${algorithm} can't be used: ${reason}`), { code: 'ERR_TUNTAP_NO_OPENSSL' });
 }
 
 /** What {@link Aead} encrypts with: RFC 8439, or NIST SP 800-38D. */
 export type AeadCipher = keyof typeof CIPHERS;
+
+/** Where a cipher comes from: the OpenSSL that Node.js carries, or this package, for runtimes without it. */
+export type CipherSource = 'openssl' | 'bundled';
 
 /** Zeros that {@link Aead.sealBatch} puts behind a packet, so that its length tells less. */
 export interface Padding {
@@ -85,7 +90,7 @@ export let reserve: (aead: Aead, count: number) => { readonly handle: AeadHandle
 
 /**
  * Seals and opens the packets of a batch in place, with one key: authenticated encryption by the OpenSSL that Node
- * carries.
+ * carries, or where there is none, as in Bun and Deno, by ciphers of this package. {@link Aead.source} tells which.
  *
  * A sealed packet is a header with a 64-bit counter, the ciphertext, and a tag of 16 bytes; the header goes into the
  * headroom and the tag into the tailroom. The nonce is four bytes and the counter. One key must never seal twice with
@@ -108,6 +113,8 @@ export class Aead implements Disposable {
   static readonly tagLength = 16;
   /** What it encrypts with. */
   readonly cipher: AeadCipher;
+  /** Where the cipher comes from. Both give the same bytes; OpenSSL's is faster. */
+  readonly source: CipherSource;
   /** How many bytes the header has: the headroom that sealing needs. */
   readonly headerLength: number;
   /** The counter from which on sealing is refused. */
@@ -118,8 +125,8 @@ export class Aead implements Disposable {
 
   /**
    * @param key 32 bytes, for AES-128-GCM 16; copied, so that the caller can wipe it
-   * @throws TypeError or RangeError with an `ERR_…` code for bad arguments; Error `ERR_TUNTAP_NO_OPENSSL` where the
-   * process has no OpenSSL with this cipher
+   * @throws TypeError or RangeError with an `ERR_…` code for bad arguments; Error `ERR_TUNTAP_NO_OPENSSL` where
+   * neither OpenSSL nor this package has the cipher
    */
   constructor(cipher: AeadCipher, key: Uint8Array, options: AeadOptions = {}) {
     const { id, keyLength, layout, headerLength } = checkAead(cipher, options);
@@ -134,6 +141,7 @@ export class Aead implements Disposable {
     const handle = native().newAead(id, key, layout, options.threads ?? 0);
     if (typeof handle === 'number') throw noCipher(handle, cipher);
     this.#handle = handle;
+    this.source = native().aeadSource(handle) === 0 ? 'openssl' : 'bundled';
   }
 
   /** The counter that the next packet is sealed with. */

@@ -10,7 +10,7 @@ export type { IcmpError } from '../socket/socket-errors.js';
 export { openUdp, UdpBatchSocket, type UdpEvents } from '../socket/udp-batch-socket.js';
 export type { UdpOptions } from '../socket/udp-options.js';
 export type { UdpCounters, UdpOffloads } from '../socket/udp-receiver.js';
-export { Aead, type AeadCipher, type AeadOptions, type Padding } from './aead.js';
+export { Aead, type AeadCipher, type AeadOptions, type CipherSource, type Padding } from './aead.js';
 export { bootTime } from './boot-time.js';
 export { PrefixTable } from './prefix-table.js';
 export { ReplayWindow } from './replay-window.js';

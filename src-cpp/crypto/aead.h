@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "batch/batch_view.h"
-#include "chacha20_poly1305.h"
+#include "packet_cipher.h"
 
 namespace tuntap {
 
-enum class AeadCipher { kChaCha20Poly1305, kAes128Gcm, kAes256Gcm };
+// Where a cipher comes from.
+enum class CipherSource { kOpenssl, kBundled };
 
 // How a sealed packet looks: a header of `header_length` bytes with the counter in it, the ciphertext, the
 // tag.
@@ -31,21 +32,23 @@ struct Padding {
   size_t After(size_t length) const;
 };
 
-// Seals and opens the packets of a batch in place, by the OpenSSL that the process has: its functions are
-// looked up when an Aead is made, so that the addon loads without them, and each cipher works without the
-// others.
+// Seals and opens the packets of a batch in place: by the OpenSSL that the process has, else by the bundled
+// ciphers.
 class Aead {
  public:
-  static constexpr size_t kTagSize = 16;
-  static constexpr size_t kNonceSize = 12;
+  static constexpr size_t kTagSize = PacketCipher::kTagSize;
+  static constexpr size_t kNonceSize = PacketCipher::kNonceSize;
   static constexpr size_t kMaxHeader = 4096;
 
-  // Returns 0 and sets `*out`, or -errno: -ENOSYS if the process has no OpenSSL, -ENOTSUP if its OpenSSL
-  // lacks the cipher, -EINVAL for a key of another length than the cipher's, or a layout that does not add
-  // up. Calls from several threads at a time each need a context of their own, of `contexts`.
+  // Returns 0 and sets `*out`, or -errno: -ENOSYS if neither the process has OpenSSL nor this build ciphers
+  // of its own, -ENOTSUP if OpenSSL lacks the cipher and this build has none, -ENODEV if this build's ciphers
+  // need instructions for AES that the processor lacks, -EINVAL for a key of another length than the
+  // cipher's, or a layout that does not add up. Calls from several threads at a time each need a context of
+  // their own, of `contexts`.
   [[nodiscard]] static int Create(AeadCipher cipher, const uint8_t* key, size_t key_length,
                                   const AeadLayout& layout, size_t contexts, std::unique_ptr<Aead>* out);
 
+  CipherSource source() const { return source_; }
   const AeadLayout& layout() const { return layout_; }
   size_t contexts() const { return contexts_.size(); }
 
@@ -62,51 +65,18 @@ class Aead {
   [[nodiscard]] bool OpenEntry(const BatchView& batch, size_t index);
 
   // The same for one packet outside a batch: its header, `length` bytes of text, and the tag, or room for it.
-  [[nodiscard]] bool SealPacket(uint8_t* packet, size_t length, uint64_t counter) {
-    return contexts_[0].Seal(layout_, packet, length, counter);
-  }
-  [[nodiscard]] bool OpenPacket(uint8_t* packet, size_t length) {
-    return contexts_[0].Open(layout_, packet, length);
-  }
+  [[nodiscard]] bool SealPacket(uint8_t* packet, size_t length, uint64_t counter, size_t context = 0);
+  [[nodiscard]] bool OpenPacket(uint8_t* packet, size_t length);
 
   Aead(const Aead&) = delete;
   Aead& operator=(const Aead&) = delete;
 
  private:
-  // The key, and what a packet's encryption takes.
-  class Context {
-   public:
-    Context() = default;
-    Context(Context&& other) noexcept;
-    ~Context();
-
-    [[nodiscard]] bool TakeKey(AeadCipher cipher, const uint8_t* key);
-    void TakePrimitives(const uint8_t* key) { primitives_ = ChaCha20Poly1305::Create(key); }
-    bool has_primitives() const { return primitives_ != nullptr; }
-
-    // `packet` begins with the header, and has room for the tag behind its `length` bytes of plaintext.
-    [[nodiscard]] bool Seal(const AeadLayout& layout, uint8_t* packet, size_t length, uint64_t counter);
-    // `packet` is header, `length` bytes of ciphertext, and tag.
-    [[nodiscard]] bool Open(const AeadLayout& layout, uint8_t* packet, size_t length);
-
-   private:
-    [[nodiscard]] bool SealByEvp(const AeadLayout& layout, const uint8_t* nonce, const uint8_t* associated,
-                                 uint8_t* text, size_t length);
-    [[nodiscard]] bool OpenByEvp(const AeadLayout& layout, const uint8_t* nonce, const uint8_t* associated,
-                                 uint8_t* text, size_t length);
-
-    // In EVP's place, where there are any.
-    std::unique_ptr<ChaCha20Poly1305> primitives_;
-    void* seal_ = nullptr;  // EVP_CIPHER_CTX, which wipes its key when it is freed
-    void* open_ = nullptr;
-  };
-
   explicit Aead(const AeadLayout& layout) : layout_(layout) {}
 
-  [[nodiscard]] static bool PrimitivesAgree();
-
   AeadLayout layout_;
-  std::vector<Context> contexts_;
+  CipherSource source_ = CipherSource::kOpenssl;
+  std::vector<std::unique_ptr<PacketCipher>> contexts_;
 };
 
 }  // namespace tuntap

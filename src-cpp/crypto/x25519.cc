@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "allowed_sources.h"
+#include "bundled_ciphers.h"
 #include "process_symbol.h"
 
 namespace tuntap {
@@ -72,9 +74,7 @@ const Evp& TheEvp() {
   return evp;
 }
 
-}  // namespace
-
-int X25519PublicKey(const uint8_t* private_key, uint8_t* public_key) {
+int OpensslPublicKey(const uint8_t* private_key, uint8_t* public_key) {
   if (ThePrimitives().work) {
     ThePrimitives().make_public(public_key, private_key);
     return 0;
@@ -89,7 +89,7 @@ int X25519PublicKey(const uint8_t* private_key, uint8_t* public_key) {
   return made ? 0 : -ENOTSUP;
 }
 
-int X25519(const uint8_t* private_key, const uint8_t* public_key, uint8_t* secret) {
+int OpensslX25519(const uint8_t* private_key, const uint8_t* public_key, uint8_t* secret) {
   if (ThePrimitives().work) return ThePrimitives().derive(secret, private_key, public_key) == 1 ? 0 : -EDOM;
   const Evp& evp = TheEvp();
   if (!evp.complete) return -ENOSYS;
@@ -107,6 +107,23 @@ int X25519(const uint8_t* private_key, const uint8_t* public_key, uint8_t* secre
   // Node's own crypto must not find errors of ours in OpenSSL's queue of this thread.
   if (result != 0) evp.clear_errors();
   return result;
+}
+
+}  // namespace
+
+int X25519PublicKey(const uint8_t* private_key, uint8_t* public_key) {
+  constexpr uint8_t base[kSize] = {9};
+  const AllowedSources allowed;
+  const int result = allowed.openssl ? OpensslPublicKey(private_key, public_key) : -ENOSYS;
+  if (result == 0 || !allowed.bundled) return result;
+  return BundledX25519(private_key, base, public_key);
+}
+
+int X25519(const uint8_t* private_key, const uint8_t* public_key, uint8_t* secret) {
+  const AllowedSources allowed;
+  const int result = allowed.openssl ? OpensslX25519(private_key, public_key, secret) : -ENOSYS;
+  if ((result != -ENOSYS && result != -ENOTSUP) || !allowed.bundled) return result;
+  return BundledX25519(private_key, public_key, secret);
 }
 
 }  // namespace tuntap

@@ -4,6 +4,7 @@
 #include "aead_handle.h"
 #include "arguments.h"
 #include "crypto/aead.h"
+#include "crypto/bundled_ciphers.h"
 
 // What JavaScript calls to seal and open batches.
 
@@ -28,6 +29,20 @@ Napi::Value NewAeadCall(const Napi::CallbackInfo& info) {
   if (result < 0) return Result(info, result);
   auto* handle = new AeadHandle{std::move(aead)};
   return Napi::External<AeadHandle>::New(env, handle, [](Napi::Env, AeadHandle* unused) { delete unused; });
+}
+
+// aeadSource(aead): 0 for OpenSSL, 1 for the bundled ciphers.
+Napi::Value AeadSourceCall(const Napi::CallbackInfo& info) {
+  const auto* handle = info[0].As<Napi::External<AeadHandle>>().Data();
+  return Result(info, handle->aead == nullptr ? -EINVAL : static_cast<int>(handle->aead->source()));
+}
+
+// cipherLevels(): the bundled ciphers that this processor can run, by its instructions, the fastest first.
+Napi::Value CipherLevelsCall(const Napi::CallbackInfo& info) {
+  Napi::Array levels = Napi::Array::New(info.Env());
+  for (auto* level = BundledLevels(); *level != nullptr; level++)
+    levels.Set(levels.Length(), (*level)->level);
+  return levels;
 }
 
 // disposeAead(aead): wipes its keys.
@@ -94,6 +109,8 @@ napi_value OpenPacketsCall(napi_env env, napi_callback_info info) {
 
 void RegisterAeadCalls(Napi::Env env, Napi::Object exports) {
   Export<NewAeadCall>(env, exports, "newAead");
+  Export<AeadSourceCall>(env, exports, "aeadSource");
+  Export<CipherLevelsCall>(env, exports, "cipherLevels");
   Export<DisposeAeadCall>(env, exports, "disposeAead");
   ExportRaw(env, exports, "sealPackets", SealPacketsCall);
   ExportRaw(env, exports, "openPackets", OpenPacketsCall);
