@@ -2,7 +2,8 @@
  * Compares the backends of examples/flannel, and each with its yardstick: `node out/bench/flannel.js`.
  *
  * TCP by iperf3 and ping, from a container on one host to one on another; all of it on this machine, in namespaces. Each
- * round runs each contender once, in turn; reported are medians, and medians of the ratios within a round. Options:
+ * round runs each contender once, every other round backwards; reported are medians, and medians of the ratios within a
+ * round. Options:
  * --rounds=N (5), --seconds=N (3), --only=NAME,NAME, --write (puts the table into the documentation);
  * --flannel=FOLDER: a checkout of github.com/flannel-io/flannel, whose proxy in C is built and measured too;
  * --before=FOLDER: a built checkout of this package at 76e1e50, whose examples/flannel-udp is measured too.
@@ -83,7 +84,7 @@ try {
   try {
     for (let round = 1; round <= ROUNDS; round++) {
       const figures: Record<string, Figures> = {};
-      for (const name of names) {
+      for (const name of round % 2 === 0 ? names.toReversed() : names) {
         figures[name] = await figuresOf(contenders[name], hosts, etcd);
         const { gbps, cpuPerGB, pingMs } = figures[name];
         console.error(
