@@ -45,7 +45,7 @@ export async function openWireGuard(name: string, options: WireGuardOptions = {}
   return openWithEnvironment(name, options, ENVIRONMENT);
 }
 
-/** The same, for tests that shorten the protocol's times. @internal */
+/** The same, for tests that shorten the protocol's times. */
 export async function openWithEnvironment(
   name: string,
   options: WireGuardOptions,
