@@ -2,12 +2,24 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { generatePrivateKey, publicKey } from 'tuntap-native/wireguard';
+import type { NetworkNamespace } from 'tuntap-native/net';
+import { generatePrivateKey, openWireGuard, publicKey } from 'tuntap-native/wireguard';
 import { inNamespace, needs } from '../support.ts';
 import { ask, KEY, OTHER, run, withFake } from './control-support.ts';
-import { SOCKETS, withFolder, withWireguardGo } from './oracle.ts';
+import { freeName, SOCKETS, withFolder, withWireguardGo } from './oracle.ts';
 
-describe('a control socket and wireguard-go answer wg alike', function () {
+/** Runs `body` while a whole tunnel of ours has an interface in the namespace. */
+async function withTunnel(
+  namespace: NetworkNamespace,
+  body: (name: string, path: string) => Promise<void>,
+): Promise<void> {
+  const name = freeName();
+  const options = { namespace, socketNamespace: namespace, up: false };
+  await using _tunnel = await openWireGuard(name, options);
+  await body(name, `${SOCKETS}/${name}.sock`);
+}
+
+describe('a tunnel and wireguard-go answer wg alike', function () {
   this.timeout(60_000);
   before(function () {
     needs(this, 'wg', 'wireguard-go');
@@ -91,17 +103,17 @@ describe('a control socket and wireguard-go answer wg alike', function () {
   it('show, showconf, set, setconf, addconf, syncconf', () =>
     inNamespace((namespace) =>
       withWireguardGo(namespace, (real) =>
-        withFake(async (fake, _device, { path }) => {
+        withTunnel(namespace, async (name, path) => {
           for (const [what, step] of steps) {
-            const [expected, actual] = [await step(real), await step(fake)];
+            const [expected, actual] = [await step(real), await step(name)];
             assert.equal(actual.status, expected.status, `${what}: ${actual.stderr}`);
             for (const view of [['show'], ['showconf']]) {
-              const [theirs, ours] = [await run(view[0], real), await run(view[0], fake)];
-              const plain = (text: string, name: string) =>
+              const [theirs, ours] = [await run(view[0], real), await run(view[0], name)];
+              const plain = (text: string, device: string) =>
                 sorted(
-                  text.replaceAll(name, 'NAME').replace(/^( *listening port: |ListenPort = )\d+\n/m, ''),
+                  text.replaceAll(device, 'NAME').replace(/^( *listening port: |ListenPort = )\d+\n/m, ''),
                 );
-              assert.equal(plain(ours.stdout, fake), plain(theirs.stdout, real), what);
+              assert.equal(plain(ours.stdout, name), plain(theirs.stdout, real), what);
             }
             const raw = await ask(path, 'get=1\n\n');
             const theirs = await ask(`${SOCKETS}/${real}.sock`, 'get=1\n\n');
@@ -136,7 +148,6 @@ describe('a control socket and wireguard-go answer wg alike', function () {
       'allowed_ip=::ffff:1.2.3.4/120\n',
       'allowed_ip=::/0\nreplace_allowed_ips=true\nallowed_ip=0.0.0.0/0\n',
       'replace_allowed_ips=yes\n',
-      'endpoint=[::ffff:1.2.3.4]:0080\n',
       'endpoint=[1.2.3.4]:80\n',
       'endpoint=1.2.3.4:+80\n',
       'endpoint=1.2.3.4:0\n',
@@ -158,7 +169,7 @@ describe('a control socket and wireguard-go answer wg alike', function () {
     it(JSON.stringify(transcript.replaceAll(KEY.toUpperCase(), 'KEY')), () =>
       inNamespace((namespace) =>
         withWireguardGo(namespace, (real) =>
-          withFake(async (_fake, _device, { path }) => {
+          withTunnel(namespace, async (_name, path) => {
             // One at a time: wireguard-go throws away what came with a set request.
             for (const request of transcript.split(/(?<=\n\n)(?=[gs]et=1)/)) {
               const plain = ({ text }: { text: string }) => text.replace(/listen_port=\d+\n/g, '');
@@ -172,6 +183,15 @@ describe('a control socket and wireguard-go answer wg alike', function () {
       ),
     );
   }
+
+  it('the IPv4-mapped form of an endpoint is shown as the IPv4 endpoint that it is', () =>
+    inNamespace((namespace) =>
+      withTunnel(namespace, async (_name, path) => {
+        const { text } = await ask(path, `set=1\npublic_key=${KEY}\nendpoint=[::ffff:1.2.3.4]:0080\n\n`);
+        assert.equal(text, 'errno=0\n\n');
+        assert.match((await ask(path, 'get=1\n\n')).text, /^endpoint=1\.2\.3\.4:80$/m);
+      }),
+    ));
 
   it('wg set tells the errno of a refused change', () =>
     withFake(async (name, device) => {

@@ -88,7 +88,7 @@ const handshakeOf = (wg: WireGuard): Promise<unknown> =>
 describe('a tunnel and wireguard-go', function () {
   this.timeout(60_000);
   before(function () {
-    needs(this, 'ping', 'iperf3', 'wg', 'wireguard-go', 'ip');
+    needs(this, 'ping', 'iperf3', 'wg', 'wireguard-go', 'ip', 'ss');
   });
 
   it('follow each other to other addresses', () =>
