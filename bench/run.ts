@@ -4,12 +4,13 @@
  * Every round runs each forwarder once, in turn, so that a slow minute of the machine meets all of them. Reported are
  * medians of the rounds and of each round's ratio to the C forwarder. Options: --rounds=N (5), --seconds=N (3),
  * --only=NAME,NAME, --write (puts the tables and the chart into the
- * documentation), --beside=FOLDER (measures the forwarders of another
+ * documentation), --runtimes=thread,PATH,… (measures this package's forwarders in Node.js with the engine of Bun and
+ * Deno, and in the Bun or Deno at PATH, too, and prints their ratios to Node.js), --beside=FOLDER (measures the forwarders of another
  * checkout, which has been built, in the same rounds, and prints the ratio of this one's figures to that one's).
  */
 
 import { writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { MACHINE, publish, version, WRITE } from './blocks.ts';
 import { type Figures, line, measure, median, option, Programs, ROOT, TRAFFIC } from './measure.ts';
 import { chart, type Row, table, ways } from './report.ts';
@@ -19,13 +20,16 @@ const SECONDS = option('seconds', '3');
 const UDP_RATE = option('udp-rate', '60000');
 const ONLY = option('only', '');
 const BESIDE = option('beside', '');
+const RUNTIMES = option('runtimes', '')
+  .split(',')
+  .filter((runtime) => runtime !== '');
 
 const programs = new Programs('forwarder', ...TRAFFIC);
 
 type Command = (ends: string[]) => string[];
 
-/** The forwarders of this package in a checkout. */
-const ours = (root: string): Record<string, Command> =>
+/** The forwarders of this package in a checkout, in a runtime. */
+const ours = (root: string, runtime = [process.execPath]): Record<string, Command> =>
   Object.fromEntries(
     [
       ...['batch', 'stream', 'data'].map((how) => [how, how, 'off']),
@@ -33,7 +37,7 @@ const ours = (root: string): Record<string, Command> =>
       ...['batch', 'stream'].map((how) => [`${how} raw`, how, 'raw']),
     ].map(([name, how, offload]) => [
       name,
-      (ends) => [process.execPath, join(root, 'out', 'bench', 'forwarder.js'), ...ends, how, offload],
+      (ends) => [...runtime, join(root, 'out', 'bench', 'forwarder.js'), ...ends, how, offload],
     ]),
   );
 
@@ -42,9 +46,27 @@ const FORWARDERS: Record<string, Command> = {
   'c vnet': (ends) => [programs.path('forwarder'), ...ends, 'vnet'],
   ...ours(ROOT),
 };
+/** How a program starts in a runtime of --runtimes. */
+function runtimeCommand(runtime: string): string[] {
+  if (runtime === 'thread') return ['env', 'TUNTAP_ENGINE=thread', process.execPath];
+  return /^deno/.test(basename(runtime)) ? [runtime, 'run', '-A'] : [runtime];
+}
+
+// 'batch, bun': the forwarder 'batch' in Bun.
+const OF_RUNTIMES = Object.fromEntries(
+  RUNTIMES.flatMap((runtime) =>
+    Object.entries(ours(ROOT, runtimeCommand(runtime))).map(([name, command]) => [
+      `${name}, ${basename(runtime)}`,
+      command,
+    ]),
+  ),
+);
+Object.assign(FORWARDERS, OF_RUNTIMES);
 const OTHERS: Record<string, Command> = BESIDE === '' ? {} : ours(resolve(BESIDE));
 
-const names = Object.keys(FORWARDERS).filter((name) => ONLY === '' || ONLY.split(',').includes(name));
+const names = Object.keys(FORWARDERS).filter(
+  (name) => ONLY === '' || ONLY.split(',').includes(name.split(', ')[0]),
+);
 const beside = names.filter((name) => name in OTHERS);
 const rounds: Record<string, Figures>[] = [];
 const otherRounds: Record<string, Figures>[] = [];
@@ -91,12 +113,26 @@ const source = `${MACHINE}; ${opponents}; medians of ${ROUNDS} rounds`;
 publish('forwarding', `${table(rows)}\n\n${source}.`, 'docs/forwarding.md');
 publish('ways of reading', `${ways(rows)}\n\n${source}.`, 'README.md', 'docs/reading.md');
 if (WRITE) writeFileSync(join(ROOT, 'docs', 'forwarding.svg'), chart(rows));
+const HEADING = 'TCP, CPU/GB, CPU/packet, ping, ping at once';
+/** Prints a line of medians of each round's ratio. */
+function printRatios(
+  name: string,
+  of: Record<string, Figures>[],
+  to: Record<string, Figures>[],
+  at = name,
+): void {
+  const ratios = (['gbps', 'cpuPerGB', 'cpuPerPacketUs', 'rttMs', 'busyRttMs'] as const).map((key) =>
+    median(of.map((figures, i) => figures[name][key] / to[i][at][key])).toFixed(2),
+  );
+  console.log(`${name.padEnd(20)} ${ratios.join('  ')}`);
+}
 if (beside.length > 0) {
-  console.log(`\nRatios to ${BESIDE}: TCP, CPU/GB, CPU/packet, ping, ping at once`);
-  for (const name of beside) {
-    const ratios = (['gbps', 'cpuPerGB', 'cpuPerPacketUs', 'rttMs', 'busyRttMs'] as const).map((key) =>
-      median(rounds.map((figures, i) => figures[name][key] / otherRounds[i][name][key])).toFixed(2),
-    );
-    console.log(`${name.padEnd(16)} ${ratios.join('  ')}`);
+  console.log(`\nRatios to ${BESIDE}: ${HEADING}`);
+  for (const name of beside) printRatios(name, rounds, otherRounds);
+}
+if (RUNTIMES.length > 0) {
+  console.log(`\nRatios to Node.js: ${HEADING}`);
+  for (const name of names.filter((each) => each in OF_RUNTIMES)) {
+    printRatios(name, rounds, rounds, name.split(', ')[0]);
   }
 }

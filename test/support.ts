@@ -156,6 +156,11 @@ export async function ipLinks(namespace: NetworkNamespace): Promise<IpLink[]> {
   return JSON.parse(stdout) as IpLink[];
 }
 
+/** Waits until a link is gone: in Deno, a worker ends after terminate() has resolved. */
+export async function linkGone(namespace: NetworkNamespace, name: string): Promise<void> {
+  while ((await ipLink(namespace, name)) !== undefined);
+}
+
 export async function ipLink(namespace: NetworkNamespace, name: string): Promise<IpLink | undefined> {
   return (await ipLinks(namespace)).find(({ ifname }) => ifname === name);
 }

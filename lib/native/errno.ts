@@ -6,6 +6,7 @@ export const EPERM = -1;
 export const EAGAIN = -11;
 export const EFAULT = -14;
 export const ENODEV = -19;
+export const EISDIR = -21;
 export const EINVAL = -22;
 export const EDOM = -33;
 export const ENOSYS = -38;

@@ -41,6 +41,7 @@ class AsyncCall {
   static void OnPool(napi_env, void* data) {
     auto* call = static_cast<AsyncCall*>(data);
     call->result_ = call->execute_();
+    call->execute_ = nullptr;  // and its fds: in Deno OnDone() does not follow once the worker has ended
   }
 
   // On the JavaScript thread.

@@ -4,20 +4,30 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <unordered_set>
 
 #include "arguments.h"
 #include "async_call.h"
 #include "linux/device_fds.h"
 
 namespace tuntap {
-namespace {
 
-struct Environment {
+// What the descriptors of one environment share: the addon is loaded once for the main thread and once for
+// each worker.
+struct Descriptor::Environment {
   Napi::FunctionReference constructor;
   std::unique_ptr<ReadinessEngine> engine;
-};
+  std::unordered_set<Descriptor*> descriptors;
 
-}  // namespace
+  // Before the environment ends. Its objects may not be finalized: Deno does not.
+  static void OnTeardown(void* data) {
+    auto* self = static_cast<Environment*>(data);
+    for (Descriptor* descriptor : std::exchange(self->descriptors, {})) {
+      descriptor->environment_ = nullptr;
+      (void)descriptor->channel_.Close();
+    }
+  }
+};
 
 void Descriptor::Register(Napi::Env env, std::unique_ptr<ReadinessEngine> engine) {
   Napi::Function constructor = DefineClass(env, "Descriptor",
@@ -32,7 +42,9 @@ void Descriptor::Register(Napi::Env env, std::unique_ptr<ReadinessEngine> engine
                                                InstanceMethod<&Descriptor::Disarm>("disarm"),
                                                InstanceMethod<&Descriptor::SetReferenced>("setReferenced"),
                                            });
-  env.SetInstanceData(new Environment{Napi::Persistent(constructor), std::move(engine)});
+  auto* environment = new Environment{Napi::Persistent(constructor), std::move(engine), {}};
+  env.SetInstanceData(environment);
+  (void)napi_add_env_cleanup_hook(env, Environment::OnTeardown, environment);
 }
 
 Napi::Value Descriptor::Wrap(Napi::Env env, int fd) {
@@ -63,9 +75,15 @@ void Descriptor::SetDevice() {
   if (AddDeviceFd(channel_.fd())) channel_.set_closer(CloseDeviceFd);
 }
 
-Descriptor::Descriptor(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Descriptor>(info) {}
+Descriptor::Descriptor(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<Descriptor>(info), environment_(info.Env().GetInstanceData<Environment>()) {
+  environment_->descriptors.insert(this);
+}
 
-Descriptor::~Descriptor() { (void)channel_.Close(); }
+Descriptor::~Descriptor() {
+  (void)channel_.Close();
+  if (environment_ != nullptr) environment_->descriptors.erase(this);
+}
 
 Napi::Value Descriptor::Fd(const Napi::CallbackInfo& info) { return Result(info, channel_.fd()); }
 
@@ -112,8 +130,7 @@ Napi::Value Descriptor::Watch(const Napi::CallbackInfo& info) {
     return Result(info, -EINVAL);
   }
   Readiness* readiness = nullptr;
-  const int result =
-      info.Env().GetInstanceData<Environment>()->engine->Watch(channel_.fd(), this, &readiness);
+  const int result = environment_->engine->Watch(channel_.fd(), this, &readiness);
   if (result < 0) return Result(info, result);
   control_array_ = Napi::Persistent(info[1].As<Napi::Object>());
   control_ = control.Data();

@@ -26,8 +26,7 @@ namespace tuntap {
 // returns -errno.
 class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness::Listener {
  public:
-  // Defines the class and starts nothing. The environment has one constructor and one engine, for all of its
-  // descriptors: the addon is loaded once for the main thread and once for each worker.
+  // Defines the class for an environment, whose descriptors the engine watches.
   static void Register(Napi::Env env, std::unique_ptr<ReadinessEngine> engine);
 
   // A Descriptor that owns `fd`, or the number `fd` itself if that is -errno.
@@ -59,6 +58,8 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   Napi::Value Disarm(const Napi::CallbackInfo& info);
   Napi::Value SetReferenced(const Napi::CallbackInfo& info);
 
+  struct Environment;
+
   static Napi::Value Wrap(Napi::Env env, FileDescriptor fd);
   void OnReady(int events) override;
   void OnTeardown() override { (void)channel_.Close(); }
@@ -66,6 +67,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   int ReadBatch(int (Channel::*read)(const BatchView&, Margins));
   bool InvokeCallback(int events);
 
+  Environment* environment_;
   Channel channel_{FileDescriptor()};
   bool borrowed_ = false;
   Napi::ObjectReference port_memory_;

@@ -1,5 +1,6 @@
 #include "thread_readiness.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -17,6 +18,14 @@ namespace tuntap {
 namespace {
 
 class ThreadReadiness;
+
+// An event bit beside ReadyEvents: the JavaScript thread itself saw them.
+constexpr int kSeenHere = 8;
+static_assert((kSeenHere & (kReadable | kWritable | kFailed)) == 0);
+
+// How many batches in a row are read without a turn of the event loop in between. While packets pour in, this
+// spares waking the thread, which costs more than the rest; timers and other fds wait meanwhile.
+constexpr int kTurnsInARow = 4;
 
 // What the thread tells JavaScript's: which watch is ready, and for what. It travels as the pointer that a
 // threadsafe function passes on, so that nothing is allocated and nothing is shared between the threads.
@@ -40,8 +49,8 @@ class Token {
     return Token(slot(), generation).value_ == (value_ >> kEventBits) << kEventBits;
   }
 
-  static constexpr int kEventBits = 3;
-  static constexpr int kSlotBits = sizeof(void*) == 8 ? 29 : 14;
+  static constexpr int kEventBits = 4;
+  static constexpr int kSlotBits = sizeof(void*) == 8 ? 28 : 14;
   static constexpr uint32_t kMaxSlots = uint32_t{1} << kSlotBits;
 
  private:
@@ -66,6 +75,12 @@ class ThreadEngine final : public ReadinessEngine {
     if (events & kWritable) event.events |= EPOLLOUT;
     event.data.u64 = token.value();
     return epoll_ctl(epoll_.get(), is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+  }
+
+  // Tells JavaScript's thread of events, from any thread. Returns whether it takes them.
+  bool Tell(Token token, int events) {
+    // One call a watch, since the runtimes run the microtasks of a watch's callback after each call.
+    return napi_call_threadsafe_function(wake_, token.WithEvents(events), napi_tsfn_nonblocking) == napi_ok;
   }
 
   // Counts the watches that keep the event loop alive.
@@ -138,6 +153,7 @@ class ThreadReadiness final : public Readiness {
   // The thread saw `events`. Some may have been disarmed since: that is not worth a system call.
   void OnEvents(int events) {
     waiting_ = 0;
+    if (!(events & kSeenHere)) turns_left_ = kTurnsInARow;
     events = events & kFailed && armed_ != 0 ? kFailed | armed_ : events & armed_;
     if (events != 0) {
       armed_ = events & kFailed ? 0 : armed_ & ~events;
@@ -159,7 +175,9 @@ class ThreadReadiness final : public Readiness {
 
   int Apply() {
     int error = 0;
-    if ((armed_ & ~waiting_) != 0) {
+    if ((armed_ & ~waiting_) == 0 || TellNow()) {
+      waiting_ |= armed_;
+    } else {
       error = engine_->Wait(fd_, is_known_, armed_, token_);
       if (error < 0) armed_ = 0;
       waiting_ = armed_;
@@ -167,6 +185,19 @@ class ThreadReadiness final : public Readiness {
     }
     Hold();
     return error;
+  }
+
+  // Tells of what holds already, without the thread. Returns false if that is nothing, or the thread's turn.
+  bool TellNow() {
+    if (turns_left_ == 0) return false;
+    pollfd now{fd_, 0, 0};
+    if (armed_ & kReadable) now.events |= POLLIN;
+    if (armed_ & kWritable) now.events |= POLLOUT;
+    if (poll(&now, 1, 0) != 1 || (now.revents & (POLLERR | POLLHUP | POLLNVAL))) return false;
+    const int events = (now.revents & POLLIN ? kReadable : 0) | (now.revents & POLLOUT ? kWritable : 0);
+    if (!engine_->Tell(token_, events | kSeenHere)) return false;
+    turns_left_--;
+    return true;
   }
 
   // An armed watch keeps the event loop alive if it is referenced.
@@ -183,6 +214,7 @@ class ThreadReadiness final : public Readiness {
   Listener* listener_;
   int armed_ = 0;    // what the listener asked for
   int waiting_ = 0;  // at least what epoll waits for
+  int turns_left_ = 0;
   bool is_known_ = false;
   bool referenced_ = true;
   bool holds_ = false;
@@ -255,9 +287,7 @@ void ThreadEngine::Run() {
       int ready = seen & EPOLLERR ? kFailed : 0;
       if (seen & (EPOLLIN | EPOLLHUP)) ready |= kReadable;
       if (seen & (EPOLLOUT | EPOLLHUP)) ready |= kWritable;
-      // One call a watch, since the runtimes run the microtasks of a watch's callback after each call.
-      void* const token = Token(events[i].data.u64).WithEvents(ready);
-      if (napi_call_threadsafe_function(wake_, token, napi_tsfn_nonblocking) == napi_closing) return;
+      if (!Tell(Token(events[i].data.u64), ready)) return;
     }
   }
 }

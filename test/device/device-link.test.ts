@@ -56,6 +56,7 @@ describe("a device's link", () => {
       assert.equal(status, 0, stderr);
       const calls =
         stderr.slice(stderr.indexOf('"begin"'), stderr.indexOf('"end"')).match(/^\w+(?=\()/gm) ?? [];
+      calls.pop(); // the one that writes "end"
       assert.ok(calls.length > 200 && calls.length < 1500, `${calls.length}`);
       assert.deepEqual(
         calls.filter((call) => /^(socket|send|recv|poll$|ppoll|clone|setns)/.test(call)),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { NetworkNamespace, openMacvtap, openTap, openTun } from 'tuntap-native';
 import {
@@ -10,6 +11,7 @@ import {
   ipLink,
   ipLinks,
   itAsRoot,
+  linkGone,
   needs,
   nodeProgram,
   openFds,
@@ -237,15 +239,17 @@ describe('what a device leaves', () => {
         const tun = openTun('tun0', { namespace: workerData, addresses: ['192.0.2.1/24'], up: true });
         tun.batches().next();
         parentPort.postMessage(tun.name);`;
-      const before = openFds();
+      let before = 0;
       for (let i = 0; i < 20; i++) {
         const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), {
           workerData: `/proc/${process.pid}/fd/${namespace.fd}`,
         });
         assert.deepEqual(await once(worker, 'message'), ['tun0']);
         await worker.terminate();
-        assert.equal(await ipLink(namespace, 'tun0'), undefined);
+        await linkGone(namespace, 'tun0');
+        if (i === 0) before = openFds(); // a runtime keeps fds of its first worker
       }
+      while (openFds() > before) await delay(10);
       assert.equal(openFds(), before);
     }));
 });

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { openTun } from 'tuntap-native';
-import { inNamespace, ipLink, needs } from '../support.ts';
-import { shell } from './traffic.ts';
+import { inNamespace, ipLink, needs, nodeProgram, run } from '../support.ts';
 
 const FLOWS = 256;
 
@@ -48,13 +47,13 @@ describe('a multi-queue device', () => {
         });
       });
       // One datagram to each of these ports.
-      await shell(
-        namespace,
-        `${process.execPath} -e "
-        const socket = require('node:dgram').createSocket('udp4');
+      const sender = nodeProgram(`
+        import { createSocket } from 'node:dgram';
+        const socket = createSocket('udp4');
         let left = ${FLOWS};
-        for (let i = 0; i < ${FLOWS}; i++) socket.send('x', 6000 + i, '192.0.2.2', () => --left || socket.close());"`,
-      );
+        for (let i = 0; i < ${FLOWS}; i++) socket.send('x', 6000 + i, '192.0.2.2', () => --left || socket.close());`);
+      const { status, stderr } = await run(namespace, ...sender);
+      assert.equal(status, 0, stderr);
       await all;
       assert.ok(here.length > 0 && there.length > 0, `${here.length} here, ${there.length} there`);
       const ports = [...here, ...there].sort((a, b) => a - b);

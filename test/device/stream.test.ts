@@ -25,6 +25,9 @@ async function answerByBatches(tun: TunDevice): Promise<void> {
   }
 }
 
+// A transfer of memory that can't be transferred: DataCloneError, or V8's own in Deno.
+const REFUSED = /^(DataCloneError|TypeError)$/;
+
 describe('the packet stream', () => {
   before(function () {
     needs(this, 'ip', 'ping');
@@ -207,7 +210,7 @@ describe('the packet stream', () => {
             // Node.js 20 copies what can't be transferred.
             assert.ok(way.startsWith('ArrayBuffer') || process.version.startsWith('v20.'));
           } catch (error) {
-            assert.equal((error as Error).name, 'DataCloneError');
+            assert.match((error as Error).name, REFUSED);
           }
           if (!way.startsWith('ArrayBuffer')) assert.equal(bytes[28], seen.at(-1));
         });
@@ -243,7 +246,7 @@ describe('the packet stream', () => {
           try {
             structuredClone(null, { transfer: [buffer as ArrayBuffer] });
           } catch (error) {
-            assert.equal((error as Error).name, 'DataCloneError');
+            assert.match((error as Error).name, REFUSED);
           }
           assert.ok(length > 0 && buffer.byteLength > 0);
         }

@@ -254,14 +254,15 @@ describe('pitfalls of rtnetlink', () => {
   });
 
   it('workers: one that is terminated in the middle of its requests leaves nothing', async () => {
-    const fds = openFds();
-    for (let i = 0; i < 5; i++) {
+    let fds = 0;
+    for (let i = 0; i < 6; i++) {
       const worker = new Worker(new URL('./request-worker.js', import.meta.url));
       await once(worker, 'message');
       for (let turn = 0; turn < i * 3; turn++) await new Promise(setImmediate);
       await worker.terminate();
+      if (i === 0) fds = openFds(); // a runtime keeps fds of its first worker
     }
-    assert.equal(openFds(), fds);
+    while (openFds() > fds) await new Promise(setImmediate);
     assert.equal(threadNamespaces().size, 1);
   });
 

@@ -1,11 +1,20 @@
 /** What names a network namespace: a path, a pid, or a file under /run/netns, as ip-netns(8) makes and removes them. */
 
-import { closeSync, constants, mkdirSync, openSync, readdirSync, statfsSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statfsSync,
+  unlinkSync,
+} from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
 import { native } from '../../native/addon.js';
 import type { Descriptor } from '../../native/descriptor.js';
-import { EPERM } from '../../native/errno.js';
-import { check } from '../../system-error.js';
+import { EISDIR, EPERM } from '../../native/errno.js';
+import { check, systemError } from '../../system-error.js';
 import { userNamespaceError } from './user-namespace.js';
 
 export const NAMED_DIRECTORY = '/run/netns';
@@ -85,7 +94,8 @@ export async function createNamed(name: string): Promise<Descriptor> {
 /** Makes the file that the namespace is mounted on. */
 function reserve(name: string, path: string): void {
   try {
-    closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, 0));
+    // For writing: Deno forgets O_EXCL of a file that is opened for reading.
+    closeSync(openSync(path, 'wx', 0));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST' && !isNamespaceFile(path)) {
       (error as Error).message +=
@@ -106,6 +116,8 @@ export function listNames(): readonly string[] {
 
 export async function deleteName(name: string): Promise<void> {
   const path = namedPath(name);
+  // Deno's unlink would remove it.
+  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) throw systemError(EISDIR, 'unlink', path);
   const unmounted = await native().unbindNamespace(path);
   try {
     unlinkSync(path);

@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { invalidArgType, invalidArgValue, requireObject } from '../../arguments.js';
 import { namespaceExecPath } from '../../native/addon.js';
@@ -38,10 +38,12 @@ export function spawnIn(
 function directoryError(cwd: string | URL): SystemError | undefined {
   const path = cwd instanceof URL ? fileURLToPath(cwd) : cwd;
   try {
-    accessSync(`${path}/.`, constants.X_OK);
+    // Deno's access tells no errno.
+    statSync(`${path}/.`);
+    accessSync(path, constants.X_OK);
     return undefined;
   } catch (error) {
-    const { errno = 0 } = error as NodeJS.ErrnoException;
+    const { errno = -1 } = error as NodeJS.ErrnoException;
     return Object.assign(systemError(errno, 'chdir', path), { path });
   }
 }

@@ -1,0 +1,41 @@
+/**
+ * Runs tests in the runtime that runs this program, Bun or Deno: `bun out/test/platforms.js out/test/device/*.test.js`.
+ * Leaves out those that platforms.json lists with what the runtime lacks, and nothing else: a test that is skipped, or
+ * a name in the list that no test of these files has, is a failure.
+ */
+
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import Mocha from 'mocha';
+
+type Lacks = Readonly<Record<string, string>>;
+
+const listed = JSON.parse(
+  readFileSync(new URL('../../test/platforms.json', import.meta.url), 'utf8'),
+) as Record<string, Readonly<Record<string, Lacks>>>;
+
+const runtime = ['bun', 'deno'].find((name) => process.versions[name] !== undefined) ?? 'node';
+const files = process.argv.slice(2);
+const missing: Lacks = Object.assign({}, ...files.map((file) => listed[runtime]?.[shortName(file)] ?? {}));
+
+/** `device/stream` of out/test/device/stream.test.js. */
+function shortName(file: string): string {
+  return file.replace(/^.*\bout\/test\//, '').replace(/\.test\.js$/, '');
+}
+
+const mocha = new Mocha({ timeout: 30_000, reporter: 'dot', forbidPending: process.getuid?.() === 0 });
+for (const file of files) mocha.addFile(resolve(file));
+await mocha.loadFilesAsync();
+
+const unseen = new Set(Object.keys(missing));
+function leaveOut(suite: Mocha.Suite): void {
+  for (const test of suite.tests) unseen.delete(test.fullTitle());
+  suite.tests = suite.tests.filter((test) => !(test.fullTitle() in missing));
+  for (const child of suite.suites) leaveOut(child);
+}
+leaveOut(mocha.suite);
+
+const left = Object.keys(missing).length - unseen.size;
+if (left > 0) console.log(`${left} tests are left out: test/platforms.json tells why`);
+for (const title of unseen) console.error(`test/platforms.json lists a test that is not there: ${title}`);
+mocha.run((failures) => process.exit(failures > 0 || unseen.size > 0 ? 1 : 0));
