@@ -1,7 +1,7 @@
 // The import rules: a folder of lib/ imports itself and the layers before its own.
 
 const layers = [
-  ['arguments.ts', 'address.ts', 'system-error.ts', 'native/'],
+  ['arguments.ts', 'address.ts', 'endpoint.ts', 'system-error.ts', 'native/'],
   ['io/', 'packet/', 'net/netlink/', 'net/namespace/'],
   ['net/rtnetlink/'],
   ['net/[^/]+$'],

@@ -81,6 +81,11 @@ export function requireObject(name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null) throw invalidArgType(name, 'an object', value);
 }
 
+/** The error of a method that exists and can't work here. */
+export function unsupported(what: string, instead: string): Error {
+  return Object.assign(new Error(`${what}: ${instead}`), { code: 'ERR_TUNTAP_UNSUPPORTED' });
+}
+
 /** Node's error of an operation whose signal aborted; `cause` is the signal's reason. */
 export function abortError({ reason }: AbortSignal): Error & { code: string } {
   const why = reason instanceof Error && reason.name !== 'AbortError' ? `: ${reason.message}` : '';

@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import { invalidArgType, requireInteger } from '../arguments.js';
+import { invalidArgType, requireInteger, unsupported } from '../arguments.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { EAGAIN, EBADFD, EFAULT, isFatal } from '../native/errno.js';
 import { FAILED, LAYOUT, READABLE, WRITABLE } from '../native/layout.js';
@@ -165,19 +165,22 @@ export abstract class PacketStream extends Duplex {
   /** Throws `ERR_TUNTAP_UNSUPPORTED`: packets are bytes. */
   override setEncoding(_encoding: BufferEncoding): never {
     throw unsupported(
-      'setEncoding',
+      'A device has no setEncoding()',
       "packets are bytes. Decode the part that is text: packet.toString('utf8', 28)",
     );
   }
 
   /** Throws `ERR_TUNTAP_UNSUPPORTED`: packets are bytes. */
   override setDefaultEncoding(_encoding: BufferEncoding): never {
-    throw unsupported('setDefaultEncoding', 'packets are bytes. Write Buffer.from(text, encoding)');
+    throw unsupported(
+      'A device has no setDefaultEncoding()',
+      'packets are bytes. Write Buffer.from(text, encoding)',
+    );
   }
 
   /** Throws `ERR_TUNTAP_UNSUPPORTED`: a device reads from the kernel. */
   override wrap(_stream: NodeJS.ReadableStream): never {
-    throw unsupported('wrap', 'it reads from the kernel. Use stream.pipe(device)');
+    throw unsupported('A device has no wrap()', 'it reads from the kernel. Use stream.pipe(device)');
   }
 
   /**
@@ -260,9 +263,4 @@ function requireReadable(packet: unknown): Uint8Array {
   const bytes = requirePacket(packet);
   requireInteger('packet.length', bytes.length, 1, LAYOUT.kMaxTransferSize);
   return bytes;
-}
-
-function unsupported(method: string, instead: string): Error {
-  const error = new Error(`A device has no ${method}(): ${instead}`);
-  return Object.assign(error, { code: 'ERR_TUNTAP_UNSUPPORTED' });
 }

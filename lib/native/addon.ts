@@ -71,6 +71,11 @@ export interface Native {
   writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number): number;
   writePacket(descriptor: Descriptor, packet: Uint8Array): number;
   readonly socketConstants: Readonly<Record<string, number>>;
+  /** A socket that does not block, opened on libuv's pool. */
+  openSocket(namespace: number, family: number, type: number): Promise<Descriptor | number>;
+  /** Another fd of the same file, for a runtime that takes it over; `closeFd` closes it if that fails. */
+  duplicate(fd: number): number;
+  closeFd(fd: number): number;
   openUdpSocket(namespace: number, family: number): Descriptor | number;
   setSocketOption(fd: number, level: number, name: number, value: number | string): number;
   getSocketOption(fd: number, level: number, name: number): number;

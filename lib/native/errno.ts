@@ -13,6 +13,7 @@ export const ENOSYS = -38;
 export const EBADMSG = -74;
 export const EMSGSIZE = -90;
 export const ENOTSUP = -95;
+export const EINPROGRESS = -115;
 export const EBADFD = -77;
 export const ECANCELED = -125;
 

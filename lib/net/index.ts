@@ -17,6 +17,12 @@ export {
   type SnapshotEvent,
 } from './monitor.js';
 export type { NamespaceHandle } from './namespace/handle.js';
+export type { ResolvedAddress, ResolveOptions } from './namespace/resolver.js';
+export type {
+  NamespaceBindOptions,
+  NamespaceConnectOptions,
+  NamespaceListenOptions,
+} from './namespace-sockets.js';
 export type { UnknownAttribute } from './netlink/attributes.js';
 export type { NetlinkError } from './netlink/error.js';
 export type { NeighborFilter, RouteFilter } from './network-configuration.js';

@@ -9,8 +9,8 @@ import { createAnonymous, createNamed, deleteName, listNames, openReference } fr
 import { namespacePaths } from './namespace/search.js';
 import { spawnIn } from './namespace/spawn.js';
 import { readSysctl, writeSysctl } from './namespace/sysctl.js';
+import { NamespaceSockets } from './namespace-sockets.js';
 import { closedError, RequestQueue } from './netlink/request-queue.js';
-import { NetworkConfiguration } from './network-configuration.js';
 import type { AddressInfo } from './rtnetlink/address.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
 import { getLink } from './rtnetlink/link-names.js';
@@ -44,9 +44,9 @@ export type NamespaceReference = NetworkNamespace | string | number;
  * ```
  * @see network_namespaces(7), ip-netns(8)
  */
-export class NetworkNamespace extends NetworkConfiguration implements AsyncDisposable {
+export class NetworkNamespace extends NamespaceSockets implements AsyncDisposable {
   /** The name under /run/netns, or undefined for an anonymous namespace. */
-  readonly name: string | undefined;
+  override readonly name: string | undefined;
   /** @internal */
   override readonly rtnetlink: RequestQueue;
   readonly #descriptor: Descriptor;
@@ -276,7 +276,7 @@ export class NetworkNamespace extends NetworkConfiguration implements AsyncDispo
   }
 
   /** @internal For opening sockets and settings: -1 for the own namespace, as entering another one is a privilege. */
-  fdToEnter(): number {
+  override fdToEnter(): number {
     const fd = this.openFd();
     return this.#isCurrent ? -1 : fd;
   }

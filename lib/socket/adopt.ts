@@ -1,8 +1,8 @@
 import { invalidArgValue } from '../arguments.js';
+import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { check } from '../system-error.js';
-import { ADDRESS_FAMILIES, Endpoint } from './endpoint.js';
 
 const EBUSY = -16;
 const ENOTSOCK = -88;

@@ -1,6 +1,5 @@
 import { formatIp } from '../address.js';
 import { invalidArgType, outOfRange, requireInteger } from '../arguments.js';
-import { LAYOUT } from '../native/layout.js';
 import {
   ADDRESS_FAMILIES,
   addressOffset,
@@ -10,7 +9,8 @@ import {
   parsePlainIp,
   portAt,
   sameAddress,
-} from './endpoint.js';
+} from '../endpoint.js';
+import { LAYOUT } from '../native/layout.js';
 
 // The fields behind the remote's sockaddr.
 const INTERFACE = LAYOUT['DatagramEntry.interface'];

@@ -1,8 +1,8 @@
 import { formatIpv4, formatIpv6 } from '../address.js';
+import { addressOffset, Endpoint, familyAt, LITTLE_ENDIAN } from '../endpoint.js';
 import { EMSGSIZE } from '../native/errno.js';
 import { LAYOUT } from '../native/layout.js';
 import { errnoName } from '../system-error.js';
-import { addressOffset, Endpoint, familyAt, LITTLE_ENDIAN } from './endpoint.js';
 
 const ERROR_COUNT = LAYOUT['UdpState.error_count'] / 4;
 const ERROR_RECORDS_SIZE = LAYOUT.UdpState - LAYOUT['UdpState.errors'];

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { abortError, requireInteger } from '../arguments.js';
+import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
 import { BatchPort } from '../io/batch-port.js';
 import type { PacketBatch } from '../io/packet-batch.js';
 import { PacketChannel } from '../io/packet-channel.js';
@@ -11,7 +12,6 @@ import { withNamespace } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
 import { adoptUdp } from './adopt.js';
 import type { DatagramTable } from './datagram-table.js';
-import { ADDRESS_FAMILIES, Endpoint } from './endpoint.js';
 import { type IcmpError, SocketErrors } from './socket-errors.js';
 import { applyUdpOptions, checkUdpOptions, socketFamily, type UdpOptions } from './udp-options.js';
 import { type UdpCounters, type UdpOffloads, UdpReceiver } from './udp-receiver.js';

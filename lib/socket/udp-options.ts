@@ -6,10 +6,10 @@ import {
   requireBoolean,
   requireInteger,
 } from '../arguments.js';
+import { Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
-import { Endpoint } from './endpoint.js';
 
 /** Options of {@link openUdp}. */
 export interface UdpOptions {

@@ -1,4 +1,5 @@
 import { markAsUntransferable } from 'node:worker_threads';
+import { ADDRESS_FAMILIES } from '../endpoint.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import type { PacketChannel, PacketCounters } from '../io/packet-channel.js';
 import { native } from '../native/addon.js';
@@ -6,7 +7,6 @@ import type { Descriptor } from '../native/descriptor.js';
 import { LAYOUT } from '../native/layout.js';
 import { check } from '../system-error.js';
 import { DatagramTable } from './datagram-table.js';
-import { ADDRESS_FAMILIES } from './endpoint.js';
 import type { UdpOptions } from './udp-options.js';
 
 // Places in the socket's state, in 32-bit words.

@@ -1,4 +1,5 @@
 import { invalidArgType, invalidArgValue, outOfRange, requireInteger } from '../arguments.js';
+import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
 import type { BatchPort } from '../io/batch-port.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import type { PacketChannel } from '../io/packet-channel.js';
@@ -8,7 +9,6 @@ import { EAGAIN } from '../native/errno.js';
 import { LAYOUT } from '../native/layout.js';
 import { check, systemError } from '../system-error.js';
 import { DatagramTable, entriesOf } from './datagram-table.js';
-import { ADDRESS_FAMILIES, Endpoint } from './endpoint.js';
 import type { SocketErrors } from './socket-errors.js';
 
 const PEER_FAMILY = LAYOUT['UdpState.peer_family'] / 4;

@@ -3,9 +3,9 @@
  * @module tuntap-native/tunnel
  */
 
+export { Endpoint } from '../endpoint.js';
 export { PacketRuns } from '../io/packet-runs.js';
 export { DatagramTable } from '../socket/datagram-table.js';
-export { Endpoint } from '../socket/endpoint.js';
 export type { IcmpError } from '../socket/socket-errors.js';
 export { openUdp, UdpBatchSocket, type UdpEvents } from '../socket/udp-batch-socket.js';
 export type { UdpOptions } from '../socket/udp-options.js';

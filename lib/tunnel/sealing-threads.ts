@@ -1,8 +1,8 @@
+import { ADDRESS_FAMILIES } from '../endpoint.js';
 import { PacketBatch, type PacketBatchOptions } from '../io/packet-batch.js';
 import { type PacketRuns, rowsOf } from '../io/packet-runs.js';
 import { native, type SealingPoolHandle } from '../native/addon.js';
 import { type DatagramTable, entriesOf } from '../socket/datagram-table.js';
-import { ADDRESS_FAMILIES } from '../socket/endpoint.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import { check } from '../system-error.js';
 import { type Aead, type Padding, reserve } from './aead.js';

@@ -2,7 +2,7 @@
 
 import { lookup } from 'node:dns/promises';
 import { invalidArgType, requireInteger, requireObject } from '../arguments.js';
-import { Endpoint } from '../socket/endpoint.js';
+import { Endpoint } from '../endpoint.js';
 import { allowedIpValue, endpointValue } from './config-values.js';
 import { parseKey } from './keys.js';
 import type { PeerOptions } from './options.js';

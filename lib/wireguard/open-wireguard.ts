@@ -6,8 +6,8 @@ import {
   requireObject,
 } from '../arguments.js';
 import { openTun } from '../device/open-tun-tap.js';
+import type { Endpoint } from '../endpoint.js';
 import { type NamespaceReference, NetworkNamespace } from '../net/network-namespace.js';
-import type { Endpoint } from '../socket/endpoint.js';
 import { openUdp, type UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import { bootTime } from '../tunnel/boot-time.js';
 import { checkPeer, resolveEndpoint } from './checks.js';

@@ -1,6 +1,6 @@
+import type { Endpoint } from '../endpoint.js';
 import type { PacketBatch } from '../io/packet-batch.js';
 import { DatagramTable } from '../socket/datagram-table.js';
-import type { Endpoint } from '../socket/endpoint.js';
 import type { Peer } from './peer.js';
 import type { SessionTransport } from './session-transport.js';
 

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { abortError, requireInteger } from '../arguments.js';
 import type { LinkEvent } from '../device/device-link.js';
 import type { TunDevice } from '../device/tun-tap-device.js';
-import type { Endpoint } from '../socket/endpoint.js';
+import type { Endpoint } from '../endpoint.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import { type CheckedPeer, checkPeer, numericEndpoint, resolveEndpoint, wireGuardError } from './checks.js';
 import type { ControlledDevice, DeviceChanges, DeviceState, PeerChange } from './controlled-device.js';

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -27,6 +28,31 @@ Napi::Value IsNetworkNamespaceCall(const Napi::CallbackInfo& info) {
 Napi::Value IsRootlessCall(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), IsRootless(Argument<int>(info, 0)));
 }
+
+// openSocket(namespace, family, type): a promise of a Descriptor of a socket that does not block, or of
+// -errno.
+Napi::Value OpenSocketCall(const Napi::CallbackInfo& info) {
+  // A duplicate, so that closing the namespace meanwhile can't make this call enter another.
+  const int given = Argument<int>(info, 0);
+  auto space = std::make_shared<FileDescriptor>(given < 0 ? -1 : fcntl(given, F_DUPFD_CLOEXEC, 0));
+  if (given >= 0 && !space->valid()) return Result(info, -EBADF);
+  const int family = Argument<int>(info, 1);
+  const int type = Argument<int>(info, 2) | SOCK_NONBLOCK;
+  return {info.Env(),
+          AsyncCall<FileDescriptor>::Start(
+              info.Env(),
+              [space, family, type] { return FileDescriptor(SocketIn(space->get(), family, type, 0)); },
+              [](napi_env env, FileDescriptor& opened) -> napi_value {
+                return Descriptor::Wrap(env, opened.Release());
+              })};
+}
+
+int Duplicate(int fd) {
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return copy < 0 ? -errno : copy;
+}
+
+int CloseFd(int fd) { return close(fd) < 0 ? -errno : 0; }
 
 // newNetworkNamespace(rootless): a promise of a Descriptor or of -errno, which the FileDescriptor may hold.
 Napi::Value NewNetworkNamespaceCall(const Napi::CallbackInfo& info) {
@@ -123,6 +149,9 @@ void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
   Export<DescriptorCall<OpenCharacterDevice>>(env, exports, "openCharacterDevice");
   Export<IsNetworkNamespaceCall>(env, exports, "isNetworkNamespace");
   Export<IsRootlessCall>(env, exports, "isRootless");
+  Export<OpenSocketCall>(env, exports, "openSocket");
+  Export<NumberCall<Duplicate>>(env, exports, "duplicate");
+  Export<NumberCall<CloseFd>>(env, exports, "closeFd");
   Export<NewNetworkNamespaceCall>(env, exports, "newNetworkNamespace");
   Export<OpenNetlinkCall>(env, exports, "openNetlink");
   Export<NumberCall<SendBytes>>(env, exports, "sendNetlink");

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { decodeAnswer, encodeQuestion } from '#dist/net/namespace/dns-message.js';
 import { AttributeTable, attribute } from '#dist/net/netlink/attributes.js';
 import * as codecs from '#dist/net/netlink/codecs.js';
 import { decodeMessages, encodeMessage, NetlinkMessage } from '#dist/net/netlink/message.js';
@@ -293,6 +294,46 @@ describe('the decoder', () => {
     fc.assert(
       fc.property(values, (value) => {
         assert.deepEqual({ ...table.decode(table.encode(value)) }, value);
+      }),
+    );
+  });
+});
+
+describe('answers of name servers', () => {
+  const question = encodeQuestion(0x1234, 'host.example', 'A');
+  const reply = (count: number, records: Buffer) => {
+    const head = Buffer.from(question);
+    head.writeUInt16BE(0x8180, 2);
+    head.writeUInt16BE(count, 6);
+    return Buffer.concat([head, records]);
+  };
+  const record = (owner: Buffer, type: number, data: Buffer) =>
+    Buffer.concat([owner, Buffer.of(0, type, 0, 1, 0, 0, 0, 0, 0, data.length), data]);
+  const asked = Buffer.of(0xc0, 12);
+  const alias = Buffer.from('\x05other\x00', 'latin1');
+  const address = Buffer.of(192, 0, 2, 1);
+
+  it('lead through aliases to addresses, whatever the order', () => {
+    const records = [record(alias, 1, address), record(asked, 5, alias)];
+    for (const both of [records, [...records].reverse()]) {
+      assert.deepEqual(decodeAnswer(reply(2, Buffer.concat(both)), question, 'A')?.addresses, ['192.0.2.1']);
+    }
+    assert.deepEqual(decodeAnswer(reply(1, record(alias, 1, address)), question, 'A')?.addresses, []);
+  });
+
+  it('are none if they are malformed, and a loop of names or aliases ends', () => {
+    const self = record(asked, 5, asked);
+    assert.deepEqual(decodeAnswer(reply(1, self), question, 'A')?.addresses, []);
+    const loop = Buffer.of(0x01, 0x61, 0xc0, question.length);
+    assert.equal(decodeAnswer(reply(1, record(loop, 1, address)), question, 'A'), undefined);
+    const long = record(asked, 1, address);
+    long.writeUInt16BE(400, long.length - 6);
+    assert.equal(decodeAnswer(reply(1, long), question, 'A'), undefined);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(4), (bytes, count) => {
+        const answer = decodeAnswer(reply(count, Buffer.from(bytes)), question, 'A');
+        for (const found of answer?.addresses ?? []) assert.match(found, /^\d+\.\d+\.\d+\.\d+$/);
+        decodeAnswer(Buffer.from(bytes), question, 'A');
       }),
     );
   });

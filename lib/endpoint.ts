@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
-import { formatIpv4, formatIpv6, parseIp } from '../address.js';
-import { invalidArgType, invalidArgValue, requireInteger } from '../arguments.js';
-import { LAYOUT } from '../native/layout.js';
+import { formatIpv4, formatIpv6, parseIp } from './address.js';
+import { invalidArgType, invalidArgValue, requireInteger } from './arguments.js';
+import { LAYOUT } from './native/layout.js';
 
 /** AF_INET and AF_INET6. @internal */
 export const ADDRESS_FAMILIES = { 4: 2, 6: 10 } as const;

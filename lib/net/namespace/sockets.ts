@@ -1,0 +1,168 @@
+/** Sockets that are opened in a namespace and handed to Node.js, whose own socket classes adopt their fds. */
+
+import {
+  createSocket,
+  type SocketOptions as DatagramOptions,
+  type Socket as DatagramSocket,
+} from 'node:dgram';
+import { Server, Socket } from 'node:net';
+import { abortError, unsupported } from '../../arguments.js';
+import { ADDRESS_FAMILIES, type Endpoint } from '../../endpoint.js';
+import { native } from '../../native/addon.js';
+import { closingOnError, type Descriptor, watchArrays } from '../../native/descriptor.js';
+import { EINPROGRESS } from '../../native/errno.js';
+import { WRITABLE } from '../../native/layout.js';
+import { check, errnoName, type SystemError, systemError } from '../../system-error.js';
+
+/** What is set on a socket before it is bound. */
+export interface SocketOptions {
+  /** A firewall mark for what it sends; needs CAP_NET_ADMIN. */
+  readonly mark?: number;
+  /** The link that it sends and receives through. */
+  readonly device?: string;
+  readonly reuseAddress?: boolean;
+  readonly ipv6Only?: boolean;
+}
+
+type Kind = 'SOCK_STREAM' | 'SOCK_DGRAM';
+
+async function openBound(
+  namespace: number,
+  kind: Kind,
+  family: 4 | 6,
+  local: Endpoint | undefined,
+  options: SocketOptions,
+): Promise<Descriptor> {
+  const constants = native().socketConstants;
+  const af = ADDRESS_FAMILIES[family];
+  const descriptor = check<Descriptor>(await native().openSocket(namespace, af, constants[kind]), 'socket');
+  return closingOnError(descriptor, () => {
+    const fd = descriptor.fd();
+    const set = (level: string, name: string, value: number | string) =>
+      check(native().setSocketOption(fd, constants[level], constants[name], value), `setsockopt ${name}`);
+    if (options.mark !== undefined) set('SOL_SOCKET', 'SO_MARK', options.mark | 0);
+    if (options.device !== undefined) set('SOL_SOCKET', 'SO_BINDTODEVICE', options.device);
+    if (options.reuseAddress) set('SOL_SOCKET', 'SO_REUSEADDR', 1);
+    if (family === 6) set('SOL_IPV6', 'IPV6_V6ONLY', Number(options.ipv6Only ?? false));
+    if (local !== undefined) {
+      const bound = native().bindSocket(fd, af, local.entry);
+      if (bound < 0) throw socketError(bound, kind === 'SOCK_STREAM' ? 'listen' : 'bind', local);
+    }
+    return descriptor;
+  });
+}
+
+/** An error as Node.js has it for a socket: `connect ECONNREFUSED 192.0.2.1:80`. */
+export function socketError(errno: number, syscall: string, { address, port }: Endpoint): SystemError {
+  const code = errnoName(errno);
+  return Object.assign(systemError(errno, syscall), {
+    message: `${syscall} ${code} ${address}:${port}`,
+    address,
+    port,
+  });
+}
+
+/** Lets the runtime take over the socket. The descriptor is closed. What `use` reports later has closed the fd. */
+function adopt<T>(descriptor: Descriptor, use: (fd: number) => T): T {
+  const fd = check(native().duplicate(descriptor.fd()), 'fcntl F_DUPFD_CLOEXEC');
+  descriptor.close();
+  try {
+    return use(fd);
+  } catch (error) {
+    native().closeFd(fd);
+    throw error;
+  }
+}
+
+/** Where a connection comes from and when it is given up. */
+export interface DialOptions extends SocketOptions {
+  readonly local?: Endpoint;
+  readonly signal?: AbortSignal;
+}
+
+/** Connects to one address. */
+export async function dial(namespace: number, remote: Endpoint, options: DialOptions): Promise<Socket> {
+  if (process.versions.bun)
+    throw unsupported('Bun has no connect()', 'it adopts no connected sockets. Use Node.js or Deno');
+  const { family } = remote;
+  const descriptor = await openBound(namespace, 'SOCK_STREAM', family, options.local, {
+    ...options,
+    reuseAddress: options.local !== undefined,
+  });
+  try {
+    const started = native().connectSocket(descriptor.fd(), ADDRESS_FAMILIES[family], remote.entry);
+    const error = started === EINPROGRESS ? await connected(descriptor, options.signal) : started;
+    if (error < 0) throw socketError(error, 'connect', remote);
+    return adopt(descriptor, (fd) => new Socket({ fd, readable: true, writable: true }));
+  } finally {
+    descriptor.close();
+  }
+}
+
+/** Waits until connect(2) has ended: 0, or its negative errno. */
+function connected(descriptor: Descriptor, signal: AbortSignal | undefined): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const aborted = () => reject(abortError(signal as AbortSignal));
+    if (signal?.aborted) {
+      aborted();
+      return;
+    }
+    signal?.addEventListener('abort', aborted, { once: true });
+    const { SOL_SOCKET, SO_ERROR } = native().socketConstants;
+    const ready = () => {
+      signal?.removeEventListener('abort', aborted);
+      resolve(-native().getSocketOption(descriptor.fd(), SOL_SOCKET, SO_ERROR));
+    };
+    check(descriptor.watch(ready, ...watchArrays()), 'poll');
+    check(descriptor.arm(WRITABLE), 'poll');
+  });
+}
+
+/** A server that listens. */
+export async function listen(
+  namespace: number,
+  local: Endpoint,
+  options: SocketOptions & { readonly backlog?: number },
+): Promise<Server> {
+  const descriptor = await openBound(namespace, 'SOCK_STREAM', local.family, local, {
+    ...options,
+    reuseAddress: true,
+  });
+  const server = new Server();
+  return adopt(
+    descriptor,
+    (fd) =>
+      new Promise<Server>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ fd, ...(options.backlog !== undefined && { backlog: options.backlog }) }, () => {
+          server.off('error', reject);
+          resolve(server);
+        });
+      }),
+  );
+}
+
+/** A datagram socket that is bound. */
+export async function bindDatagrams(
+  namespace: number,
+  local: Endpoint,
+  options: SocketOptions & { readonly lookup?: DatagramOptions['lookup'] },
+): Promise<DatagramSocket> {
+  if (process.versions.deno)
+    throw unsupported('Deno has no createUdpSocket()', 'it adopts no UDP sockets. Use openUdp()');
+  const descriptor = await openBound(namespace, 'SOCK_DGRAM', local.family, local, options);
+  const type = local.family === 4 ? 'udp4' : 'udp6';
+  const socket = createSocket({ type, ...(options.lookup && { lookup: options.lookup }) });
+  return adopt(
+    descriptor,
+    (fd) =>
+      new Promise<DatagramSocket>((resolve, reject) => {
+        socket.once('error', reject);
+        socket.once('listening', () => {
+          socket.off('error', reject);
+          resolve(socket);
+        });
+        socket.bind({ fd });
+      }),
+  );
+}
