@@ -7,7 +7,7 @@
  * server is killed and started again, or the man in the middle floods both ends with messages of one kind. The traffic must
  * come back each time within the protocol's timers, and go on during a flood, in memory that does not grow, without an
  * error. Ends with status 1 where that does not hold. Options: --seconds=N (60), --rate=N datagrams a second each way
- * (10000).
+ * (10000), --only=TEXT,TEXT (faults whose names have one of these texts).
  */
 
 import type { ChildProcess } from 'node:child_process';
@@ -26,6 +26,7 @@ import { median, option } from './measure.ts';
 
 const SECONDS = Number(option('seconds', '60'));
 const RATE = option('rate', '10000');
+const ONLY = option('only', '').split(',');
 const program = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const [TUNNEL, RELAY, TRAFFIC] = ['../examples/demo/tunnel.js', './abuse-relay.js', './abuse-traffic.js'].map(
   program,
@@ -190,7 +191,7 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     await delay(DOWN_MS);
     await link.set({ up: true });
   };
-  const faults: readonly (readonly [name: string, cause: () => Promise<void>])[] = [
+  const allFaults: readonly (readonly [name: string, cause: () => Promise<void>])[] = [
     ['the client’s link was down', () => flap(clientLink)],
     ['the server’s link was down', () => flap(serverLink)],
     [
@@ -218,6 +219,7 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     ),
   ];
 
+  const faults = allFaults.filter(([name]) => ONLY.some((text) => name.includes(text)));
   const sum = (name: keyof Received) => receivers.reduce((total, { last }) => total + last[name], 0);
   const recoveries: number[] = [];
   const rates: number[] = [];
