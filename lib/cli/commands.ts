@@ -3,9 +3,10 @@
 import type { Command } from './command.js';
 import { doctor } from './doctor.js';
 import { genkey, genpsk, pubkey } from './keys.js';
+import { run } from './run.js';
 import { show } from './show.js';
 import { up } from './up.js';
 
 export const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ up, show, genkey, pubkey, genpsk, doctor }),
+  Object.entries({ up, run, show, genkey, pubkey, genpsk, doctor }),
 );

@@ -18,6 +18,7 @@ export {
 } from './monitor.js';
 export type { NamespaceHandle } from './namespace/handle.js';
 export type { ResolvedAddress, ResolveOptions } from './namespace/resolver.js';
+export type { NamespaceSpawnOptions } from './namespace/spawn.js';
 export type {
   NamespaceBindOptions,
   NamespaceConnectOptions,

@@ -1,4 +1,4 @@
-import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { invalidArgType, invalidArgValue, requireObject } from '../arguments.js';
 import { native } from '../native/addon.js';
 import { closing, type Descriptor } from '../native/descriptor.js';
@@ -7,7 +7,7 @@ import { type AddressFilter, type LinkFilter, listAddresses, listLinks } from '.
 import { type MonitorOptions, NetworkMonitor } from './monitor.js';
 import { createAnonymous, createNamed, deleteName, listNames, openReference } from './namespace/reference.js';
 import { namespacePaths } from './namespace/search.js';
-import { spawnIn } from './namespace/spawn.js';
+import { type NamespaceSpawnOptions, spawnIn } from './namespace/spawn.js';
 import { readSysctl, writeSysctl } from './namespace/sysctl.js';
 import { NamespaceSockets } from './namespace-sockets.js';
 import { closedError, RequestQueue } from './netlink/request-queue.js';
@@ -184,7 +184,7 @@ export class NetworkNamespace extends NamespaceSockets implements AsyncDisposabl
    * @throws ENOTDIR if `options.cwd` is no directory; another wrong `cwd` is an `'error'` event of the child, as in Node.js
    * @see child_process.spawn, ip-netns(8)
    */
-  spawn(command: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
+  spawn(command: string, args: readonly string[] = [], options: NamespaceSpawnOptions = {}): ChildProcess {
     return spawnIn({ fd: this.openFd(), name: this.name }, command, args, options);
   }
 

@@ -1,11 +1,12 @@
-// Runs a command inside a network namespace: namespace_exec FD NAME COMMAND [ARGUMENT]...
+// Runs a command inside a network namespace: namespace_exec FD ETC SIGNAL COMMAND [ARGUMENT]...
 //
 // A child process inherits the namespace of the thread that forks it, and a JavaScript thread never changes
 // its own. So NetworkNamespace.spawn() starts this program, which enters the namespace and becomes the
 // command. As `ip netns exec` does (netns_switch() of iproute2's lib/namespace.c), it gives the command a
-// mount namespace of its own, in which /sys is that of the network namespace, and files under /etc/netns/NAME
-// hide those of the same name under /etc. NAME is empty for a namespace without a name. A failure is told on
-// stderr, with status 127 if the command was not found, else 126.
+// mount namespace of its own, in which /sys is that of the network namespace, and the files of the directory
+// ETC, unless that is empty, hide those of the same name under /etc. The command gets SIGNAL, unless that is
+// 0, when the thread ends that started it. A failure is told on stderr, with status 127 if the command was
+// not found, else 126.
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -43,9 +45,8 @@ static void mount_sysfs(void) {
   (void)mount("sysfs", "/sys", "sysfs", flags, NULL);
 }
 
-static void bind_etc(const char* name) {
-  char directory[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
-  if (snprintf(directory, sizeof(directory), "/etc/netns/%s", name) >= PATH_MAX) return;
+static void bind_etc(const char* directory) {
+  char from[PATH_MAX], to[PATH_MAX];
   DIR* entries = opendir(directory);
   if (entries == NULL) return;
   for (struct dirent* entry; (entry = readdir(entries)) != NULL;) {
@@ -60,16 +61,19 @@ static void bind_etc(const char* name) {
 }
 
 // Best effort: most commands run as well without their own /sys and /etc.
-static void set_up_mounts(const char* name) {
+static void set_up_mounts(const char* etc) {
   if (unshare(CLONE_NEWNS) != 0) return;
   if (mount("", "/", "none", MS_SLAVE | MS_REC, NULL) != 0) return;
   mount_sysfs();
-  if (name[0] != '\0') bind_etc(name);
+  if (etc[0] == '\0') return;
+  bind_etc(etc);
+  // nscd(8) would look names up outside, and by the files of /etc there.
+  (void)mount("none", "/run/nscd", "tmpfs", 0, NULL);
 }
 
 int main(int argc, char** argv) {
-  if (argc < 4) {
-    fprintf(stderr, "usage: namespace_exec FD NAME COMMAND [ARGUMENT]...\n");
+  if (argc < 5) {
+    fprintf(stderr, "usage: namespace_exec FD ETC SIGNAL COMMAND [ARGUMENT]...\n");
     return 126;
   }
   const int namespace_fd = atoi(argv[1]);
@@ -79,8 +83,10 @@ int main(int argc, char** argv) {
   }
   close(namespace_fd);
   set_up_mounts(argv[2]);
-  execvp(argv[3], argv + 3);
+  // Entering a user namespace would clear it.
+  (void)prctl(PR_SET_PDEATHSIG, atoi(argv[3]));
+  execvp(argv[4], argv + 4);
   const int error = errno;
-  fprintf(stderr, "%s: %s\n", argv[3], strerror(error));
+  fprintf(stderr, "%s: %s\n", argv[4], strerror(error));
   return error == ENOENT ? 127 : 126;
 }

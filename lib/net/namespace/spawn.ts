@@ -1,16 +1,28 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
+import { constants as system } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { invalidArgType, invalidArgValue, requireObject } from '../../arguments.js';
 import { namespaceExecPath } from '../../native/addon.js';
 import { type SystemError, systemError } from '../../system-error.js';
+
+/** Options of {@link NetworkNamespace.spawn}: those of `child_process.spawn`, and two more. */
+export interface NamespaceSpawnOptions extends SpawnOptions {
+  /**
+   * A directory whose files hide those of the same name under /etc, such as resolv.conf. **Default:** `/etc/netns/NAME`
+   * of a namespace with a name
+   */
+  readonly etc?: string;
+  /** The signal that the command gets if this thread ends before it. **Default:** none */
+  readonly parentDeathSignal?: NodeJS.Signals;
+}
 
 /** Starts namespace_exec, which enters the namespace of `fd` and becomes the command. */
 export function spawnIn(
   { fd, name = '' }: { readonly fd: number; readonly name?: string },
   command: string,
   args: readonly string[],
-  options: SpawnOptions,
+  options: NamespaceSpawnOptions,
 ): ChildProcess {
   if (typeof command !== 'string' || command === '')
     throw invalidArgType('command', 'a non-empty string', command);
@@ -19,14 +31,19 @@ export function spawnIn(
   for (const option of ['shell', 'argv0', 'uid', 'gid'] as const) {
     if (options[option]) throw invalidArgValue(`options.${option}`, options[option], 'is not supported');
   }
-  const { stdio = 'pipe', cwd } = options;
+  const { stdio = 'pipe', cwd, etc = name && `/etc/netns/${name}`, parentDeathSignal, ...others } = options;
+  if (typeof etc !== 'string') throw invalidArgType('options.etc', 'a string', etc);
+  const signal = parentDeathSignal === undefined ? 0 : system.signals[parentDeathSignal];
+  if (signal === undefined) {
+    throw invalidArgValue('options.parentDeathSignal', parentDeathSignal, 'must name a signal');
+  }
   const streams = typeof stdio === 'string' ? [stdio, stdio, stdio] : [...stdio];
   while (streams.length < 3) streams.push('pipe');
   // The namespace is the child's last fd, which namespace_exec closes.
-  const argv = [String(streams.length), name, command, ...args];
+  const argv = [String(streams.length), etc, String(signal), command, ...args];
   let child: ChildProcess;
   try {
-    child = spawn(namespaceExecPath(), argv, { ...options, stdio: [...streams, fd] });
+    child = spawn(namespaceExecPath(), argv, { ...others, cwd, stdio: [...streams, fd] });
   } catch (error) {
     throw (cwd !== undefined && directoryError(cwd)) || error;
   }
