@@ -21,8 +21,8 @@ export class SealingThreads implements Disposable {
   /** @param count 1 to 64 */
   constructor(count: number, options: PacketBatchOptions) {
     this.count = count;
-    // One is read into while each thread works on one, and one waits to be sent.
-    this.#batches = Array.from({ length: count + 2 }, () => new PacketBatch(options));
+    // A thread that the kernel takes off its core holds up what is behind its packets, and not yet the other threads.
+    this.#batches = Array.from({ length: 2 + 8 * count }, () => new PacketBatch(options));
     this.#pool = native().newSealingPool(
       count,
       this.#batches.map(({ memory }) => memory),

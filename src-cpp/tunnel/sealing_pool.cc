@@ -30,7 +30,8 @@ std::thread WithoutSignals(Function function) {
 
 }  // namespace
 
-SealingPool::SealingPool(size_t threads, size_t batches) : jobs_(batches) {
+SealingPool::SealingPool(size_t threads, size_t batches) : jobs_(batches), order_(batches) {
+  for (size_t i = 0; i < batches; i++) free_.push_back(i);
   for (size_t i = 0; i < threads; i++) {
     threads_.push_back(WithoutSignals([this, i] { Work(i); }));
     char name[16];
@@ -59,8 +60,12 @@ void SealingPool::UseSocket(std::unique_ptr<SealedSocket> socket) {
 }
 
 size_t SealingPool::WaitForPlace() {
-  if (handed_over_ >= jobs_.size()) WaitUntilSent(handed_over_ - jobs_.size() + 1);
-  return handed_over_ % jobs_.size();
+  if (place_ != kNoPlace) return place_;
+  std::unique_lock<std::mutex> lock(mutex_);
+  sent_.wait(lock, [this] { return !free_.empty(); });
+  place_ = free_.back();
+  free_.pop_back();
+  return place_;
 }
 
 bool SealingPool::Idle() const {
@@ -72,8 +77,8 @@ void SealingPool::Seal(Run run) { next_runs_.push_back(std::move(run)); }
 
 void SealingPool::Send(const BatchView& batch, const PacketRun* rows, size_t row_count,
                        const DatagramEntry* entries) {
-  WaitForPlace();
-  Job& job = JobAt(handed_over_);
+  const size_t place = WaitForPlace();
+  Job& job = jobs_[place];
   job.batch = batch;
   job.runs.swap(next_runs_);
   job.rows.assign(rows, rows + row_count);
@@ -85,7 +90,8 @@ void SealingPool::Send(const BatchView& batch, const PacketRun* rows, size_t row
   }
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    handed_over_++;
+    order_[handed_over_++ % order_.size()] = place;
+    place_ = kNoPlace;
   }
   if (job.pieces.size() == 1)
     work_.notify_one();
@@ -134,44 +140,58 @@ void SealingPool::Advance(Position* position, size_t pieces) {
   position->piece = 0;
 }
 
+// Each thread sends as many pieces as it seals, while there are any to seal. If one of them sent them all,
+// the others would wait whenever that one is off its core.
 void SealingPool::Work(size_t thread) {
+  ptrdiff_t may_send = 0;
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    work_.wait(lock, [this] { return stopped_ || Waits(to_seal_); });
+    work_.wait(lock, [this] { return stopped_ || CanSend() || Waits(to_seal_); });
     if (stopped_) return;
-    Job& job = JobAt(to_seal_.job);
-    Piece& piece = job.pieces[to_seal_.piece];
-    Advance(&to_seal_, 1);
-    lock.unlock();
-    SealPiece(job, piece, 1 + thread);
-    lock.lock();
-    piece.sealed = true;
-    if (!sending_) SendSealed(&lock);
+    if (CanSend() && (may_send > 0 || !Waits(to_seal_))) {
+      may_send = std::max<ptrdiff_t>(may_send, 0) - SendNext(&lock);
+    } else {
+      SealNext(thread, &lock);
+      may_send++;
+    }
   }
 }
 
-// Sends what is sealed and next in order.
-void SealingPool::SendSealed(std::unique_lock<std::mutex>* lock) {
+bool SealingPool::CanSend() {
+  return !sending_ && Waits(to_send_) && JobAt(to_send_.job).pieces[to_send_.piece].sealed;
+}
+
+void SealingPool::SealNext(size_t thread, std::unique_lock<std::mutex>* lock) {
+  Job& job = JobAt(to_seal_.job);
+  Piece& piece = job.pieces[to_seal_.piece];
+  Advance(&to_seal_, 1);
+  lock->unlock();
+  SealPiece(job, piece, 1 + thread);
+  lock->lock();
+  piece.sealed = true;
+}
+
+// Sends the pieces of one batch that are sealed and next in order; returns how many.
+ptrdiff_t SealingPool::SendNext(std::unique_lock<std::mutex>* lock) {
+  Job& job = JobAt(to_send_.job);
+  const size_t first = to_send_.piece;
+  size_t end = first;
+  while (end < job.pieces.size() && job.pieces[end].sealed) end++;
+  const uint32_t packets_end = job.pieces[end - 1].end;
+  const bool all = end == job.pieces.size();
   sending_ = true;
-  while (!stopped_ && Waits(to_send_)) {
-    Job& job = JobAt(to_send_.job);
-    const size_t first = to_send_.piece;
-    size_t end = first;
-    while (end < job.pieces.size() && job.pieces[end].sealed) end++;
-    if (end == first) break;
-    const uint32_t packets_end = job.pieces[end - 1].end;
-    lock->unlock();
-    if (socket_ != nullptr) {
-      socket_->Send(job.batch, job.pieces[first].start, packets_end,
-                    {job.entries.data(), job.entries.size(), job.rows.data(), job.rows.size()});
-    }
-    const bool all = end == job.pieces.size();
-    if (all) job.runs.clear();  // the last user of a key that was disposed of wipes it
-    lock->lock();
-    Advance(&to_send_, end - first);
-    if (all) sent_.notify_one();
+  lock->unlock();
+  if (socket_ != nullptr) {
+    socket_->Send(job.batch, job.pieces[first].start, packets_end,
+                  {job.entries.data(), job.entries.size(), job.rows.data(), job.rows.size()});
   }
+  if (all) job.runs.clear();  // the last user of a key that was disposed of wipes it
+  lock->lock();
   sending_ = false;
+  if (all) free_.push_back(order_[to_send_.job % order_.size()]);
+  Advance(&to_send_, end - first);
+  if (all) sent_.notify_one();
+  return static_cast<ptrdiff_t>(end - first);
 }
 
 }  // namespace tuntap

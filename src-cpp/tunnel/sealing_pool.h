@@ -57,14 +57,15 @@ class SealingPool {
   // Where the batches that follow are sent, or nullptr. Waits for those before.
   void UseSocket(std::unique_ptr<SealedSocket> socket);
 
-  // Waits until the batch handed over `batches` - 1 calls of Send() ago has been sent. Returns the number of
-  // its place, which the next one takes.
+  // Which of the `batches` the next Send() hands over, and the caller may fill until then: the one sent last,
+  // since the caches have it. Waits while all are at work.
   size_t WaitForPlace();
 
   // Adds a run to the batch that Send() is to hand over.
   void Seal(Run run);
-  // Hands a batch over: it is the pool's until WaitForPlace() returns its place again. Packets of no run must
-  // have been dropped. `rows` and `entries`, one for each row, tell where the packets go, and are copied.
+  // Hands the batch over: it is the pool's until WaitForPlace() returns its place again. Packets of no run
+  // must have been dropped. `rows` and `entries`, one for each row, tell where the packets go, and are
+  // copied.
   void Send(const BatchView& batch, const PacketRun* rows, size_t row_count, const DatagramEntry* entries);
 
   [[nodiscard]] size_t threads() const { return threads_.size(); }
@@ -87,31 +88,38 @@ class SealingPool {
     std::vector<Piece> pieces;
   };
 
+  static constexpr size_t kNoPlace = SIZE_MAX;
+
   // A piece in the order of all pieces: which job, counted from the first one ever, and which of its pieces.
   struct Position {
     uint64_t job = 0;
     size_t piece = 0;
   };
 
-  Job& JobAt(uint64_t number) { return jobs_[number % jobs_.size()]; }
+  Job& JobAt(uint64_t number) { return jobs_[order_[number % order_.size()]]; }
   bool Waits(const Position& position) const { return position.job < handed_over_; }
   void Advance(Position* position, size_t pieces);
   static void Cut(Job* job);
   static void SealPiece(const Job& job, const Piece& piece, size_t context);
   void Work(size_t thread);
-  void SendSealed(std::unique_lock<std::mutex>* lock);
+  bool CanSend();
+  void SealNext(size_t thread, std::unique_lock<std::mutex>* lock);
+  ptrdiff_t SendNext(std::unique_lock<std::mutex>* lock);
   void WaitUntilSent(uint64_t job);
 
   mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable sent_;
-  std::vector<Job> jobs_;
+  std::vector<Job> jobs_;      // by place
+  std::vector<size_t> order_;  // the places of jobs, by their numbers
+  std::vector<size_t> free_;   // places
+  size_t place_ = kNoPlace;    // that WaitForPlace() gave to the owner
   std::vector<Run> next_runs_;
   std::unique_ptr<SealedSocket> socket_;
   uint64_t handed_over_ = 0;  // jobs
   Position to_seal_;
   Position to_send_;
-  bool sending_ = false;  // a thread sends, and the others leave it to that one
+  bool sending_ = false;  // a thread sends
   bool stopped_ = false;
   std::vector<std::thread> threads_;
 };
