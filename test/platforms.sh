@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs tests in Bun and Deno, of pinned versions from npm, with the binary that is there: `npm run test:platforms`.
+# Runs tests in Bun and Deno, of pinned versions from npm, with the prebuilt binary, which alone has ciphers for them:
+# npm run prebuild && npm run test:platforms
 # Takes runtimes and test files, too: npm run test:platforms -- 'bun deno' out/test/device/*.test.js
 # test/platforms.json lists what a runtime lacks. Each file has a process of its own, which may crash.
 set -eu
@@ -10,9 +11,15 @@ runtimes=${1:-bun deno}
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- out/test/device/*.test.js out/test/io/*.test.js out/test/lab/*.test.js out/test/net/*.test.js \
   out/test/packet/*.test.js out/test/socket/*.test.js out/test/tunnel/*.test.js out/test/wireguard/*.test.js
+[ -e "prebuilds/linux-$(node -p process.arch)/tuntap-native.glibc.node" ] || { echo 'First: npm run prebuild' >&2; exit 1; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 chmod 755 "$folder" # some tests run the runtime as another user
+# A copy without build/, which the package would prefer.
+mkdir "$folder/package"
+tar -c --exclude=./build --exclude=./node_modules --exclude=./prebuilds.work --exclude='./.*' . | tar -x -C "$folder/package"
+ln -s "$PWD/node_modules" "$folder/package/node_modules"
+cd "$folder/package"
 export DENO_DIR="$folder/cache" DENO_NO_UPDATE_CHECK=1
 failed=
 for runtime in $runtimes; do

@@ -4,22 +4,16 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Finding } from './doctor-finding.js';
 import type { Machine } from './doctor-machine.js';
-import { hasCapability } from './doctor-system.js';
 
 const TIMEOUT_MS = 20_000;
 
 /** What the child prints, a line each: the check that begins, or what it found. */
 export type ProbeLine = { readonly begins: string } | Finding;
 
-/** Runs the checks of doctor-probe.ts; without CAP_NET_ADMIN in a user namespace, if one can be made. */
-export async function probeInChild({
-  status,
-  hasUserNamespaces,
-  versions,
-}: Machine): Promise<readonly Finding[]> {
+/** Runs the checks of doctor-probe.ts. */
+export function probeInChild({ versions }: Pick<Machine, 'versions'>): Promise<readonly Finding[]> {
   const program = fileURLToPath(new URL('./doctor-probe.js', import.meta.url));
   const command = [process.execPath, ...(versions.deno === undefined ? [] : ['run', '-A']), program];
-  if (!hasCapability(status, 12n) && hasUserNamespaces) command.unshift('unshare', '-r', '-n');
   return readProbe(command);
 }
 

@@ -17,7 +17,7 @@ export interface Machine {
   readonly tunErrno: number;
   /** The text of /proc/self/status. */
   readonly status: string;
-  /** A file of /proc/sys, or undefined. */
+  /** The text of a file below /proc/sys, or undefined. */
   readonly sysctl: (path: string) => string | undefined;
   /** Whether `unshare --user --map-root-user` made a user namespace; undefined if there is no such program. */
   readonly hasUserNamespaces: boolean | undefined;
@@ -35,7 +35,7 @@ export function readMachine(): Machine {
     release: release(),
     tunErrno: isLinux ? openErrno('/dev/net/tun') : 0,
     status: readText('/proc/self/status') ?? '',
-    sysctl: (path) => readText(`/proc/sys/${path}`),
+    sysctl: readText,
     hasUserNamespaces: isLinux ? makesUserNamespace() : undefined,
   };
 }

@@ -1,5 +1,6 @@
 /** What `doctor` says of the machine. Pure: the tests give it machines that they made up. */
 
+import { userNamespaceObstacle } from '../net/namespace/user-namespace.js';
 import { systemError } from '../system-error.js';
 import type { Finding } from './doctor-finding.js';
 import type { Machine } from './doctor-machine.js';
@@ -62,24 +63,23 @@ const TUN_ADVICE: Readonly<Record<string, string>> = {
   EPERM: 'Pass the device into the container: docker run --device /dev/net/tun',
 };
 
-/** What the process may do: as it is, or in a user namespace of its own. */
-export function judgePrivileges(machine: Machine): Finding[] {
+/** What the process may do. @param opens whether a device opened all the same, in a user namespace */
+export function judgePrivileges(machine: Machine, opens: boolean): Finding[] {
   const isNetAdmin = hasCapability(machine.status, CAP_NET_ADMIN);
   const isSysAdmin = hasCapability(machine.status, CAP_SYS_ADMIN);
   const users = judgeUserNamespaces(machine);
-  const canBecome = machine.hasUserNamespaces === true;
   return [
-    judgeCapability('CAP_NET_ADMIN', isNetAdmin, canBecome ? 'warn' : 'fail', {
+    judgeCapability('CAP_NET_ADMIN', isNetAdmin, opens ? 'warn' : 'fail', {
       may: 'this process may open devices and configure links',
-      lacks: canBecome
-        ? 'devices open only in a user namespace, such as unshare -r -n makes'
+      lacks: opens
+        ? 'devices open only in namespaces that this process makes, by NetworkNamespace.create or unshare -r -n'
         : 'this process may neither open new devices nor configure links',
       advice: `Start the program as root, or, in a container, with docker run --cap-add NET_ADMIN; ${PERMISSIONS}.`,
     }),
     judgeCapability('CAP_SYS_ADMIN', isSysAdmin, 'warn', {
       may: 'this process may create network namespaces and enter them',
-      lacks: canBecome
-        ? 'network namespaces work only in a user namespace, such as unshare -r -n makes'
+      lacks: opens
+        ? 'this process may enter only the network namespaces that it made'
         : 'NetworkNamespace.create, the option namespace, and labs fail with EPERM',
       advice: `You need it for namespaces and labs alone; ${PERMISSIONS}.`,
     }),
@@ -106,25 +106,23 @@ export function hasCapability(status: string, capability: bigint): boolean {
 function judgeUserNamespaces({ hasUserNamespaces, sysctl, status }: Machine): Finding {
   const check = 'user namespaces';
   if (hasUserNamespaces) {
-    return { check, status: 'ok', detail: 'work: programs without rights can be tried in unshare -r -n' };
+    return {
+      check,
+      status: 'ok',
+      detail: 'work: a program without rights can have namespaces and devices of its own',
+    };
   }
   const unknown = hasUserNamespaces === undefined;
   const obstacle = unknown
     ? 'were not tried: there is no program unshare'
     : `can't be made: ${hindrance(sysctl, status)}`;
   const advice = unknown ? 'Install util-linux.' : 'Nothing needs them if CAP_NET_ADMIN is there.';
-  return { check, status: 'warn', detail: `${obstacle}. The demo needs them without root.`, advice };
+  return { check, status: 'warn', detail: `${obstacle}. Without root, labs and the demo need them.`, advice };
 }
 
 function hindrance(sysctl: Machine['sysctl'], status: string): string {
-  const files: readonly [path: string, bad: string][] = [
-    ['user/max_user_namespaces', '0'],
-    ['user/max_net_namespaces', '0'],
-    ['kernel/unprivileged_userns_clone', '0'],
-    ['kernel/apparmor_restrict_unprivileged_userns', '1'],
-  ];
-  const found = files.find(([path, bad]) => sysctl(path) === bad);
-  if (found !== undefined) return `${found[0].replace('/', '.')} is ${found[1]}`;
+  const setting = userNamespaceObstacle((path) => sysctl(path) ?? '');
+  if (setting !== undefined) return setting;
   return /^Seccomp:\s*2$/m.test(status)
     ? 'a seccomp filter, such as that of a container, may forbid it'
     : 'the kernel refuses, or a security module does';

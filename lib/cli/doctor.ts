@@ -13,7 +13,14 @@ export async function diagnose(): Promise<readonly Finding[]> {
   // Elsewhere there is no /proc, and no binary.
   if (machine.platform !== 'linux') return [runtime];
   const probed = await probeInChild(machine);
-  return [runtime, judgeKernel(machine), judgeTunNode(machine), ...judgePrivileges(machine), ...probed];
+  const opens = probed.some(({ check, status }) => check === 'tun' && status === 'ok');
+  return [
+    runtime,
+    judgeKernel(machine),
+    judgeTunNode(machine),
+    ...judgePrivileges(machine, opens),
+    ...probed,
+  ];
 }
 
 /** Lines for people. */
