@@ -24,7 +24,7 @@ export interface Following {
 /**
  * Follows the leases until `signal` aborts: a list, and then what changes after it. If the connection is lost, or etcd has
  * compacted what would come next, it begins again with a list. What the backend knows stays meanwhile.
- * @throws Error if this host's own lease was deleted
+ * @throws Error if this host's own lease was deleted, or another host took it over
  */
 export async function followLeases(following: Following, signal: AbortSignal): Promise<never> {
   const { etcd, prefix, own } = following;
@@ -33,11 +33,11 @@ export async function followLeases(following: Following, signal: AbortSignal): P
   for (;;) {
     try {
       const { entries, revision } = await etcd.list(subnetsPrefix(prefix), signal);
-      if (!entries.some(({ key }) => key === own.key)) await own.takeAgain(signal);
+      if (entries.find(({ key }) => key === own.key)?.value !== own.value) await own.takeAgain(signal);
       await useList(following, known, entries);
       for await (const changes of etcd.watch(subnetsPrefix(prefix), revision + 1, signal)) {
         pause.reset();
-        for (const change of changes) await useChange(following, known, change);
+        for (const change of changes) await useChange(following, known, change, signal);
       }
     } catch (error) {
       signal.throwIfAborted();
@@ -54,11 +54,20 @@ async function useList(following: Following, known: Known, entries: readonly Ent
   for (const entry of entries) await use(following, known, entry);
 }
 
-async function useChange(following: Following, known: Known, change: Change): Promise<void> {
-  if (change.type === 'put') return use(following, known, change.entry);
-  if (change.key === following.own.key) {
-    throw new Error(`Somebody has revoked the lease of ${formatNetwork(following.own.subnet)}`);
+async function useChange(
+  following: Following,
+  known: Known,
+  change: Change,
+  signal: AbortSignal,
+): Promise<void> {
+  const { own } = following;
+  if (change.type === 'put') {
+    const { key, value } = change.entry;
+    if (key === own.key && value !== own.value) await own.takeAgain(signal);
+    return use(following, known, change.entry);
   }
+  if (change.key === own.key)
+    throw new Error(`Somebody has revoked the lease of ${formatNetwork(own.subnet)}`);
   await forget(following, known, change.key);
 }
 

@@ -58,6 +58,11 @@ export class OwnLease {
     return subnetKey(this.#claim.prefix, this.subnet);
   }
 
+  /** What is written there. */
+  get value(): string {
+    return formatAttributes(this.#claim.attributes);
+  }
+
   /** The etcd lease. */
   get id(): string {
     return this.#lease;
@@ -78,10 +83,9 @@ export class OwnLease {
    * @throws Error if another host has the subnet now
    */
   async takeAgain(signal: AbortSignal): Promise<void> {
-    const { attributes, seconds } = this.#claim;
-    const { key } = this;
+    const { seconds } = this.#claim;
+    const { key, value } = this;
     const found = await this.#etcd.get(key, signal);
-    const value = formatAttributes(attributes);
     if (found !== undefined && found.value !== value) {
       throw new Error(`Another host has taken ${formatNetwork(this.subnet)}: ${found.value}`);
     }
