@@ -28,7 +28,7 @@ const ONLY = option('only', '');
 const TUNNEL = '10.9.0.1';
 const BESIDE = option('beside', '');
 const OTHER = 'wireguard-go to wireguard-go';
-const OLD = 'examples/vpn, ChaCha20-Poly1305';
+const OLD = 'examples/vpn of another checkout';
 
 interface Figures {
   readonly mbps: number;
