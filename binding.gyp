@@ -18,6 +18,7 @@
             "src-cpp/crypto/aead.cc",
             "src-cpp/crypto/blake2s.cc",
             "src-cpp/crypto/bundled_ciphers.cc",
+            "src-cpp/crypto/chacha20_avx512.cc",
             "src-cpp/crypto/evp_cipher.cc",
             "src-cpp/crypto/message_cipher.cc",
             "src-cpp/crypto/openssl_chacha20_poly1305.cc",

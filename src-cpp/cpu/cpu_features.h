@@ -14,6 +14,7 @@ namespace tuntap {
 // What this processor and its kernel can do.
 struct CpuFeatures {
   bool avx2 = false;
+  bool avx512 = false;     // AVX512F
   bool x86_64_v3 = false;  // AVX2 and what compilers use with it
   bool aes_gcm = false;    // instructions for AES and for carry-less products
 };
@@ -35,6 +36,8 @@ inline CpuFeatures FindCpuFeatures() {
   const bool kernel_keeps_ymm = (low & 6) == 6;
   if (!kernel_keeps_ymm || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return found;
   found.avx2 = (b & bit_AVX2) != 0;
+  const bool kernel_keeps_zmm = (low & 0xe6) == 0xe6;
+  found.avx512 = kernel_keeps_zmm && (b & bit_AVX512F) != 0;
   const bool has_bmi = (b & bit_BMI) != 0 && (b & bit_BMI2) != 0;
   const bool has_lzcnt = __get_cpuid(0x80000001, &a, &b, &c, &d) != 0 && (c & bit_LZCNT) != 0;
   found.x86_64_v3 = found.avx2 && has_companions && has_bmi && has_lzcnt;

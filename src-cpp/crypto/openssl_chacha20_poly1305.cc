@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "chacha20_avx512.h"
+#include "cpu/cpu_features.h"
 #include "evp_cipher.h"
 #include "little_endian.h"
 #include "process_symbol.h"
@@ -76,20 +78,27 @@ bool OpensslChaCha20Poly1305::AgreesWithEvp() {
   return agree;
 }
 
-// Puts block 0 into `first_`, and behind it the text's first bytes, en- or decrypted. Returns how many those
-// are.
-size_t OpensslChaCha20Poly1305::BeginText(const uint8_t* nonce, const uint8_t* text, size_t length) {
+// Puts block 0 into `first_`, and the text's first bytes, en- or decrypted, into `out`: the text itself, or
+// behind block 0. Returns how many those are.
+size_t OpensslChaCha20Poly1305::BeginText(const uint8_t* nonce, const uint8_t* text, size_t length,
+                                          uint8_t* out) {
+  static const bool has_avx512 = FindCpuFeatures().avx512;
   const size_t first = std::min(length, kFirstText);
   counter_[0] = 0;
   for (size_t i = 0; i < kNonceSize / 4; i++) counter_[i + 1] = LoadLittleEndian32(nonce + 4 * i);
+  if (has_avx512 && first == kFirstText) {
+    ChaCha20FirstBlocks(key_, counter_ + 1, first_, text, out);
+    return first;
+  }
+  uint8_t* const behind = first_ + kBlockSize;
   memset(first_, 0, kBlockSize);
-  memcpy(first_ + kBlockSize, text, first);
+  memcpy(behind, text, first);
   ThePrimitives().chacha20(first_, first_, kBlockSize + first, key_, counter_);
+  if (out != behind) memcpy(out, behind, first);
   return first;
 }
 
 void OpensslChaCha20Poly1305::EndText(size_t first, uint8_t* text, size_t length) {
-  memcpy(text, first_ + kBlockSize, first);
   if (first == length) return;
   counter_[0] = kFirstBlocks;
   ThePrimitives().chacha20(text + first, text + first, length - first, key_, counter_);
@@ -116,7 +125,7 @@ void OpensslChaCha20Poly1305::MakeTag(const uint8_t* associated, size_t associat
 
 bool OpensslChaCha20Poly1305::Seal(const uint8_t* nonce, const uint8_t* associated, size_t associated_length,
                                    uint8_t* text, size_t length) {
-  const size_t first = BeginText(nonce, text, length);
+  const size_t first = BeginText(nonce, text, length, text);
   EndText(first, text, length);
   MakeTag(associated, associated_length, text, length, text + length);
   explicit_bzero(first_, kBlockSize + first);
@@ -125,13 +134,17 @@ bool OpensslChaCha20Poly1305::Seal(const uint8_t* nonce, const uint8_t* associat
 
 bool OpensslChaCha20Poly1305::Open(const uint8_t* nonce, const uint8_t* associated, size_t associated_length,
                                    uint8_t* text, size_t length) {
-  const size_t first = BeginText(nonce, text, length);
+  uint8_t* const behind = first_ + kBlockSize;
+  const size_t first = BeginText(nonce, text, length, behind);
   const uint8_t* const tag = text + length;
   uint8_t expected[kTagSize];
   MakeTag(associated, associated_length, text, length, expected);
   uint8_t difference = 0;  // takes as long wherever they differ
   for (size_t i = 0; i < kTagSize; i++) difference |= static_cast<uint8_t>(expected[i] ^ tag[i]);
-  if (difference == 0) EndText(first, text, length);
+  if (difference == 0) {
+    memcpy(text, behind, first);
+    EndText(first, text, length);
+  }
   explicit_bzero(first_, kBlockSize + first);
   explicit_bzero(expected, sizeof(expected));
   return difference == 0;

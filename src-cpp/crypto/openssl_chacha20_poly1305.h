@@ -8,8 +8,9 @@ namespace tuntap {
 
 // ChaCha20-Poly1305 (RFC 8439) out of OpenSSL's two primitives, ChaCha20_ctr32() and Poly1305_*(), a packet a
 // call. EVP calls the first three times for a packet, twice for a single block, which costs as much as eight.
-// This class puts the block that gives the Poly1305 key in front of the text's first ones. Node exports the
-// primitives, but they are no public API.
+// This class puts the block that gives the Poly1305 key in front of the text's first ones, and computes these
+// by code of its own where the processor has AVX-512. Node exports the primitives, but they are no public
+// API.
 class OpensslChaCha20Poly1305 final : public PacketCipher {
  public:
   // Returns nullptr if the process lacks the primitives, or if they do not give what its EVP gives.
@@ -29,7 +30,7 @@ class OpensslChaCha20Poly1305 final : public PacketCipher {
 
   explicit OpensslChaCha20Poly1305(const uint8_t* key);
   [[nodiscard]] static bool AgreesWithEvp();
-  size_t BeginText(const uint8_t* nonce, const uint8_t* text, size_t length);
+  size_t BeginText(const uint8_t* nonce, const uint8_t* text, size_t length, uint8_t* out);
   void EndText(size_t first, uint8_t* text, size_t length);
   void MakeTag(const uint8_t* associated, size_t associated_length, const uint8_t* text, size_t length,
                uint8_t* tag);
