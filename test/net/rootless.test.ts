@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads';
 import { NetworkNamespace, openTun } from 'tuntap-native';
 import { createVethPair } from 'tuntap-native/net';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
-import { needs, run } from '../support.ts';
+import { moduleArguments, needs, run } from '../support.ts';
 import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
 
 const rootless = () => NetworkNamespace.create(undefined, { user: true });
@@ -113,7 +113,7 @@ describe('a user who is not root', () => {
       const { NetworkNamespace, openTun } = await import(${JSON.stringify(import.meta.resolve('tuntap-native'))});
       const { once } = await import('node:events');
       const { createLab } = await import(${JSON.stringify(import.meta.resolve('tuntap-native/lab'))});`;
-    const command = [...prefix, process.execPath, '--input-type=module', '-e', imports + text];
+    const command = [...prefix, process.execPath, ...moduleArguments(imports + text)];
     const { stdout } = await promisify(execFile)(command[0], command.slice(1), { timeout: 20_000 });
     return stdout;
   }

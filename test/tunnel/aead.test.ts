@@ -4,7 +4,7 @@ import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes, ran
 import { PacketBatch } from 'tuntap-native';
 import { Aead, type AeadCipher, type AeadOptions, ReplayWindow } from 'tuntap-native/tunnel';
 import { runPreloaded } from '../preload.ts';
-import { code, needs } from '../support.ts';
+import { code, moduleArguments, needs } from '../support.ts';
 import { hasAes, SOURCES, use } from './sources.ts';
 
 const KEY_LENGTHS: Readonly<Record<AeadCipher, number>> = {
@@ -341,7 +341,7 @@ for (const source of SOURCES.filter(hasAes)) {
         ${program}
         count();
         console.log(JSON.stringify(counts));`;
-      const output = execFileSync(process.execPath, ['--input-type=module', '-e', whole], {
+      const output = execFileSync(process.execPath, moduleArguments(whole), {
         encoding: 'utf8',
       });
       return JSON.parse(output) as number[];
@@ -435,7 +435,7 @@ describe('Aead and the OpenSSL of the process', () => {
       import { Aead, openUdp } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
       await openUdp({ address: '127.0.0.1' }).close();
       try { console.log(new Aead('aes-128-gcm', Buffer.alloc(16)).source); } catch (error) { console.log(error.code, error.message); }`;
-    const output = runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program], {
+    const output = runPreloaded('tunnel/hide-openssl', moduleArguments(program), {
       HIDE: 'EVP_',
     });
     if (BUNDLED) assert.equal(output, 'bundled\n');
@@ -484,7 +484,7 @@ describe('Aead and the OpenSSL of the process', () => {
         for (const packet of expected) batch.push(packet);
         const opened = aead.openBatch(batch);
         console.log(same, forged, opened, texts.every((text, i) => text.equals(batch.at(i))));`;
-      const output = runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program], fault);
+      const output = runPreloaded('tunnel/hide-openssl', moduleArguments(program), fault);
       assert.equal(output, 'true 1 3 true\n');
     });
   }
@@ -511,7 +511,7 @@ describe('Aead and the OpenSSL of the process', () => {
           }
         }
         console.log(JSON.stringify(found));`;
-      const output = runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program], {
+      const output = runPreloaded('tunnel/hide-openssl', moduleArguments(program), {
         HIDE: hidden,
       });
       const refusal = (cipher: string) =>

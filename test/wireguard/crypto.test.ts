@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { importPrivateKey, open, seal, secretBuffer, sharedSecret } from '#dist/wireguard/crypto.js';
 import { runPreloaded } from '../preload.ts';
-import { needs } from '../support.ts';
+import { moduleArguments, needs } from '../support.ts';
 import { SOURCES, use } from '../tunnel/sources.ts';
 
 const hex = (text: string) => Buffer.from(text.replace(/\s/g, ''), 'hex');
@@ -120,7 +120,7 @@ describe('X25519 and the OpenSSL of the process', () => {
   for (const [fault, environment] of faults) {
     it(`goes through EVP if the process ${fault} OpenSSL's primitive`, function () {
       needs(this, 'cc');
-      const output = runPreloaded('tunnel/hide-openssl', ['--input-type=module', '-e', program], environment);
+      const output = runPreloaded('tunnel/hide-openssl', moduleArguments(program), environment);
       assert.equal(output, expected());
     });
   }
