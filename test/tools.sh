@@ -5,7 +5,7 @@ case ${1:-test} in
 lint) tools='clang-format:clang-format clang-tidy:clang-tidy' ;;
 *)
   tools='ip:iproute2 bridge:iproute2 tc:iproute2 ss:iproute2 nstat:iproute2 ping:iputils-ping tcpdump:tcpdump
-    ethtool:ethtool setpriv:util-linux unshare:util-linux etcd:etcd-server openssl:openssl iperf3:iperf3 ovs-vsctl:openvswitch-switch strace:strace
+    ethtool:ethtool setpriv:util-linux curl:curl unshare:util-linux etcd:etcd-server openssl:openssl iperf3:iperf3 ovs-vsctl:openvswitch-switch strace:strace
     wireguard-go:wireguard-go wg:wireguard-tools wg-quick:wireguard-tools nft:nftables bash:bash python3:python3 cc:gcc g++:g++ make:make tar:tar objdump:binutils'
   ;;
 esac
