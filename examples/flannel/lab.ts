@@ -67,16 +67,28 @@ export async function startContainers(
 ): Promise<readonly Container[]> {
   const { address, prefixLength } = parseCidr(gateway);
   const bridge = await createBridge({ namespace: host, name: BRIDGE, addresses: [gateway], mtu, up: true });
-  return Promise.all(
+  const containers = await Promise.all(
     Array.from({ length: count }, async (_, i) => {
       const namespace = await NetworkNamespace.create();
       const own = formatAddress(address.readInt32BE(0) + 1 + i);
       const inside = { name: 'eth0', namespace, addresses: [`${own}/${prefixLength}`], mtu, up: true };
       await createVethPair(inside, { name: `veth${i}`, namespace: host, master: bridge, mtu, up: true });
       await namespace.addRoute({ destination: 'default', via: formatAddress(address.readInt32BE(0)) });
+      await operational(namespace, 'eth0');
       return { address: own, namespace };
     }),
   );
+  // Without a container the bridge has no carrier.
+  if (count > 0) await operational(host, BRIDGE, 'veth0', 'veth1');
+  return containers;
+}
+
+/** Waits for links to work: the kernel drops what is sent in the moment after they are switched on. */
+async function operational(namespace: NetworkNamespace, ...names: readonly string[]): Promise<void> {
+  for await (const _ of namespace.monitor({ types: ['link'], snapshot: true })) {
+    const links = await namespace.links();
+    if (links.every(({ name, state }) => !names.includes(name) || state === 'UP')) return;
+  }
 }
 
 /** Removes the containers and the bridge of a host. */

@@ -90,9 +90,9 @@ async function forget({ backend }: Following, known: Known, key: string): Promis
   const lease = known.get(key)?.lease;
   known.delete(key);
   if (lease === undefined) return;
-  console.error(`${formatNetwork(lease.subnet)} is gone from ${lease.publicIp}`);
   try {
     await backend.remove(lease);
+    console.error(`${formatNetwork(lease.subnet)} is gone from ${lease.publicIp}`);
   } catch (error) {
     console.error(`can't remove ${formatNetwork(lease.subnet)}: ${(error as Error).message}`);
   }

@@ -201,6 +201,25 @@ describe('a cluster as with Flannel (examples/flannel)', () => {
       assert.deepEqual(await overlayRoutes(lab.hosts[0]), ['10.244.2.0/24']);
       cluster.daemons[2] = cluster.daemon(host);
       await cluster.daemons[2].ready;
+
+      // A host that moves to another link is reached by the tunnel, and directly when it is back.
+      const key = `${PREFIX}/subnets/10.244.77.0-24`;
+      const data = { VNI: 1, VtepMAC: '02:00:00:00:00:77' };
+      for (const [publicIp, way] of [
+        ['192.0.2.77', 'eth0'],
+        ['198.51.100.77', 'flannel.1'],
+        ['192.0.2.77', 'eth0'],
+      ]) {
+        await lab.etcd.put(key, { PublicIP: publicIp, BackendType: 'vxlan', BackendData: data });
+        await eventually(async () => {
+          const [{ dev }] = await ip(lab.hosts[0].namespace, 'route', 'show', '10.244.77.0/24');
+          assert.equal(dev, way);
+        });
+      }
+      const [{ namespace }] = lab.hosts;
+      await eventually(async () => assert.deepEqual(await ip(namespace, 'neigh', 'show', '10.244.77.0'), []));
+      await cluster.daemons[0].stop();
+      assert.deepEqual(await overlayRoutes(lab.hosts[0]), []);
     } finally {
       await cluster.stop();
     }

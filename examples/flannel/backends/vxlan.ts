@@ -8,6 +8,7 @@ import type { Link } from 'tuntap-native/net';
 import type { Backend, BackendOptions } from '../backend.ts';
 import type { Lease } from '../lease.ts';
 import { contains, formatAddress, formatNetwork, parseAddress } from '../network.ts';
+import { Gateways } from './gateways.ts';
 import { deleteLink, onceDeleted } from './links.ts';
 
 const VNI = 1;
@@ -38,6 +39,7 @@ export async function openVxlan({ host, external, config, fail }: BackendOptions
     mtu,
   });
   const watch = onceDeleted(link, fail);
+  const gateways = new Gateways({ host, external });
 
   /** A host on the same link needs no encapsulation if DirectRouting is set. */
   const isDirect = ({ publicIp }: Lease): boolean =>
@@ -57,11 +59,12 @@ export async function openVxlan({ host, external, config, fail }: BackendOptions
     async start(subnet) {
       await link.addAddress(`${formatAddress(subnet.address)}/32`);
       await link.set({ up: true });
+      await gateways.start(fail);
     },
     async set(lease, old) {
       const destination = formatNetwork(lease.subnet);
       if (isDirect(lease)) {
-        await host.replaceRoute({ destination, via: lease.publicIp, device: external.index });
+        await gateways.set(lease.subnet, lease.publicIp);
       } else {
         // The gateway is the other host's device. It is on no network of ours; the neighbour entry tells its MAC, and
         // the forwarding database tells which host has that MAC.
@@ -75,15 +78,17 @@ export async function openVxlan({ host, external, config, fail }: BackendOptions
         });
         await host.replaceRoute({ destination, via, device: link.index, onlink: true });
       }
-      if (old === undefined || isDirect(old)) return;
-      if (isDirect(lease)) await removeTunnel(old);
+      if (old === undefined) return;
+      if (isDirect(old)) {
+        if (!isDirect(lease)) gateways.forget(lease.subnet);
+      } else if (isDirect(lease)) await removeTunnel(old);
       else if (macOf(old) !== macOf(lease))
         await link.deleteFdbEntry({ mac: macOf(old), address: old.publicIp });
     },
     async remove(lease) {
       const destination = formatNetwork(lease.subnet);
       if (isDirect(lease)) {
-        await host.deleteRoute({ destination, via: lease.publicIp, device: external.index });
+        await gateways.remove(lease.subnet);
       } else {
         await host.deleteRoute({ destination, device: link.index });
         await removeTunnel(lease);
@@ -91,6 +96,7 @@ export async function openVxlan({ host, external, config, fail }: BackendOptions
     },
     async close() {
       await watch.close();
+      await gateways.close();
       await deleteLink(host, name);
     },
   };
