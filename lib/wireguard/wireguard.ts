@@ -16,6 +16,7 @@ import type { InterfaceChanges, PeerChanges, WireGuardEvents, WireGuardParts } f
 
 // A host name is looked up again after this many initiations without an answer.
 const RESOLVE_AFTER = 3;
+const FOLLOW_AFTER = 1000;
 
 /** A WireGuard tunnel, made by `openWireGuard`. */
 export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDisposable, ControlledDevice {
@@ -29,6 +30,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   #fwmark: number;
   #closed: Promise<void> | undefined;
   #routes: TunnelRoutes | undefined;
+  #following: NodeJS.Timeout | undefined;
   readonly #undo: (() => Promise<void> | void)[] = [];
 
   /** @internal */
@@ -40,7 +42,10 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
     this.#fwmark = parts.fwmark;
     const listener = {
       handshake: (peer: TunnelPeer) => this.emit('handshake', this.#describe(peer)),
-      roamed: (peer: TunnelPeer) => this.emit('roam', this.#describe(peer)),
+      roamed: (peer: TunnelPeer) => {
+        this.#followEndpoints();
+        this.emit('roam', this.#describe(peer));
+      },
       expired: (peer: TunnelPeer, reason: 'unanswered' | 'wiped') =>
         this.emit('expired', this.#describe(peer), reason),
       retransmitted: (peer: TunnelPeer, count: number) => this.#resolveAgain(peer, count),
@@ -175,6 +180,16 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
     await this.#routes?.update(allowedIps, endpoints);
   }
 
+  /** A network that an endpoint moved into needs another route. Whoever moves on and on costs an update a second. */
+  #followEndpoints(): void {
+    if (!this.#routes || this.#following) return;
+    this.#following = setTimeout(() => {
+      this.#following = undefined;
+      // If it fails, the routes are as before.
+      this.#updateRoutes().catch(() => {});
+    }, FOLLOW_AFTER);
+  }
+
   /** Marks what the socket sends. @internal */
   setMark(fwmark: number): void {
     this.#socket?.setMark(fwmark);
@@ -266,7 +281,9 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
     const { hostEndpoint } = peer;
     if (hostEndpoint === undefined || count % RESOLVE_AFTER !== 0) return;
     const use = (endpoint: Parameters<TunnelPeer['setEndpoint']>[0]) => {
-      if (peer.hostEndpoint === hostEndpoint && !peer.endpoint?.equals(endpoint)) peer.setEndpoint(endpoint);
+      if (peer.hostEndpoint !== hostEndpoint || peer.endpoint?.equals(endpoint)) return;
+      peer.setEndpoint(endpoint);
+      this.#followEndpoints();
     };
     resolveEndpoint(hostEndpoint, this.#parts.signal, 1).then(use, () => {});
   }
@@ -303,6 +320,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
 
   async #close(): Promise<void> {
     const errors: unknown[] = [];
+    clearTimeout(this.#following);
     for (const undo of this.#undo.reverse()) {
       try {
         await undo();
