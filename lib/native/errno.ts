@@ -12,6 +12,7 @@ export const EDOM = -33;
 export const ENOSYS = -38;
 export const EBADMSG = -74;
 export const EMSGSIZE = -90;
+export const ENOPROTOOPT = -92;
 export const ENOTSUP = -95;
 export const EINPROGRESS = -115;
 export const EBADFD = -77;

@@ -8,6 +8,7 @@ import {
 } from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
+import { ENOPROTOOPT } from '../native/errno.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
 
@@ -159,7 +160,8 @@ export function applyUdpOptions(
   if (options.device !== undefined) set('SOL_SOCKET', 'SO_BINDTODEVICE', options.device);
   if (options.receiveBuffer !== undefined) setBuffer('SO_RCVBUF', options.receiveBuffer);
   if (options.sendBuffer !== undefined) setBuffer('SO_SNDBUF', options.sendBuffer);
-  set('SOL_SOCKET', 'SO_RXQ_OVFL', 1);
+  // Emulated systems lack it. Their drops are not counted.
+  if (tryTo('SOL_SOCKET', 'SO_RXQ_OVFL', 1) !== ENOPROTOOPT) set('SOL_SOCKET', 'SO_RXQ_OVFL', 1);
   setIp('IP_RECVERR', 'IPV6_RECVERR', 1);
   if (options.tos !== undefined) setIp('IP_TOS', 'IPV6_TCLASS', options.tos);
   if (options.receiveTos) setIp('IP_RECVTOS', 'IPV6_RECVTCLASS', 1);

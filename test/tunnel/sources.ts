@@ -24,8 +24,15 @@ function works(source: string): boolean {
   }
 }
 
+function sources(): string[] {
+  if (given !== undefined) return [given];
+  // Bun keeps an environment of its own: native code does not see what is set there.
+  const isSeen = !works('bundled-none');
+  return isSeen ? ALL.filter(works) : ['bundled'];
+}
+
 /** Those that this process has, or the one that TUNTAP_CIPHERS names. A build from source has OpenSSL's alone. */
-export const SOURCES = given ? [given] : ALL.filter(works);
+export const SOURCES = sources();
 
 /** Takes one source for all tests of a suite, and for the child processes that they start. */
 export function use(source: string): void {
