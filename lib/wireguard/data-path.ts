@@ -32,7 +32,7 @@ export interface DataPathOwner {
   peer(number: number): TunnelPeer | undefined;
   /** The keypair that a session's index belongs to. */
   keypair(index: number): Keypair<SessionTransport> | undefined;
-  /** A datagram that may be a handshake message, and where it came from. */
+  /** A datagram that may be a handshake message, to be copied, and where it came from. */
   handshake(message: Buffer, table: DatagramTable, entry: number): void;
   /** The peer's endpoint changed since it sent from another one. */
   roamed(peer: TunnelPeer): void;
@@ -244,7 +244,7 @@ export class DataPath {
       const datagram = batch.at(i);
       const type = messageType(datagram);
       if (type !== undefined && type !== MessageType.data) {
-        this.#owner.handshake(Buffer.from(datagram), datagrams, i);
+        this.#owner.handshake(datagram, datagrams, i);
       }
       batch.drop(i);
     }

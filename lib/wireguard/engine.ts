@@ -156,13 +156,16 @@ export class Engine implements DataPathOwner {
     this.#listener.roamed(peer);
   }
 
-  /** Takes handshake messages one at a time, so that many of them leave time for data. */
+  /**
+   * Takes handshake messages one at a time, so that many of them leave time for data. One that is for nobody here takes
+   * no place: who does not know the public key can't keep others out.
+   */
   handshake(message: Buffer, table: DatagramTable, at: number): void {
-    if (this.#waiting.length >= MAX_WAITING) return;
+    if (this.#waiting.length >= MAX_WAITING || !this.protocol.isForHere(message)) return;
     const entry = new DatagramTable(1);
     entry.copy(0, table, at);
     const source = { address: entry.addressBytes(0), port: entry.port(0), entry };
-    this.#waiting.push({ message, source });
+    this.#waiting.push({ message: Buffer.from(message), source });
     if (!this.#working) {
       this.#working = true;
       setImmediate(this.#work);
@@ -177,8 +180,12 @@ export class Engine implements DataPathOwner {
     if (this.#working) setImmediate(this.#work);
   };
 
-  /** Does what the core asks for, and sets the timer. */
+  /**
+   * Does what the core asks for, and sets the timer. That one stands still while the machine is suspended, so what became
+   * due meanwhile is done as soon as anything comes or goes.
+   */
   settle(): void {
+    if (this.#now() >= this.#deadline) this.protocol.tick(this.#now());
     for (
       let actions = this.protocol.takeActions();
       actions.length > 0;

@@ -120,6 +120,16 @@ export class Protocol<T extends Transport> {
     return this.#indices.get(index);
   }
 
+  /** Whether a handshake message is for this device, as far as is quick to see: by its mac1 or its index. */
+  isForHere(message: Uint8Array): boolean {
+    const type = messageType(message);
+    if (!this.#running || !this.#checker) return false;
+    if (type === MessageType.cookieReply)
+      return this.find(readUInt32(message, COOKIE_REPLY.receiver)) !== undefined;
+    const hasMac1 = type === MessageType.initiation || type === MessageType.response;
+    return hasMac1 && this.#checker.hasMac1(message);
+  }
+
   /**
    * Takes an initiation, a response or a cookie reply in. Whatever is wrong with it, nobody gets an answer.
    * @param queued how many handshake messages wait behind this one

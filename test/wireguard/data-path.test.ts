@@ -1,10 +1,14 @@
 /** The way of the data through tunnels of ours, in namespaces of their own. */
 
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { Endpoint, openUdp } from 'tuntap-native/tunnel';
+import { setImmediate, setTimeout } from 'node:timers/promises';
+import { PacketBatch } from 'tuntap-native';
+import { bootTime, Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { generatePrivateKey, openWireGuard, publicKey } from 'tuntap-native/wireguard';
-import { needs, nodeProgram } from '../support.ts';
+import { needs, nodeProgram, run } from '../support.ts';
+import { startEngine } from './engine-support.ts';
 import { ping, withHosts, withTunnels } from './hosts.ts';
 
 describe('the congestion field of a tunnel', function () {
@@ -75,6 +79,80 @@ describe('the congestion field of a tunnel', function () {
         }));
     }
   }
+});
+
+describe('a tunnel under a flood', function () {
+  this.timeout(30_000);
+  before(function () {
+    needs(this, 'ping');
+  });
+
+  it('answers a new peer at once, if the flood does not know its key, and the flood never', () =>
+    withTunnels({}, async ({ a, b }) => {
+      await using socket = openUdp({ namespace: b, sendBuffer: 4 << 20 });
+      const forged = new PacketBatch({ capacity: 512, size: 1 << 20 });
+      for (let i = 0; i < forged.capacity; i++) {
+        const initiation = randomBytes(148);
+        initiation.writeUInt32LE(1);
+        forged.push(initiation);
+      }
+      const answered = socket.batches().next();
+      const connecting = run(b, 'ping', '-n', '-c1', '-W3', '10.9.0.1');
+      let connected = false;
+      void connecting.finally(() => {
+        connected = true;
+      });
+      while (!connected) {
+        socket.writeBatch(forged, new Endpoint('192.0.2.1', 51820));
+        await setImmediate();
+      }
+      const { status, stdout } = await connecting;
+      assert.equal(status, 0, stdout);
+      assert.equal(await Promise.race([answered, setTimeout(100, 'no answer')]), 'no answer');
+      await ping(a, '10.9.0.2');
+    }));
+});
+
+describe('a tunnel whose machine was suspended', function () {
+  this.timeout(30_000);
+  before(function () {
+    needs(this, 'ping');
+  });
+
+  it('does what became due as soon as something is sent', () =>
+    withHosts(async ({ a, b }) => {
+      const keys = [1, 2, 3].map(generatePrivateKey);
+      await using other = openUdp({ namespace: b, port: 4444 });
+      let suspended = 0;
+      const engine = startEngine(a, {
+        privateKey: keys[0],
+        now: () => bootTime() + suspended,
+        peers: [
+          {
+            publicKey: publicKey(keys[1]),
+            endpoint: '192.0.2.2:4444',
+            address: [10, 9, 0, 2],
+            persistentKeepalive: 25,
+          },
+          { publicKey: publicKey(keys[2]), endpoint: '192.0.2.2:5555', address: [10, 9, 0, 3] },
+        ],
+      });
+      try {
+        let initiations = 0;
+        const began = bootTime();
+        for await (const batch of other.batches()) {
+          initiations += batch.length;
+          if (initiations === 2) break;
+          // The next one is due in five seconds.
+          suspended = 60_000;
+          await using inside = openUdp({ namespace: a });
+          inside.send(Buffer.alloc(1), new Endpoint('10.9.0.3', 9));
+        }
+        assert.ok(bootTime() - began < 4000, 'It waited for the timer');
+      } finally {
+        await engine.close();
+      }
+    }));
 });
 
 describe('openWireGuard with a UDP socket of another program', function () {

@@ -5,14 +5,12 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { type NetworkNamespace, openTun, PacketBatch } from 'tuntap-native';
-import { bootTime, Endpoint, openUdp } from 'tuntap-native/tunnel';
+import { type NetworkNamespace, PacketBatch } from 'tuntap-native';
+import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { generatePrivateKey, openWireGuard, publicKey } from 'tuntap-native/wireguard';
-import { Engine } from '#dist/wireguard/engine.js';
-import { ENVIRONMENT } from '#dist/wireguard/environment.js';
-import { ROOM } from '#dist/wireguard/session-transport.js';
 import { needs, openFds, run } from '../support.ts';
-import { type Hosts, ping, withHosts, withTunnels } from './hosts.ts';
+import { startEngine } from './engine-support.ts';
+import { ping, withHosts, withTunnels } from './hosts.ts';
 
 const PORT = 9000;
 const INSIDE = new Endpoint('10.9.0.2', PORT);
@@ -63,37 +61,6 @@ async function numbersOf(namespace: NetworkNamespace, stop: AbortSignal): Promis
 function assertRising(numbers: readonly number[]): void {
   const fallen = numbers.findIndex((number, i) => i > 0 && number <= numbers[i - 1]);
   assert.equal(fallen, -1, `${numbers[fallen - 1]}, then ${numbers[fallen]}`);
-}
-
-/** The engine of a tunnel from host `a` to the one on host `b`, by other limits than the protocol's. */
-function startEngine(
-  { a }: Hosts,
-  privateKey: string,
-  peerKey: string,
-  limits: object,
-  onHandshake: () => void,
-): { close(): Promise<void> } {
-  const tun = openTun('wga', { ...ROOM, addresses: ['10.9.0.1/24'], mtu: 1420, namespace: a });
-  const socket = openUdp({ namespace: a, packetInfo: true, receiveTos: true });
-  const nothing = () => {};
-  const listener = { handshake: onHandshake, roamed: nothing, expired: nothing, retransmitted: nothing };
-  const environment = { ...ENVIRONMENT, limits: { ...ENVIRONMENT.limits, ...limits } };
-  const engine = new Engine(1420, listener, bootTime, 2, environment);
-  engine.setPrivateKey(Buffer.from(privateKey, 'base64'));
-  const peer = engine.peerWithKey(Buffer.from(peerKey, 'base64'), true);
-  assert.ok(peer);
-  peer.setEndpoint(new Endpoint('192.0.2.2', 51820));
-  engine.allowedIps.add({ family: 4, bytes: Buffer.from([10, 9, 0, 2]), length: 32 }, peer);
-  tun.setUp();
-  void engine.serve(tun);
-  void engine.listen(socket, tun);
-  return {
-    close: async () => {
-      engine.close();
-      await socket.close();
-      await tun.close();
-    },
-  };
 }
 
 describe('openWireGuard: threads', function () {
@@ -225,7 +192,13 @@ describe('openWireGuard: threads', function () {
       });
       const limits = { rekeyAfterMessages: 500, rekeyTimeout: 30, jitter: 1 };
       let handshakes = 0;
-      const engine = startEngine(hosts, ours, publicKey(theirs), limits, () => handshakes++);
+      const engine = startEngine(hosts.a, {
+        privateKey: ours,
+        peers: [{ publicKey: publicKey(theirs), endpoint: '192.0.2.2:51820', address: [10, 9, 0, 2] }],
+        limits,
+        threads: 2,
+        onHandshake: () => handshakes++,
+      });
       await ping(hosts.a, '10.9.0.2');
       const stop = new AbortController();
       const received = numbersOf(hosts.b, stop.signal);
