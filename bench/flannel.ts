@@ -48,6 +48,7 @@ const YARDSTICKS: readonly (readonly [string, string])[] = [
 ];
 
 const folder = mkdtempSync(join(tmpdir(), 'flannel-bench-'));
+process.once('exit', () => rmSync(folder, { recursive: true }));
 const contenders: Readonly<Record<string, Contender>> = {
   [UNDERLAY]: underlay,
   'host-gw': daemon('host-gw'),
@@ -99,7 +100,6 @@ try {
   }
 } finally {
   await lab.close();
-  rmSync(folder, { recursive: true });
 }
 
 const of = (name: string, figure: (figures: Figures, underlay: Figures) => number): number =>
