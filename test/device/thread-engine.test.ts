@@ -42,7 +42,7 @@ const SETTLE = `
 
 describe('the engine of one thread', () => {
   before(function () {
-    needs(this, 'env');
+    needs(this);
   });
 
   it('leaves nothing after 1,000 devices were opened, read and closed', async () => {

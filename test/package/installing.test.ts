@@ -88,7 +88,7 @@ describe('the package, installed', function () {
     const { code, message } = JSON.parse(output(user, process.execPath, 'error.mjs'));
     assert.equal(code, 'ERR_TUNTAP_NO_BINARY');
     assert.match(message, new RegExp(`no binary works on linux-${process.arch} with (glibc|musl): neither `));
-    const command = /npx node-gyp rebuild .*$/.exec(message)?.[0];
+    const command = /npx node-gyp rebuild .*$/m.exec(message)?.[0];
     assert.ok(command, message);
     // Where npx finds node-gyp without the network.
     output(packed.tree, 'sh', '-c', command);

@@ -92,7 +92,7 @@ describe('the tarball', function () {
   }
 
   it('is not packed before it is built: npm says all that is missing and the command that makes it', () => {
-    assertRefused(packed.unbuilt, ADDON, HELPER, 'dist/index.js', 'npm run prebuild', 'npm run build:lib');
+    assertRefused(packed.unbuilt, ADDON, HELPER, 'dist/address.js', 'npm run prebuild', 'npm run build:lib');
   });
 
   describe('is not packed', () => {
