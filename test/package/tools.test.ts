@@ -143,12 +143,13 @@ describe('test/node-versions.sh', () => {
     needs(this, 'setpriv');
     const folder = mkdtempSync(join(tmpdir(), 'tuntap-versions-'));
     try {
-      // In place of npm: "installs" a node that fails unless another user can run it, and under version 22 always.
+      // In place of npm: packs nothing, and "installs" a node that fails unless another user can run it, and under version 22 always.
       const node =
         '#!/bin/sh\\n[ "$1" = --version ] || { echo "$@"; setpriv --reuid=65534 --clear-groups "$0" --version; }';
       writeFileSync(
         join(folder, 'npm'),
         `#!/bin/sh
+        if [ "$1" = pack ]; then mkdir "$4/package" && tar -czf "$4/p.tgz" -C "$4" package && echo p.tgz; exit; fi
         bin="$4/node_modules/\${5%@*}/bin"
         mkdir -p "$bin" && printf '${node}\\n' >"$bin/node" && chmod 755 "$bin/node"
         case $5 in *@22) echo false >>"$bin/node" ;; esac`,
