@@ -43,7 +43,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
     const listener = {
       handshake: (peer: TunnelPeer) => this.emit('handshake', this.#describe(peer)),
       roamed: (peer: TunnelPeer) => {
-        this.#followEndpoints();
+        this.#followEndpoint(peer);
         this.emit('roam', this.#describe(peer));
       },
       expired: (peer: TunnelPeer, reason: 'unanswered' | 'wiped') =>
@@ -181,8 +181,10 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   }
 
   /** A network that an endpoint moved into needs another route. Whoever moves on and on costs an update a second. */
-  #followEndpoints(): void {
-    if (!this.#routes || this.#following) return;
+  #followEndpoint({ endpoint }: TunnelPeer): void {
+    if (!this.#routes || !endpoint || this.#following) return;
+    const [address] = endpoint.address.split('%');
+    if (this.#engine.prefixes.lookup(address) === undefined) return;
     this.#following = setTimeout(() => {
       this.#following = undefined;
       // If it fails, the routes are as before.
@@ -283,7 +285,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
     const use = (endpoint: Parameters<TunnelPeer['setEndpoint']>[0]) => {
       if (peer.hostEndpoint !== hostEndpoint || peer.endpoint?.equals(endpoint)) return;
       peer.setEndpoint(endpoint);
-      this.#followEndpoints();
+      this.#followEndpoint(peer);
     };
     resolveEndpoint(hostEndpoint, this.#parts.signal, 1).then(use, () => {});
   }
