@@ -23,9 +23,9 @@ class ThreadReadiness;
 constexpr int kSeenHere = 8;
 static_assert((kSeenHere & (kReadable | kWritable | kFailed)) == 0);
 
-// How many batches in a row are read without a turn of the event loop in between. While packets pour in, this
+// How many batches are read behind another without the thread in between. While packets pour in, this
 // spares waking the thread, which costs more than the rest; timers and other fds wait meanwhile.
-constexpr int kTurnsInARow = 4;
+constexpr int kTurnsInARow = 1;
 
 // What the thread tells JavaScript's: which watch is ready, and for what. It travels as the pointer that a
 // threadsafe function passes on, so that nothing is allocated and nothing is shared between the threads.
