@@ -10,9 +10,11 @@ import { NetworkConfiguration } from './network-configuration.js';
 export interface NamespaceConnectOptions extends ResolveOptions {
   /** A host name, looked up inside the namespace, or an address; an IPv6 address may have a zone by index. **Default:** `'localhost'` */
   readonly host?: string;
+  /** 0 to 65,535. */
   readonly port: number;
   /** The address that the connection comes from. */
   readonly localAddress?: string;
+  /** The port that the connection comes from, with `localAddress`. **Default:** one that the kernel chooses */
   readonly localPort?: number;
   /** A firewall mark; needs CAP_NET_ADMIN. */
   readonly mark?: number;
@@ -28,6 +30,7 @@ export interface NamespaceBindOptions {
   readonly host?: string;
   /** **Default:** one that the kernel chooses */
   readonly port?: number;
+  /** Whether a socket of `'::'` leaves IPv4 to others. **Default:** `false` */
   readonly ipv6Only?: boolean;
   /** A firewall mark; needs CAP_NET_ADMIN. */
   readonly mark?: number;

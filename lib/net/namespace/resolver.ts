@@ -9,7 +9,9 @@ import { bindDatagrams, dial } from './sockets.js';
 
 /** An address of a host. */
 export interface ResolvedAddress {
+  /** The address as text. */
   readonly address: string;
+  /** 4 or 6. */
   readonly family: 4 | 6;
 }
 
@@ -19,6 +21,7 @@ export interface ResolveOptions {
   readonly family?: 0 | 4 | 6;
   /** Addresses of name servers, instead of those of resolv.conf. */
   readonly servers?: readonly string[];
+  /** Ends the attempt with an AbortError. */
   readonly signal?: AbortSignal;
 }
 
