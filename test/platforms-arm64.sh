@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- out/test/net/codec.test.js out/test/net/oracle.test.js out/test/lab/lab.test.js \
-  out/test/device/batches.test.js out/test/device/super-packets.test.js out/test/socket/udp-traffic.test.js \
+  out/test/device/batches.test.js out/test/device/super-packets.test.js \
   out/test/tunnel/aead-vectors.test.js
 sh test/tools.sh arm64
 folder=$(mktemp -d)

@@ -250,7 +250,7 @@ describe('errors of network configuration', () => {
       const { NetworkNamespace } = await import('tuntap-native/net');
       const here = await NetworkNamespace.current();
       await here.addLink({ kind: 'bridge', name: 'br0' }).catch((error) => console.log(error.code, error.message));
-      await NetworkNamespace.create().catch((error) => console.log(error.code, error.message));`;
+      await NetworkNamespace.create(undefined, { user: false }).catch((error) => console.log(error.code, error.message));`;
     const { stdout, stderr } = spawnSync(
       'setpriv',
       [
