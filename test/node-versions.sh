@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 versions=${1:-20 22 24 26}
 [ $# -eq 0 ] || shift
-# Without files, those that .mocharc.json names.
+# Without files, those that .mocharc.json names, in parallel.
 [ $# -eq 0 ] || set -- --no-config --timeout 30000 --node-option expose-gc "$@"
 [ -z "${CI:-}" ] || [ "$(id -u)" != 0 ] || set -- --forbid-pending "$@"
 package=node-linux-$(node -p process.arch)

@@ -1,9 +1,9 @@
 /** What the example tests share: tcpdump as an independent observer, ping, and a run of a whole example. */
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native';
 import { ipLinks, type Outcome, run, runFor } from '../support.ts';
@@ -46,28 +46,28 @@ export function ping(from: NetworkNamespace, to: string, ...options: readonly st
   return run(from, 'ping', '-n', '-c1', '-W1', ...options, to);
 }
 
-/** What an example may leave: links, and processes of its folder. Other programs may be at work on this machine. */
-async function state(namespace: NetworkNamespace, folder: string): Promise<unknown> {
-  const processes = readdirSync('/proc').filter((pid) => {
+/** The processes that were started with a line in their environment, or by one that was. */
+function processesWith(line: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
     try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(folder);
+      return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(line);
     } catch {
       return false; // no process, or one that has ended meanwhile
     }
   });
-  return { links: (await ipLinks(namespace)).map(({ ifname }) => ifname), processes };
 }
 
-/** Runs examples/`name`, which must leave nothing behind. */
+/** Runs examples/`name`, which must leave neither links nor processes behind. */
 export async function example(
   namespace: NetworkNamespace,
   name: string,
   ...args: readonly string[]
 ): Promise<Outcome> {
   const file = fileURLToPath(new URL(`../../examples/${name}.js`, import.meta.url));
-  const folder = name.includes('/') ? dirname(file) : file;
-  const before = await state(namespace, folder);
-  const outcome = await runFor(EXAMPLE_MS, namespace, process.execPath, file, ...args);
-  assert.deepEqual(await state(namespace, folder), before);
+  const line = `TUNTAP_EXAMPLE_RUN=${randomUUID()}`;
+  const links = async () => (await ipLinks(namespace)).map(({ ifname }) => ifname);
+  const before = await links();
+  const outcome = await runFor(EXAMPLE_MS, namespace, 'env', line, process.execPath, file, ...args);
+  assert.deepEqual([await links(), processesWith(line)], [before, []]);
   return outcome;
 }

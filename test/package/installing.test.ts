@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { skip } from '../support.ts';
 import { output, type Packed, packedPackage } from './packed.ts';
 
 const OPEN = `(async () => {
@@ -55,17 +54,6 @@ describe('the package, installed', function () {
       assert.equal(output(user, process.execPath, program), '1500\n');
     });
   }
-
-  it('has ciphers of its own in the prebuilt binary', function () {
-    if (!packed.complete) skip(this, 'needs the binaries for all platforms: npm run prebuild');
-    const program = `
-      process.env.TUNTAP_CIPHERS = 'bundled';
-      const { Aead } = await import('tuntap-native/tunnel');
-      const { generatePrivateKey, publicKey } = await import('tuntap-native/wireguard');
-      console.log(new Aead('chacha20-poly1305', new Uint8Array(32)).source, publicKey(generatePrivateKey()).length);`;
-    writeFileSync(join(user, 'ciphers.mjs'), program);
-    assert.equal(output(user, process.execPath, 'ciphers.mjs'), 'bundled 44\n');
-  });
 
   for (const platform of ['darwin', 'win32']) {
     it(`can be imported on ${platform}, where opening throws ERR_TUNTAP_UNSUPPORTED_PLATFORM`, async () => {

@@ -77,6 +77,18 @@ describe('the tarball', function () {
     }
   });
 
+  it('has ciphers of its own in the binaries', async function () {
+    needsAll(this, packed);
+    const user = packed.install('ciphers');
+    const program = `
+      process.env.TUNTAP_CIPHERS = 'bundled';
+      const { Aead } = await import('tuntap-native/tunnel');
+      const { generatePrivateKey, publicKey } = await import('tuntap-native/wireguard');
+      console.log(new Aead('chacha20-poly1305', new Uint8Array(32)).source, publicKey(generatePrivateKey()).length);`;
+    await writeFile(join(user, 'ciphers.mjs'), program);
+    assert.equal(output(user, process.execPath, 'ciphers.mjs'), 'bundled 44\n');
+  });
+
   it('is published as it is packed', async function () {
     needsAll(this, packed);
     assert.ok((await publish(packed.tree)).equals(await readFile(packed.tarball)));
