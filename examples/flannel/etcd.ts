@@ -13,8 +13,8 @@ import { text } from 'node:stream/consumers';
 const TIMEOUT_MS = 5000;
 // A host that vanishes ends no connection. TCP asks after a pause of this length whether it is still there.
 const KEEP_ALIVE_MS = 10_000;
-// Codes of gRPC (google.golang.org/grpc/codes): DEADLINE_EXCEEDED and UNAVAILABLE.
-const TRANSIENT = [4, 14];
+// Codes of gRPC (google.golang.org/grpc/codes): DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE.
+const TRANSIENT = [4, 8, 14];
 const UNAVAILABLE = 14;
 // OUT_OF_RANGE: the revision is not there any more.
 const COMPACTED = 11;
@@ -29,14 +29,9 @@ export class EtcdError extends Error {
     this.code = code;
   }
 
-  /** The same request may succeed later. */
+  /** The same request may succeed later, or at another endpoint. */
   get isTransient(): boolean {
     return TRANSIENT.includes(this.code);
-  }
-
-  /** etcd has forgotten the revision that a watch was to begin with. */
-  get isCompacted(): boolean {
-    return this.code === COMPACTED;
   }
 }
 
@@ -73,8 +68,15 @@ interface JsonEntry {
   readonly lease?: string;
 }
 
+/** The gateways of etcd have different names for the code of a method that streams. */
+interface JsonError {
+  readonly message?: string;
+  readonly code?: number;
+  readonly grpc_code?: number;
+}
+
 interface JsonWatchResponse {
-  readonly error?: { readonly message: string; readonly grpc_code?: number };
+  readonly error?: JsonError;
   readonly result?: {
     readonly canceled?: boolean;
     readonly cancel_reason?: string;
@@ -185,7 +187,7 @@ export class Etcd {
 
   /**
    * Yields what happens to the keys that begin with `prefix`, from a revision on; each time the changes of one message.
-   * It ends with an error only: `isCompacted`, or `isTransient` if the connection is lost.
+   * It ends with an error only: `isTransient` if the connection is lost. The next watch asks the next endpoint.
    */
   async *watch(
     prefix: string,
@@ -197,7 +199,9 @@ export class Etcd {
     try {
       const response = await this.#post(endpoint, 'watch', body, { signal, stays: true });
       for await (const line of lines(response)) {
-        const changes = toChanges(JSON.parse(line));
+        const message = JSON.parse(line) as JsonWatchResponse;
+        if (message.error !== undefined) throw refused(endpoint, message);
+        const changes = toChanges(message);
         if (changes.length > 0) yield changes;
       }
       throw unavailable(endpoint, 'it ended the watch');
@@ -218,7 +222,11 @@ export class Etcd {
     let failure: unknown;
     for (let tried = 0; tried < this.#endpoints.length; tried++) {
       try {
-        return JSON.parse(await text(await this.#post(this.#endpoint, method, body, { signal }))) as T;
+        const endpoint = this.#endpoint;
+        const answer = JSON.parse(await text(await this.#post(endpoint, method, body, { signal })));
+        // A method that streams has sent its status before it fails.
+        if (answer.error !== undefined) throw refused(endpoint, answer);
+        return answer as T;
       } catch (error) {
         signal?.throwIfAborted();
         failure = error instanceof EtcdError ? error : unavailable(this.#endpoint, error);
@@ -266,11 +274,19 @@ function unavailable(endpoint: URL, cause: unknown): EtcdError {
 async function refusal(endpoint: URL, response: IncomingMessage): Promise<EtcdError> {
   const answer = await text(response);
   try {
-    const { message, code } = JSON.parse(answer) as { message: string; code: number };
-    return new EtcdError(`etcd at ${endpoint.origin}: ${message}`, code);
+    return refused(endpoint, JSON.parse(answer));
   } catch {
     return unavailable(endpoint, `HTTP status ${response.statusCode}, and no JSON`);
   }
+}
+
+/** The error is `error` if the method streams. Else it is the answer, whose `error` may be a text. */
+function refused(endpoint: URL, answer: JsonError & { readonly error?: string | JsonError }): EtcdError {
+  const { message, code, grpc_code = code } = typeof answer.error === 'object' ? answer.error : answer;
+  return new EtcdError(
+    `etcd at ${endpoint.origin}: ${message ?? JSON.stringify(answer)}`,
+    grpc_code ?? UNAVAILABLE,
+  );
 }
 
 async function* lines(response: IncomingMessage): AsyncGenerator<string> {
@@ -282,8 +298,7 @@ async function* lines(response: IncomingMessage): AsyncGenerator<string> {
   }
 }
 
-function toChanges({ error, result = {} }: JsonWatchResponse): readonly Change[] {
-  if (error !== undefined) throw new EtcdError(error.message, error.grpc_code ?? UNAVAILABLE);
+function toChanges({ result = {} }: JsonWatchResponse): readonly Change[] {
   const { canceled = false, cancel_reason, compact_revision, events = [] } = result;
   if (compact_revision !== undefined)
     throw new EtcdError(`etcd has compacted all before revision ${compact_revision}`, COMPACTED);

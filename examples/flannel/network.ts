@@ -40,6 +40,10 @@ export function contains({ address, mask }: Network, member: number): boolean {
   return (member & mask) === address;
 }
 
+export function equal(one: Network, other: Network): boolean {
+  return one.address === other.address && one.prefixLength === other.prefixLength;
+}
+
 /** Whether `inner` is `outer`, or a part of it. */
 export function covers(outer: Network, inner: Network): boolean {
   return inner.prefixLength >= outer.prefixLength && contains(outer, inner.address);

@@ -24,7 +24,7 @@ export interface Following {
 /**
  * Follows the leases until `signal` aborts: a list, and then what changes after it. If the connection is lost, or etcd has
  * compacted what would come next, it begins again with a list. What the backend knows stays meanwhile.
- * @throws Error if this host's own lease was deleted, or another host took it over
+ * @throws Error if another host took this host's own lease over
  */
 export async function followLeases(following: Following, signal: AbortSignal): Promise<never> {
   const { etcd, prefix, own } = following;
@@ -36,12 +36,11 @@ export async function followLeases(following: Following, signal: AbortSignal): P
       if (entries.find(({ key }) => key === own.key)?.value !== own.value) await own.takeAgain(signal);
       await useList(following, known, entries);
       for await (const changes of etcd.watch(subnetsPrefix(prefix), revision + 1, signal)) {
-        pause.reset();
         for (const change of changes) await useChange(following, known, change, signal);
       }
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof EtcdError && (error.isTransient || error.isCompacted))) throw error;
+      if (!(error instanceof EtcdError)) throw error;
       console.error(`lists all leases again: ${error.message}`);
       await pause.wait(signal);
     }
@@ -66,8 +65,8 @@ async function useChange(
     if (key === own.key && value !== own.value) await own.takeAgain(signal);
     return use(following, known, change.entry);
   }
-  if (change.key === own.key)
-    throw new Error(`Somebody has revoked the lease of ${formatNetwork(own.subnet)}`);
+  // It may have ended while this host could not reach etcd, or the host was asleep.
+  if (change.key === own.key) return own.takeAgain(signal);
   await forget(following, known, change.key);
 }
 
@@ -83,6 +82,7 @@ async function use(following: Following, known: Known, { key, value }: Entry): P
     console.error(`${formatNetwork(lease.subnet)} is on ${lease.publicIp}`);
   } catch (error) {
     console.error(`passes over ${key}: ${(error as Error).message}`);
+    await forget(following, known, key);
   }
 }
 

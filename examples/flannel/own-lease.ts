@@ -12,7 +12,7 @@ import {
   subnetKey,
   subnetsPrefix,
 } from './lease.ts';
-import { formatAddress, formatNetwork, type Network, network, overlap, size } from './network.ts';
+import { equal, formatAddress, formatNetwork, type Network, network, overlap, size } from './network.ts';
 import { untilAvailable } from './retry.ts';
 
 // As Flannel: hosts that join at once choose among many, and try again if another was first.
@@ -40,6 +40,7 @@ export class OwnLease {
   readonly #claim: Claim;
   #lease: string;
   #seconds: number;
+  #taking: Promise<void> | undefined;
 
   constructor(
     etcd: Etcd,
@@ -79,19 +80,31 @@ export class OwnLease {
   }
 
   /**
-   * Writes it once more: etcd has lost it, or it ended while this host could not reach etcd.
+   * Writes it once more, unless it is there: etcd has lost it, it ended while this host could not reach etcd, or
+   * somebody deleted it.
    * @throws Error if another host has the subnet now
    */
-  async takeAgain(signal: AbortSignal): Promise<void> {
+  takeAgain(signal: AbortSignal): Promise<void> {
+    this.#taking ??= this.#takeAgain(signal).finally(() => {
+      this.#taking = undefined;
+    });
+    return this.#taking;
+  }
+
+  async #takeAgain(signal: AbortSignal): Promise<void> {
     const { seconds } = this.#claim;
     const { key, value } = this;
     const found = await this.#etcd.get(key, signal);
     if (found !== undefined && found.value !== value) {
       throw new Error(`Another host has taken ${formatNetwork(this.subnet)}: ${found.value}`);
     }
+    if (found?.lease === this.#lease) return;
     const lease = await this.#etcd.grant(seconds, signal);
     const taken = await this.#etcd.putIf(found ?? 'absent', { key, value, lease: lease.id }, signal);
-    if (!taken) return this.takeAgain(signal);
+    if (!taken) {
+      await this.#etcd.revoke(lease.id, signal).catch(() => {}); // else it ends by itself
+      return this.#takeAgain(signal);
+    }
     this.#lease = lease.id;
     this.#seconds = lease.seconds;
     console.error(`took ${formatNetwork(this.subnet)} again: etcd had no lease of it`);
@@ -99,13 +112,14 @@ export class OwnLease {
 }
 
 /**
- * Takes a subnet for this host: the one that it has already, by its public address; else the one that it had before;
- * else one at random.
+ * Takes a subnet for this host: the one that this process has; else the one that the host had before; else the one
+ * whose key has the host's public address; else one at random.
  * @throws Error if the network is full
  */
 export async function takeSubnet(etcd: Etcd, claim: Claim, signal: AbortSignal): Promise<OwnLease> {
   const { prefix, attributes, seconds } = claim;
   const lease = await etcd.grant(seconds, signal);
+  let mayBeWritten = false;
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const { entries } = await etcd.list(subnetsPrefix(prefix), signal);
@@ -115,11 +129,14 @@ export async function takeSubnet(etcd: Etcd, claim: Claim, signal: AbortSignal):
         value: formatAttributes(attributes),
         lease: lease.id,
       };
+      mayBeWritten = true;
       if (await etcd.putIf(condition, written, signal)) return new OwnLease(etcd, claim, subnet, lease);
+      mayBeWritten = false;
     }
     throw new Error(`Other hosts took a subnet first, ${ATTEMPTS} times`);
   } catch (error) {
-    await etcd.revoke(lease.id).catch(() => {}); // else it ends by itself
+    // A subnet that etcd may have given stays this host's, which finds it by its address.
+    if (!mayBeWritten) await etcd.revoke(lease.id).catch(() => {}); // else it ends by itself
     throw error;
   }
 }
@@ -127,26 +144,33 @@ export async function takeSubnet(etcd: Etcd, claim: Claim, signal: AbortSignal):
 /** The subnet to write, and under which condition nobody else was first. */
 async function choose(
   etcd: Etcd,
-  { config, attributes, previous, heldUnder }: Claim,
+  { prefix, config, attributes, previous, heldUnder }: Claim,
   entries: readonly Entry[],
   signal: AbortSignal,
 ): Promise<[Network, Condition]> {
   const taken: Network[] = [];
+  const held: { readonly subnet: Network; readonly entry: Entry }[] = [];
   for (const entry of entries) {
     // A lease with an unreadable value still takes up its subnet.
     const subnet = attempt(() => parseSubnetKey(entry.key));
     if (subnet === undefined) continue;
     const publicIp = attempt(() => parseLease(entry.key, entry.value).publicIp);
-    if (publicIp === attributes.publicIp || entry.lease === heldUnder) {
-      if (allows(config, subnet)) return [subnet, entry];
+    const isOwn = publicIp === attributes.publicIp || entry.lease === heldUnder;
+    // A key with an IPv6 subnet too is that of a daemon that knows IPv6. This one writes another key.
+    if (!isOwn || entry.key !== subnetKey(prefix, subnet)) taken.push(subnet);
+    else if (allows(config, subnet)) held.push({ subnet, entry });
+    else {
       console.error(`gives up ${formatNetwork(subnet)}: the configuration does not allow it any more`);
       await etcd.deleteIf(entry, entry.key, signal);
-    } else {
-      taken.push(subnet);
     }
   }
   const isFree = (subnet: Network): boolean => !taken.some((other) => overlap(subnet, other));
+  const isPrevious = (subnet: Network): boolean => previous !== undefined && equal(subnet, previous);
+  const best =
+    held.find(({ entry }) => entry.lease === heldUnder) ?? held.find(({ subnet }) => isPrevious(subnet));
+  if (best !== undefined) return [best.subnet, best.entry];
   if (previous !== undefined && allows(config, previous) && isFree(previous)) return [previous, 'absent'];
+  if (held.length > 0) return [held[0].subnet, held[0].entry];
   return [anyFree(config, isFree), 'absent'];
 }
 

@@ -52,6 +52,31 @@ describe("the cluster example's client of etcd's gateway (examples/flannel/etcd)
     assert.equal(asked, 1);
   });
 
+  for (const [shape, status, error] of [
+    ['an older gateway', 503, { grpc_code: 14, http_code: 503, message: 'etcdserver: leader changed' }],
+    ['a newer gateway', 503, { code: 14, message: 'etcdserver: leader changed' }],
+    ['a gateway that has sent its status', 200, { code: 8, message: 'etcdserver: too many requests' }],
+  ] as const) {
+    it(`asks the next endpoint if ${shape} refuses what streams`, async () => {
+      const asked: (string | undefined)[] = [];
+      const down = await gateway(({ url }, response) => {
+        asked.push(url);
+        response.writeHead(status).end(`${JSON.stringify({ error })}\n`);
+      });
+      const good = await gateway((_, response) => response.end('{"result":{"TTL":"9"}}\n'));
+      const etcd = new Etcd({ endpoints: [down, good] });
+      assert.equal(await etcd.keepAlive('1'), true);
+      assert.equal(await etcd.keepAlive('1'), true);
+      const again = new Etcd({ endpoints: [down, good] });
+      await assert.rejects(collect(again.watch('/a/', 5), []), (error: EtcdError) => {
+        assert.match(error.message, /etcdserver: (leader changed|too many requests)/);
+        return error.isTransient;
+      });
+      assert.equal(await again.keepAlive('1'), true);
+      assert.deepEqual(asked, ['/v3/lease/keepalive', '/v3/watch']);
+    });
+  }
+
   it('names the endpoint if none answers, and says that it may be tried again', async () => {
     const url = await deadEnd();
     await assert.rejects(new Etcd({ endpoints: [url] }).get('/a'), (error: EtcdError) => {
@@ -104,7 +129,7 @@ describe("the cluster example's client of etcd's gateway (examples/flannel/etcd)
       collect(new Etcd({ endpoints: [compacted] }).watch('/a/', 5), []),
       (error: EtcdError) => {
         assert.match(error.message, /77/);
-        return error.isCompacted && !error.isTransient;
+        return error.code === 11 && !error.isTransient; // OUT_OF_RANGE of gRPC
       },
     );
     const broken = await gateway((_, response) => {
@@ -112,7 +137,7 @@ describe("the cluster example's client of etcd's gateway (examples/flannel/etcd)
     });
     await assert.rejects(
       collect(new Etcd({ endpoints: [broken] }).watch('/a/', 5), []),
-      (error: EtcdError) => error.isTransient && !error.isCompacted,
+      (error: EtcdError) => error.isTransient,
     );
   });
 
