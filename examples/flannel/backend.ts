@@ -16,6 +16,8 @@ export interface Backend {
   start(subnet: Network): Promise<void>;
   /** A host has a subnet; `old` is the lease that this one replaces. If it rejects, that host is left out. */
   set(lease: Lease, old?: Lease): Promise<void>;
+  /** What `remove()`, and `set()` for `old`, take away by: another lease with the same one must be set again. */
+  peerOf?(lease: Lease): string;
   /** A host has its subnet no more. */
   remove(lease: Lease): Promise<void>;
   close(): Promise<void>;

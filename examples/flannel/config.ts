@@ -1,14 +1,6 @@
 /** Flannel's configuration, PREFIX/config in etcd: `{ "Network": "10.244.0.0/16", "Backend": { "Type": "vxlan" } }`. */
 
-import {
-  contains,
-  formatNetwork,
-  type Network,
-  network,
-  parseAddress,
-  parseNetwork,
-  size,
-} from './network.ts';
+import { contains, formatNetwork, type Network, network, networkOf, parseAddress, size } from './network.ts';
 
 export interface NetworkConfig {
   /** Of all containers. */
@@ -72,11 +64,17 @@ export function parseConfig(text: string): NetworkConfig {
   const config = new Section('config', parseJson('config', text));
   if (!config.boolean('EnableIPv4', true))
     throw new Error('config.EnableIPv4 is false: this daemon knows IPv4 only');
-  const all = parseNetwork(config.string('Network', ''));
+  if (config.boolean('EnableIPv6'))
+    console.error('passes over config.EnableIPv6: this daemon knows IPv4 only');
+  const all = networkOf(config.string('Network', ''));
   // A daemon needs some addresses of its subnet, and never takes the first subnet of four or more.
   if (all.prefixLength > 28) throw new Error('config.Network is too small: /28 is the smallest');
   const usual = all.prefixLength <= 22 ? 24 : all.prefixLength + 2;
-  const subnetLength = config.integer('SubnetLen', all.prefixLength + 2, 30, usual);
+  const subnetLength = config.integer('SubnetLen', 0, 30) || usual;
+  if (subnetLength < all.prefixLength + 2)
+    throw new Error(
+      `config.SubnetLen must be an integer from ${all.prefixLength + 2} to 30, not ${subnetLength}`,
+    );
   const one = size(network(0, subnetLength));
   const first = all.address >>> 0;
   const limit = (key: string, fallback: number): number => {

@@ -23,7 +23,7 @@ import { Etcd } from './etcd.ts';
 import { addressLost, type External, findExternal } from './external.ts';
 import { configKey } from './lease.ts';
 import { formatNetwork } from './network.ts';
-import { followLeases } from './other-leases.ts';
+import { OtherLeases } from './other-leases.ts';
 import { type OwnLease, takeSubnet } from './own-lease.ts';
 import { Pause, untilAvailable } from './retry.ts';
 import { previousSubnet, writeSubnetFile } from './subnet-file.ts';
@@ -42,10 +42,12 @@ const { values } = parseArgs({
     'udp-path': { type: 'string', default: 'offloads' },
   },
 });
-const { prefix, run } = values;
+const { run } = values;
+const prefix = values.prefix.replace(/\/+$/, '');
 const file = (path?: string): Buffer | undefined => (path === undefined ? undefined : readFileSync(path));
 const seconds = Number(values['lease-seconds']);
-if (!(seconds >= 1 && seconds <= 1e6)) throw new Error('--lease-seconds is a number from 1 to 1,000,000');
+if (!(Number.isInteger(seconds) && seconds >= 1 && seconds <= 1e6))
+  throw new Error('--lease-seconds is an integer from 1 to 1,000,000');
 const path = PATHS.find((known) => known === values['udp-path']);
 if (path === undefined) throw new Error(`--udp-path is one of ${PATHS.join(', ')}`);
 const subnetFile = join(run, 'subnet.env');
@@ -78,7 +80,7 @@ try {
 /** Carries packets until the interface's address changes. */
 async function serve(external: External, signal: AbortSignal): Promise<void> {
   const config = await readConfig(signal);
-  const backendType = config.backend.string('Type', 'udp');
+  const backendType = config.backend.string('Type', 'udp').toLowerCase();
   const ended = new AbortController();
   const running = AbortSignal.any([signal, ended.signal]);
   let fail: (error: Error) => void = () => {};
@@ -98,8 +100,10 @@ async function serve(external: External, signal: AbortSignal): Promise<void> {
     await writeSubnetFile(subnetFile, { network: config.network, subnet: lease.subnet, mtu: backend.mtu });
     console.error(`has ${formatNetwork(lease.subnet)} by ${backendType} from ${external.publicIp}`);
     console.log('ready');
-    const following = { etcd, prefix, config, own: lease, publicIp: external.publicIp, backendType, backend };
-    parts.push(lease.keep(running), followLeases(following, running), addressLost(host, external, running));
+    const { publicIp } = external;
+    const others = new OtherLeases({ etcd, prefix, config, own: lease, publicIp, backendType, backend });
+    parts.push(lease.keep(running), others.follow(running), others.retry(running));
+    parts.push(addressLost(host, external, running));
     await Promise.race([failed, ...parts]);
   } finally {
     ended.abort();

@@ -23,7 +23,7 @@ export interface Certificates {
 export interface Answer {
   readonly header: { readonly revision: string };
   readonly ID: string;
-  readonly kvs?: readonly { readonly key: string; readonly value: string }[];
+  readonly kvs?: readonly { readonly key: string; readonly value: string; readonly mod_revision: string }[];
 }
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
@@ -128,6 +128,12 @@ export class EtcdServer {
 
   async deleteAll(prefix: string): Promise<void> {
     await this.request('kv/deleterange', range(prefix));
+  }
+
+  /** The revision of a key's last change; undefined if there is no such key. */
+  async revision(key: string): Promise<string | undefined> {
+    const { kvs = [] } = await this.request('kv/range', { key: base64(key) });
+    return kvs[0]?.mod_revision;
   }
 
   /** The values of the keys that begin with `prefix`. */

@@ -1,7 +1,7 @@
 /** The interface that leads to the other hosts. */
 
 import type { NetworkNamespace } from 'tuntap-native/net';
-import { type Network, network, parseAddress } from './network.ts';
+import { type Network, networkOf } from './network.ts';
 
 /** What the command line says of it; at most one of the two is needed. */
 export interface Wanted {
@@ -63,13 +63,12 @@ async function find(host: NetworkNamespace, wanted: Wanted): Promise<External | 
   const link = links.find((other) => other.name === found?.device);
   if (found === undefined || link === undefined) return undefined;
   const { address, prefixLength } = found;
-  const { mask } = network(0, prefixLength);
   return {
     name: link.name,
     index: link.index,
     mtu: link.mtu,
     address,
-    link: network(parseAddress(address) & mask, prefixLength),
+    link: networkOf(`${address}/${prefixLength}`),
     publicIp: wanted.public ?? address,
   };
 }

@@ -55,7 +55,7 @@ export function parseLease(key: string, value: string): Lease {
   return {
     subnet,
     publicIp,
-    backendType: lease.string('BackendType') || 'udp',
+    backendType: lease.string('BackendType')?.toLowerCase() || 'udp',
     data: lease.section('BackendData') ?? new Section('its value.BackendData', {}),
   };
 }

@@ -14,12 +14,18 @@ export function network(address: number, prefixLength: number): Network {
   return { address, mask: prefixLength === 0 ? 0 : -1 << (32 - prefixLength), prefixLength };
 }
 
+/** The network of an address such as 192.0.2.1/24. @throws TypeError for what is none of IPv4 */
+export function networkOf(text: string): Network {
+  const { family, address, prefixLength } = parseCidr(text);
+  if (family !== 4) throw new TypeError(`${text} is no IPv4 network`);
+  const { mask } = network(0, prefixLength);
+  return network(address.readInt32BE(0) & mask, prefixLength);
+}
+
 /** @throws TypeError for what is no IPv4 network; one with host bits set is none, as for `ip route` */
 export function parseNetwork(text: string): Network {
-  const { family, address, prefixLength } = parseCidr(text);
-  const parsed = network(address.readInt32BE(0), prefixLength);
-  if (family !== 4 || (parsed.address & ~parsed.mask) !== 0)
-    throw new TypeError(`${text} is no IPv4 network`);
+  const parsed = networkOf(text);
+  if (formatNetwork(parsed) !== text) throw new TypeError(`${text} is no IPv4 network`);
   return parsed;
 }
 

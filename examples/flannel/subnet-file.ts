@@ -2,7 +2,7 @@
 
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { formatAddress, formatNetwork, type Network, network, parseAddress } from './network.ts';
+import { formatAddress, formatNetwork, type Network, networkOf } from './network.ts';
 
 export interface SubnetFile {
   /** Of all containers. */
@@ -47,11 +47,8 @@ export async function readSubnetFile(path: string): Promise<Readonly<Record<stri
 /** The subnet in the file, if it is one. */
 export async function previousSubnet(path: string): Promise<Network | undefined> {
   const { FLANNEL_SUBNET: text = '' } = await readSubnetFile(path);
-  const [, address, length] = text.match(/^([\d.]+)\/(\d+)$/) ?? [];
-  if (address === undefined || Number(length) > 32) return undefined;
   try {
-    const { mask } = network(0, Number(length));
-    return network(parseAddress(address) & mask, Number(length));
+    return networkOf(text);
   } catch {
     return undefined;
   }

@@ -11,6 +11,7 @@ const parse = (config: object): NetworkConfig => parseConfig(JSON.stringify(conf
 
 describe("the cluster example reads Flannel's configuration", () => {
   for (const [config, length, min, max] of [
+    [{ Network: '10.244.7.1/16', SubnetLen: 0, EnableIPv6: true }, 24, '10.244.1.0', '10.244.255.0'],
     [{ Network: '10.244.0.0/16' }, 24, '10.244.1.0', '10.244.255.0'],
     [{ Network: '10.0.0.0/8', SubnetLen: 20 }, 20, '10.0.16.0', '10.255.240.0'],
     [{ Network: '198.51.100.0/24' }, 26, '198.51.100.64', '198.51.100.192'],
@@ -35,7 +36,6 @@ describe("the cluster example reads Flannel's configuration", () => {
   for (const [config, message] of [
     [[], /must be an object/],
     [{}, /must be/],
-    [{ Network: '10.244.0.1/16' }, /is no IPv4 network/],
     [{ Network: '2001:db8::/64' }, /is no IPv4 network/],
     [{ Network: '10.244.0.0/16', SubnetLen: 17 }, /SubnetLen must be an integer from 18 to 30/],
     [{ Network: '10.244.0.0/16', SubnetLen: 31 }, /SubnetLen/],
@@ -103,6 +103,7 @@ describe("the cluster example's leases", () => {
       formatAttributes({ publicIp: '192.0.2.1', backendType: 'udp' }),
       '{"PublicIP":"192.0.2.1","PublicIPv6":null}',
     );
+    assert.equal(parseLease(key, '{"PublicIP":"192.0.2.1","BackendType":"VXLAN"}').backendType, 'vxlan');
     const { publicIp, backendType, subnet } = parseLease(key, '{"PublicIP":"192.0.2.1","BackendData":null}');
     assert.deepEqual([publicIp, backendType, formatNetwork(subnet)], ['192.0.2.1', 'udp', '10.244.1.0/24']);
   });

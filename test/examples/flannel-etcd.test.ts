@@ -7,9 +7,12 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Cluster, PREFIX } from '../../examples/flannel/cluster.ts';
+import { parseConfig } from '../../examples/flannel/config.ts';
 import { type Change, Etcd, type EtcdError } from '../../examples/flannel/etcd.ts';
 import { type Certificates, EtcdServer } from '../../examples/flannel/etcd-server.ts';
 import { createHosts, ETCD_ADDRESS } from '../../examples/flannel/lab.ts';
+import { parseNetwork } from '../../examples/flannel/network.ts';
+import { OwnLease, takeSubnet } from '../../examples/flannel/own-lease.ts';
 import { needs } from '../support.ts';
 import { PROGRAMS } from './flannel-lab.ts';
 
@@ -139,6 +142,48 @@ describe("the cluster example's client of etcd's gateway (examples/flannel/etcd)
       collect(new Etcd({ endpoints: [broken] }).watch('/a/', 5), []),
       (error: EtcdError) => error.isTransient,
     );
+  });
+
+  const attributes = { publicIp: '192.0.2.1', backendType: 'udp' };
+  const config = parseConfig('{"Network":"10.244.0.0/16"}');
+  /** A gateway that answers each method with the next of its answers; `asked`: the methods. */
+  async function scripted(
+    answers: Readonly<Record<string, readonly string[]>>,
+  ): Promise<{ readonly etcd: Etcd; readonly asked: string[] }> {
+    const asked: string[] = [];
+    const url = await gateway((request, response) => {
+      const method = (request.url ?? '').replace('/v3/', '');
+      const answer = answers[method]?.[asked.filter((other) => other === method).length];
+      asked.push(method);
+      if (answer === undefined) request.socket.destroy();
+      else response.end(answer);
+    });
+    return { etcd: new Etcd({ endpoints: [url] }), asked };
+  }
+  const empty = '{"header":{"revision":"1"}}';
+  const claim = { prefix: '/net', config, attributes, seconds: 9 };
+  const { signal } = new AbortController();
+
+  it('leaves a lease whose key etcd may have written, and revokes one whose key it has not', async () => {
+    const grant = ['{"ID":"7","TTL":"9"}'];
+    const lost = await scripted({ 'lease/grant': grant, 'kv/range': [empty], 'lease/revoke': ['{}'] });
+    await assert.rejects(takeSubnet(lost.etcd, claim, signal));
+    assert.deepEqual(lost.asked, ['lease/grant', 'kv/range', 'kv/txn']);
+    const refused = await scripted({ 'lease/grant': grant, 'lease/revoke': ['{}'] });
+    await assert.rejects(takeSubnet(refused.etcd, claim, signal));
+    assert.deepEqual(refused.asked, ['lease/grant', 'kv/range', 'lease/revoke']);
+  });
+
+  it('revokes the lease that it did not need, as another host was first', async () => {
+    const { etcd, asked } = await scripted({
+      'kv/range': [empty, JSON.stringify({ header: { revision: '2' }, kvs: [kv] })],
+      'lease/grant': ['{"ID":"7","TTL":"9"}'],
+      'kv/txn': ['{}'],
+      'lease/revoke': ['{}'],
+    });
+    const own = new OwnLease(etcd, claim, parseNetwork('10.244.1.0/24'), { id: '5', seconds: 9 });
+    await assert.rejects(own.takeAgain(signal), /Another host has taken 10\.244\.1\.0\/24/);
+    assert.deepEqual(asked, ['kv/range', 'lease/grant', 'kv/txn', 'lease/revoke', 'kv/range']);
   });
 
   it('ends a watch when its signal aborts', async () => {

@@ -47,11 +47,11 @@ export async function openVxlan({ host, external, config, fail }: BackendOptions
 
   const macOf = ({ data }: Lease): string => data.string('VtepMAC', '').toLowerCase();
 
-  async function removeTunnel(lease: Lease): Promise<void> {
-    const address = formatAddress(lease.subnet.address);
-    await host.deleteNeighbor({ device: link.index, address });
-    await link.deleteFdbEntry({ mac: macOf(lease), address: lease.publicIp });
-  }
+  const addressOf = ({ subnet }: Lease): string => formatAddress(subnet.address);
+  const deleteNeighbor = (lease: Lease): Promise<void> =>
+    host.deleteNeighbor({ device: link.index, address: addressOf(lease) });
+  const deleteFdbEntry = (lease: Lease): Promise<void> =>
+    link.deleteFdbEntry({ mac: macOf(lease), address: lease.publicIp });
 
   return {
     data: { VNI: vni, VtepMAC: mac },
@@ -68,7 +68,7 @@ export async function openVxlan({ host, external, config, fail }: BackendOptions
       } else {
         // The gateway is the other host's device. It is on no network of ours; the neighbour entry tells its MAC, and
         // the forwarding database tells which host has that MAC.
-        const via = formatAddress(lease.subnet.address);
+        const via = addressOf(lease);
         await link.replaceFdbEntry({ mac: macOf(lease), address: lease.publicIp });
         await host.replaceNeighbor({
           device: link.index,
@@ -81,17 +81,17 @@ export async function openVxlan({ host, external, config, fail }: BackendOptions
       if (old === undefined) return;
       if (isDirect(old)) {
         if (!isDirect(lease)) gateways.forget(lease.subnet);
-      } else if (isDirect(lease)) await removeTunnel(old);
-      else if (macOf(old) !== macOf(lease))
-        await link.deleteFdbEntry({ mac: macOf(old), address: old.publicIp });
+      } else if (isDirect(lease)) await all(deleteNeighbor(old), deleteFdbEntry(old));
+      else if (macOf(old) !== macOf(lease)) await deleteFdbEntry(old);
     },
+    peerOf: (lease) => `${macOf(lease)} ${lease.publicIp}`,
     async remove(lease) {
       const destination = formatNetwork(lease.subnet);
       if (isDirect(lease)) {
         await gateways.remove(lease.subnet);
       } else {
-        await host.deleteRoute({ destination, device: link.index });
-        await removeTunnel(lease);
+        const route = host.deleteRoute({ destination, device: link.index });
+        await all(route, deleteNeighbor(lease), deleteFdbEntry(lease));
       }
     },
     async close() {
@@ -100,6 +100,12 @@ export async function openVxlan({ host, external, config, fail }: BackendOptions
       await deleteLink(host, name);
     },
   };
+}
+
+/** Waits for all of them. @throws the first error */
+async function all(...actions: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(actions)).find((outcome) => outcome.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
 
 /** Of those that nobody registers, and of one host: the second and the first bit of the first byte. */

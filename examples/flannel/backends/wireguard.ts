@@ -1,6 +1,6 @@
 /** WireGuard: encrypted, in this program. A lease tells the public key; the subnet is what that key may send for. */
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generatePrivateKey, openWireGuard } from 'tuntap-native/wireguard';
 import type { Backend, BackendOptions } from '../backend.ts';
@@ -58,6 +58,7 @@ export async function openWireGuardBackend({
       });
       if (old !== undefined && keyOf(old) !== keyOf(lease)) await wg.removePeer(keyOf(old));
     },
+    peerOf: keyOf,
     async remove(lease) {
       await wg.removePeer(keyOf(lease));
     },
@@ -77,6 +78,10 @@ async function readKey(path: string): Promise<string> {
   }
   const key = generatePrivateKey();
   await mkdir(join(path, '..'), { recursive: true });
-  await writeFile(path, key, { mode: 0o400 });
+  // In one step, so that a crash leaves no half of a key.
+  const fresh = `${path}.new`;
+  await rm(fresh, { force: true });
+  await writeFile(fresh, key, { mode: 0o400, flush: true });
+  await rename(fresh, path);
   return key;
 }
