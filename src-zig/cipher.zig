@@ -8,7 +8,7 @@ const wipe = @import("wipe.zig").wipe;
 
 const is_x86 = builtin.cpu.arch == .x86_64;
 const level = if (is_x86)
-    if (has(.avx512vl)) "avx512" else if (has(.avx2)) "avx2" else "sse2"
+    if (has(.avx2)) "avx2" else "sse2"
 else if (aes.has_hardware_support) "neon_aes" else "neon";
 
 fn has(comptime feature: std.Target.x86.Feature) bool {

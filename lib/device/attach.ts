@@ -4,6 +4,7 @@ import { constants, statSync } from 'node:fs';
 import { invalidArgValue } from '../arguments.js';
 import { type Interface, native } from '../native/addon.js';
 import { closing, closingOnError, type Descriptor } from '../native/descriptor.js';
+import { EBUSY, EPERM } from '../native/errno.js';
 import { check, systemError } from '../system-error.js';
 
 const IFF_TUN = 0x0001;
@@ -12,8 +13,6 @@ const IFF_MULTI_QUEUE = 0x0100;
 const IFF_NO_PI = 0x1000;
 export const IFF_VNET_HDR = 0x4000;
 const IFF_TUN_EXCL = 0x8000;
-const EPERM = -1;
-const EBUSY = -16;
 const DEVICE_PATH = '/dev/net/tun';
 const DEVICE_NUMBERS = (10 << 8) | 200; // MISC_MAJOR and TUN_MINOR of linux/miscdevice.h
 

@@ -5,6 +5,7 @@
 
 import { invalidArgType, invalidArgValue, requireBoolean } from '../arguments.js';
 import { native } from '../native/addon.js';
+import { EINVAL } from '../native/errno.js';
 import type { NetlinkSocket } from '../net/netlink/socket.js';
 import { check, systemError } from '../system-error.js';
 import { type Attachment, IFF_VNET_HDR } from './attach.js';
@@ -21,7 +22,6 @@ const TUN_F_USO4 = 0x20; // USO needs Linux 6.2
 const TUN_F_USO6 = 0x40;
 const TCP_FEATURES = TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 const UDP_FEATURES = TUN_F_USO4 | TUN_F_USO6;
-const EINVAL = -22;
 
 /** Which protocols are exchanged in packets of up to 64 KiB. */
 export interface OffloadedProtocols {

@@ -2,6 +2,7 @@ import { constants, existsSync, readdirSync, readFileSync, statSync } from 'node
 import { checkName, invalidArgValue, requireObject } from '../arguments.js';
 import { type Interface, native } from '../native/addon.js';
 import { closing, closingOnError, type Descriptor } from '../native/descriptor.js';
+import { EPERM } from '../native/errno.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { deleteLink, ensureMacvtap, getLink } from '../net/rtnetlink/device-requests.js';
@@ -14,7 +15,6 @@ import { MacvtapDevice } from './tun-tap-device.js';
 const IFF_TAP = 0x0002;
 const IFF_NO_PI = 0x1000;
 const O_PATH = 0o10000000;
-const EPERM = -1;
 
 /**
  * Opens the character device of a macvtap link, which shares another link's wire. Its packets are Ethernet frames.

@@ -2,6 +2,7 @@ import { parseMac } from '../address.js';
 import { invalidArgType, invalidArgValue, outOfRange, requireBoolean } from '../arguments.js';
 import { native } from '../native/addon.js';
 import { closingOnError } from '../native/descriptor.js';
+import { ENODEV } from '../native/errno.js';
 import { withNetlink } from '../net/netlink/socket.js';
 import { systemError } from '../system-error.js';
 import { attach } from './attach.js';
@@ -10,7 +11,6 @@ import { type DeviceParts, PacketDevice } from './packet-device.js';
 
 // FLT_EXACT_COUNT of drivers/net/tun.c.
 const EXACT_ADDRESSES = 8;
-const ENODEV = -19;
 
 export interface TunTapParts extends DeviceParts {
   readonly offloads: Offloads;

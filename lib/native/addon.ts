@@ -161,7 +161,7 @@ export interface Native {
   ): number;
   openPackets(aead: AeadHandle, memory: ArrayBufferLike, start: number, end: number): number;
   /** Threads that seal and send: src-cpp/tunnel/sealing_pool.h. What can fail returns -errno. */
-  newSealingPool(threads: number, memories: readonly ArrayBufferLike[]): SealingPoolHandle;
+  newSealingPool(threads: number, memories: readonly ArrayBufferLike[]): SealingPoolHandle | number;
   stopSealingPool(pool: SealingPoolHandle): void;
   useSealingSocket(pool: SealingPoolHandle, fd: number, family: number, gso: boolean): number;
   waitForSealing(pool: SealingPoolHandle): number;

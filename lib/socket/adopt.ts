@@ -2,12 +2,9 @@ import { invalidArgValue } from '../arguments.js';
 import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
 import type { Descriptor } from '../native/descriptor.js';
+import { EBUSY, ENOTCONN, ENOTSOCK } from '../native/errno.js';
 import { check } from '../system-error.js';
 
-const EBUSY = -16;
-const ENOTSOCK = -88;
-const ENOTCONN = -107;
-const SOCK_DGRAM = 2;
 const IPPROTO_UDP = 17;
 
 /** A UDP socket that was made elsewhere. */
@@ -29,7 +26,7 @@ export function adoptUdp(fd: number): AdoptedSocket {
   };
   const domain = option('SO_DOMAIN');
   const family = ([4, 6] as const).find((known) => ADDRESS_FAMILIES[known] === domain);
-  if (!family || option('SO_TYPE') !== SOCK_DGRAM || option('SO_PROTOCOL') !== IPPROTO_UDP) {
+  if (!family || option('SO_TYPE') !== constants.SOCK_DGRAM || option('SO_PROTOCOL') !== IPPROTO_UDP) {
     throw invalidArgValue('options.fd', fd, 'is no UDP socket');
   }
   const local = new Endpoint('0.0.0.0', 0);

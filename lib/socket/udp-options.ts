@@ -161,7 +161,8 @@ export function applyUdpOptions(
   if (options.receiveBuffer !== undefined) setBuffer('SO_RCVBUF', options.receiveBuffer);
   if (options.sendBuffer !== undefined) setBuffer('SO_SNDBUF', options.sendBuffer);
   // Emulated systems lack it. Their drops are not counted.
-  if (tryTo('SOL_SOCKET', 'SO_RXQ_OVFL', 1) !== ENOPROTOOPT) set('SOL_SOCKET', 'SO_RXQ_OVFL', 1);
+  const counts = tryTo('SOL_SOCKET', 'SO_RXQ_OVFL', 1);
+  if (counts !== ENOPROTOOPT) check(counts, 'setsockopt SO_RXQ_OVFL');
   setIp('IP_RECVERR', 'IPV6_RECVERR', 1);
   if (options.tos !== undefined) setIp('IP_TOS', 'IPV6_TCLASS', options.tos);
   if (options.receiveTos) setIp('IP_RECVTOS', 'IPV6_RECVTCLASS', 1);

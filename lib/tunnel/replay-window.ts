@@ -1,8 +1,8 @@
 import { invalidArgType, requireInteger } from '../arguments.js';
 import { PacketBatch } from '../io/packet-batch.js';
+import { EALREADY } from '../native/errno.js';
 
 const WORD_BITS = 32;
-const EALREADY = -114;
 
 /**
  * Tells the counters that were seen from new ones, to refuse packets that somebody sends again: a bitmap of the last

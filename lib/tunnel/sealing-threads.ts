@@ -23,10 +23,8 @@ export class SealingThreads implements Disposable {
     this.count = count;
     // A thread that the kernel takes off its core holds up what is behind its packets, and not yet the other threads.
     this.#batches = Array.from({ length: 2 + 8 * count }, () => new PacketBatch(options));
-    this.#pool = native().newSealingPool(
-      count,
-      this.#batches.map(({ memory }) => memory),
-    );
+    const memories = this.#batches.map(({ memory }) => memory);
+    this.#pool = check<SealingPoolHandle>(native().newSealingPool(count, memories), 'pthread_create');
   }
 
   /** Whether all that was handed over has been sent. */

@@ -59,4 +59,10 @@ inline CpuFeatures FindCpuFeatures() { return {}; }
 
 #endif
 
+// Found once: in a virtual machine, to ask the processor takes long.
+inline const CpuFeatures& Cpu() {
+  static const CpuFeatures found = FindCpuFeatures();
+  return found;
+}
+
 }  // namespace tuntap

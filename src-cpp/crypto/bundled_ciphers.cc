@@ -29,7 +29,7 @@ struct Levels {
     const auto add = [&](const BundledCiphers* level) {
       if (level != nullptr) list[count++] = level;
     };
-    const CpuFeatures found = FindCpuFeatures();
+    const CpuFeatures& found = Cpu();
 #if defined(__x86_64__)
     if (found.x86_64_v3) add(&tuntap_ciphers_avx2);
     add(&tuntap_ciphers_sse2);
@@ -90,7 +90,7 @@ int CreateBundledCipher(AeadCipher cipher, const uint8_t* key, const char* level
   if (*found == nullptr) return -ENOSYS;
   // A processor with AVX2, but without AES: some virtual machines hide it.
   const bool is_aes = cipher != AeadCipher::kChaCha20Poly1305;
-  if (is_aes && !FindCpuFeatures().aes_gcm) return -ENODEV;
+  if (is_aes && !Cpu().aes_gcm) return -ENODEV;
   if ((*found)->ciphers[static_cast<size_t>(cipher)].seal == nullptr) return -ENODEV;
   *out = std::make_unique<Bundled>(**found, cipher, key);
   return 0;

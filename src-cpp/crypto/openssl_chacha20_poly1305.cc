@@ -82,7 +82,7 @@ bool OpensslChaCha20Poly1305::AgreesWithEvp() {
 // behind block 0. Returns how many those are.
 size_t OpensslChaCha20Poly1305::BeginText(const uint8_t* nonce, const uint8_t* text, size_t length,
                                           uint8_t* out) {
-  static const bool has_avx512 = FindCpuFeatures().avx512;
+  const bool has_avx512 = Cpu().avx512;
   const size_t first = std::min(length, kFirstText);
   counter_[0] = 0;
   for (size_t i = 0; i < kNonceSize / 4; i++) counter_[i + 1] = LoadLittleEndian32(nonce + 4 * i);

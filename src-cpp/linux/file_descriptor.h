@@ -1,7 +1,9 @@
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
 namespace tuntap {
@@ -41,5 +43,12 @@ class FileDescriptor {
   int fd_ = -1;
   Closer closer_ = Close;
 };
+
+// Another number of the same open file, or -errno. Who works on it later keeps it, so that the first one can
+// be closed meanwhile, and its number given to another file.
+[[nodiscard]] inline int DuplicateFd(int fd) {
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return copy < 0 ? -errno : copy;
+}
 
 }  // namespace tuntap

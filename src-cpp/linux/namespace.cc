@@ -10,7 +10,6 @@
 #endif
 #include <linux/nsfs.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -78,10 +77,7 @@ int InChild(int flags, Operation operation) {
   constexpr size_t kStackSize = 64 << 10;
   const std::unique_ptr<uint8_t[]> stack(new (std::nothrow) uint8_t[kStackSize]);
   if (stack == nullptr) return -ENOMEM;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const BlockedSignals blocked;
   const pid_t child = clone(
       [](void* argument) -> int {
         auto* t = static_cast<Task*>(argument);
@@ -94,7 +90,6 @@ int InChild(int flags, Operation operation) {
   } else {
     waitpid(child, nullptr, __WALL);
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return task.result;
 }
 
@@ -163,11 +158,13 @@ int SocketIn(int namespace_fd, int family, int type, int protocol) {
 }
 
 int OpenSysfsIn(int namespace_fd) {
-  return InNamespace(namespace_fd, [] {
+  const auto open = [] {
     const int sysfs = NewMount("sysfs");
     // Only who owns the mount namespace may mount: in a user namespace, that is a new one.
     return sysfs == -EPERM && unshare(CLONE_NEWNS) == 0 ? NewMount("sysfs") : sysfs;
-  });
+  };
+  // Never on the calling thread, which would stay in the new mount namespace.
+  return namespace_fd < 0 ? OnThread(open) : InNamespace(namespace_fd, open);
 }
 
 int OpenCharacterDevice(uint32_t major_number, uint32_t minor_number) {

@@ -6,15 +6,28 @@
 
 namespace tuntap {
 
-// Starts a thread that gets no signals: the process's handlers must not run in a thread that is not its own.
-// Returns 0 or -errno.
+// While it lives, the thread gets no signals, and what it starts begins without them, too: the process's
+// handlers must not run in a thread or child that is not its own.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+// Starts a thread that gets no signals. Returns 0 or -errno.
 [[nodiscard]] inline int StartThread(pthread_t* thread, void* (*run)(void*), void* argument) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(thread, nullptr, run, argument);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return -error;
+  const BlockedSignals blocked;
+  return -pthread_create(thread, nullptr, run, argument);
 }
 
 }  // namespace tuntap

@@ -60,9 +60,9 @@ struct Packets {
 
   // Returns 0, or -errno if the arguments don't fit together.
   int Take(napi_env env, const napi_value* arguments) {
-    if (napi_get_value_external(env, arguments[0], reinterpret_cast<void**>(&handle)) != napi_ok ||
-        !TakeUint(env, arguments[2], &start) || !TakeUint(env, arguments[3], &end) ||
-        handle->aead == nullptr) {
+    handle = ExternalOf<AeadHandle>(env, arguments[0]);
+    if (handle == nullptr || handle->aead == nullptr || !TakeUint(env, arguments[2], &start) ||
+        !TakeUint(env, arguments[3], &end)) {
       return -EINVAL;
     }
     const int error = TakeBatch(env, arguments[1], &batch);

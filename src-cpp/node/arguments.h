@@ -123,6 +123,11 @@ template <typename T>
   return batch->Map(static_cast<uint8_t*>(memory), size);
 }
 
+[[nodiscard]] inline bool IsNull(napi_env env, napi_value value) {
+  napi_valuetype kind;
+  return napi_typeof(env, value, &kind) == napi_ok && kind == napi_null;
+}
+
 template <typename T>
 [[nodiscard]] T* ExternalOf(napi_env env, napi_value value) {
   void* data = nullptr;

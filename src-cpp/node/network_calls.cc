@@ -29,40 +29,32 @@ Napi::Value IsRootlessCall(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), IsRootless(Argument<int>(info, 0)));
 }
 
+// A promise of a Descriptor of what `open` returns, or of -errno, which the FileDescriptor may hold.
+template <typename Open>
+Napi::Value OpenLater(const Napi::CallbackInfo& info, Open open) {
+  return {info.Env(), AsyncCall<FileDescriptor>::Start(
+                          info.Env(), [open] { return FileDescriptor(open()); },
+                          [](napi_env env, FileDescriptor& opened) -> napi_value {
+                            return Descriptor::Wrap(env, opened.Release());
+                          })};
+}
+
 // openSocket(namespace, family, type): a promise of a Descriptor of a socket that does not block, or of
 // -errno.
 Napi::Value OpenSocketCall(const Napi::CallbackInfo& info) {
-  // A duplicate, so that closing the namespace meanwhile can't make this call enter another.
   const int given = Argument<int>(info, 0);
-  auto space = std::make_shared<FileDescriptor>(given < 0 ? -1 : fcntl(given, F_DUPFD_CLOEXEC, 0));
+  auto space = std::make_shared<FileDescriptor>(given < 0 ? -1 : DuplicateFd(given));
   if (given >= 0 && !space->valid()) return Result(info, -EBADF);
   const int family = Argument<int>(info, 1);
   const int type = Argument<int>(info, 2) | SOCK_NONBLOCK;
-  return {info.Env(),
-          AsyncCall<FileDescriptor>::Start(
-              info.Env(),
-              [space, family, type] { return FileDescriptor(SocketIn(space->get(), family, type, 0)); },
-              [](napi_env env, FileDescriptor& opened) -> napi_value {
-                return Descriptor::Wrap(env, opened.Release());
-              })};
-}
-
-int Duplicate(int fd) {
-  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  return copy < 0 ? -errno : copy;
+  return OpenLater(info, [space, family, type] { return SocketIn(space->get(), family, type, 0); });
 }
 
 int CloseFd(int fd) { return close(fd) < 0 ? -errno : 0; }
 
-// newNetworkNamespace(rootless): a promise of a Descriptor or of -errno, which the FileDescriptor may hold.
+// newNetworkNamespace(rootless): a promise of a Descriptor or of -errno.
 Napi::Value NewNetworkNamespaceCall(const Napi::CallbackInfo& info) {
-  return {info.Env(),
-          AsyncCall<FileDescriptor>::Start(
-              info.Env(),
-              [rootless = Argument<bool>(info, 0)] { return FileDescriptor(NewNetworkNamespace(rootless)); },
-              [](napi_env env, FileDescriptor& opened) -> napi_value {
-                return Descriptor::Wrap(env, opened.Release());
-              })};
+  return OpenLater(info, [rootless = Argument<bool>(info, 0)] { return NewNetworkNamespace(rootless); });
 }
 
 // openNetlink(namespace, protocol, groups, receiveBuffer): a Descriptor or -errno.
@@ -114,8 +106,7 @@ Napi::Value ReceiveNetlinkCall(const Napi::CallbackInfo& info) {
 // exchangeNetlink(fd, bytes, timeoutMs): sends `bytes`, unless they are empty, and receives; a promise of
 // Buffers or -errno.
 Napi::Value ExchangeNetlinkCall(const Napi::CallbackInfo& info) {
-  // A duplicate, so that closing the socket meanwhile can't make this call touch another.
-  auto socket = std::make_shared<FileDescriptor>(fcntl(Argument<int>(info, 0), F_DUPFD_CLOEXEC, 0));
+  auto socket = std::make_shared<FileDescriptor>(DuplicateFd(Argument<int>(info, 0)));
   if (!socket->valid()) return Result(info, -EBADF);
   const auto given = Argument<Bytes>(info, 1);
   const int timeout_ms = Argument<int>(info, 2);
@@ -150,7 +141,7 @@ void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
   Export<IsNetworkNamespaceCall>(env, exports, "isNetworkNamespace");
   Export<IsRootlessCall>(env, exports, "isRootless");
   Export<OpenSocketCall>(env, exports, "openSocket");
-  Export<NumberCall<Duplicate>>(env, exports, "duplicate");
+  Export<NumberCall<DuplicateFd>>(env, exports, "duplicate");
   Export<NumberCall<CloseFd>>(env, exports, "closeFd");
   Export<NewNetworkNamespaceCall>(env, exports, "newNetworkNamespace");
   Export<OpenNetlinkCall>(env, exports, "openNetlink");

@@ -1,5 +1,3 @@
-#include <fcntl.h>
-
 #include <cerrno>
 #include <vector>
 
@@ -15,11 +13,11 @@ namespace {
 // A pool, and the memory of its batches. Its threads end before that memory, or the environment, does.
 class PoolHandle {
  public:
-  PoolHandle(Napi::Env env, size_t threads, const Napi::Array& memories) : env_(env) {
+  PoolHandle(Napi::Env env, std::unique_ptr<SealingPool> pool, const Napi::Array& memories)
+      : env_(env), pool_(std::move(pool)) {
     for (uint32_t i = 0; i < memories.Length(); i++) {
       memories_.push_back(Napi::Persistent(memories.Get(i).As<Napi::Object>()));
     }
-    pool_ = std::make_unique<SealingPool>(threads, memories_.size());
     napi_add_env_cleanup_hook(env_, OnTeardown, this);
   }
   ~PoolHandle() {
@@ -49,9 +47,13 @@ SealingPool* PoolOf(napi_env env, napi_value value) {
   return handle == nullptr ? nullptr : handle->pool();
 }
 
-// newSealingPool(threads, memories): an External. The memories are PacketBatches'.
+// newSealingPool(threads, memories): an External or -errno. The memories are PacketBatches'.
 Napi::Value NewSealingPoolCall(const Napi::CallbackInfo& info) {
-  auto* handle = new PoolHandle(info.Env(), Argument<size_t>(info, 0), info[1].As<Napi::Array>());
+  const auto memories = info[1].As<Napi::Array>();
+  std::unique_ptr<SealingPool> pool;
+  const int error = SealingPool::Create(Argument<size_t>(info, 0), memories.Length(), &pool);
+  if (error < 0) return Result(info, error);
+  auto* handle = new PoolHandle(info.Env(), std::move(pool), memories);
   return Napi::External<PoolHandle>::New(info.Env(), handle,
                                          [](Napi::Env, PoolHandle* unused) { delete unused; });
 }
@@ -70,8 +72,8 @@ Napi::Value UseSealingSocketCall(const Napi::CallbackInfo& info) {
   const int fd = Argument<int>(info, 1);
   std::unique_ptr<SealedSocket> socket;
   if (fd >= 0) {
-    FileDescriptor second(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-    if (!second.valid()) return Result(info, -errno);
+    FileDescriptor second(DuplicateFd(fd));
+    if (!second.valid()) return Result(info, second.Release());
     socket =
         std::make_unique<SealedSocket>(std::move(second), Argument<int>(info, 2), Argument<bool>(info, 3));
   }
@@ -83,7 +85,7 @@ Napi::Value UseSealingSocketCall(const Napi::CallbackInfo& info) {
 napi_value WaitForSealingCall(napi_env env, napi_callback_info info) {
   napi_value arguments[1];
   SealingPool* const pool = TakeArguments(env, info, arguments) ? PoolOf(env, arguments[0]) : nullptr;
-  return RawResult(env, pool == nullptr ? int64_t{-EBADF} : static_cast<int64_t>(pool->WaitForPlace()));
+  return RawResult(env, pool == nullptr ? int64_t{-EBADF} : static_cast<int64_t>(pool->Begin()));
 }
 
 // isSealingIdle(pool): 1 or 0.

@@ -34,38 +34,46 @@ Napi::Value NewPrefixTableCall(const Napi::CallbackInfo& info) {
                                           [](Napi::Env, PrefixTable* unused) { delete unused; });
 }
 
-// The family's trie, and the address, of (table, address of 4 or 16 bytes, …).
+// The family's trie, and the address, of (table, address of 4 or 16 bytes, …); false for other sizes.
 struct PrefixArguments {
-  PrefixTrie* trie;
+  PrefixTrie* trie = nullptr;
   AddressBits address;
+  size_t bits = 0;
 
-  explicit PrefixArguments(const Napi::CallbackInfo& info) {
+  [[nodiscard]] bool Take(const Napi::CallbackInfo& info) {
     PrefixTable* const table = info[0].As<Napi::External<PrefixTable>>().Data();
     const auto bytes = info[1].As<Napi::Uint8Array>();
+    if (bytes.ByteLength() != 4 && bytes.ByteLength() != 16) return false;
     const bool ipv4 = bytes.ByteLength() == 4;
     trie = ipv4 ? &table->ipv4 : &table->ipv6;
     address = ipv4 ? AddressBits::OfIpv4(bytes.Data()) : AddressBits::OfIpv6(bytes.Data());
+    bits = 8 * bytes.ByteLength();
+    return true;
   }
 };
 
-// setPrefix(table, address, length, value): the value that it had, or 2^32 - 1.
+// setPrefix(table, address, length, value): the value that it had, or 2^32 - 1; -EINVAL for what is no
+// prefix.
 Napi::Value SetPrefixCall(const Napi::CallbackInfo& info) {
-  const PrefixArguments given(info);
+  PrefixArguments given;
   const uint32_t length = info[2].As<Napi::Number>().Uint32Value();
   const uint32_t value = info[3].As<Napi::Number>().Uint32Value();
+  if (!given.Take(info) || length > given.bits) return Result(info, -EINVAL);
   return Napi::Number::New(info.Env(), given.trie->Set(given.address, length, value));
 }
 
-// removePrefix(table, address, length): the value that it had, or 2^32 - 1.
+// removePrefix(table, address, length): the same.
 Napi::Value RemovePrefixCall(const Napi::CallbackInfo& info) {
-  const PrefixArguments given(info);
+  PrefixArguments given;
   const uint32_t length = info[2].As<Napi::Number>().Uint32Value();
+  if (!given.Take(info) || length > given.bits) return Result(info, -EINVAL);
   return Napi::Number::New(info.Env(), given.trie->Remove(given.address, length));
 }
 
 // lookupPrefix(table, address): the value of the longest prefix, or 2^32 - 1.
 Napi::Value LookupPrefixCall(const Napi::CallbackInfo& info) {
-  const PrefixArguments given(info);
+  PrefixArguments given;
+  if (!given.Take(info)) return Result(info, -EINVAL);
   return Napi::Number::New(info.Env(), given.trie->Lookup(given.address));
 }
 
@@ -135,6 +143,10 @@ napi_value OpenSessionsCall(napi_env env, napi_callback_info info) {
   if (error < 0) return RawResult(env, error);
   const auto* const sources = ExternalOf<PrefixTable>(env, arguments[5]);
   const uint8_t* const entries = BytesOf(env, arguments[6], given.end * sizeof(DatagramEntry));
+  // A check that was asked for must not be left out.
+  if ((sources == nullptr && !IsNull(env, arguments[5])) ||
+      (entries == nullptr && !IsNull(env, arguments[6])))
+    return RawResult(env, -EINVAL);
   const size_t runs = table->Open(given.batch, given.start, given.end, sources,
                                   reinterpret_cast<const DatagramEntry*>(entries), given.runs);
   return RawResult(env, static_cast<int64_t>(runs));

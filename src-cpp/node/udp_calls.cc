@@ -17,8 +17,7 @@ bool IsAddress(Bytes bytes) { return bytes.size >= sizeof(DatagramEntry::remote)
 
 // The entries in a typed array; none for null. Returns false for another thing, or one that was detached.
 bool TakeEntries(napi_env env, napi_value value, Remotes* remotes) {
-  napi_valuetype kind;
-  if (napi_typeof(env, value, &kind) == napi_ok && kind == napi_null) return true;
+  if (IsNull(env, value)) return true;
   napi_typedarray_type type;
   size_t length = 0;
   void* data = nullptr;

@@ -131,7 +131,7 @@ uint16_t CopyGeneric(uint8_t* to, const uint8_t* from, size_t length) {
 
 #if defined(__x86_64__)
 
-bool HasAvx2() { return FindCpuFeatures().avx2; }
+bool HasAvx2() { return Cpu().avx2; }
 
 __attribute__((target("avx2"))) uint16_t PartialAvx2(const uint8_t* bytes, size_t length) {
   return ChecksumFold(SumWordsAvx2<false>(nullptr, bytes, length));

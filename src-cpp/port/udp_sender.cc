@@ -9,11 +9,6 @@
 namespace tuntap {
 namespace {
 
-constexpr size_t kMaxRunPackets = 64;  // UDP_MAX_SEGMENTS before Linux 6.9
-// The largest UDP payloads: 65,535 less the IPv4 and UDP headers, or less the UDP header.
-constexpr size_t kMaxPayloadIpv4 = 65507;
-constexpr size_t kMaxPayloadIpv6 = 65527;
-
 const DatagramEntry kConnectedPeer{};
 
 bool SameEntry(const DatagramEntry& one, const DatagramEntry& other) {

@@ -26,6 +26,11 @@ struct Remotes {
 // not at all, so one that is refused can be sent again packet by packet.
 class UdpSender final : public BatchWriter {
  public:
+  static constexpr size_t kMaxRunPackets = 64;  // UDP_MAX_SEGMENTS before Linux 6.9
+  // The largest UDP payloads: 65,535 less the IPv4 and UDP headers, or less the UDP header.
+  static constexpr size_t kMaxPayloadIpv4 = 65507;
+  static constexpr size_t kMaxPayloadIpv6 = 65527;
+
   // `state` must outlive the sender.
   UdpSender(int family, UdpState* state);
 

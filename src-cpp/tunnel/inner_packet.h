@@ -7,7 +7,6 @@ namespace tuntap {
 
 // The congestion field of the TOS or traffic class (RFC 3168).
 constexpr uint8_t kEcnMask = 3;
-constexpr uint8_t kEcnCapable0 = 2;
 constexpr uint8_t kEcnCongested = 3;
 
 // The IP packet that a tunnel carries. Reads fixed header fields; `length` 0 stands for anything else than an

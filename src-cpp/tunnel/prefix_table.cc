@@ -58,7 +58,6 @@ uint32_t PrefixTrie::Set(const AddressBits& address, unsigned length, uint32_t v
     common = std::min({AddressBits::Common(address, node.prefix), length, node.length});
     if (common < node.length) break;
     if (common == length) {
-      if (node.value == kNone) size_++;
       return std::exchange(node.value, value);
     }
   }
@@ -73,7 +72,6 @@ uint32_t PrefixTrie::Set(const AddressBits& address, unsigned length, uint32_t v
     nodes_[top].children[nodes_[below].prefix.Bit(common)] = below;
   }
   At(place) = top;
-  size_++;
   return kNone;
 }
 
@@ -96,7 +94,6 @@ uint32_t PrefixTrie::Remove(const AddressBits& address, unsigned length) {
     if (node.length == length) {
       const uint32_t value = std::exchange(node.value, kNone);
       if (value == kNone) return kNone;
-      size_--;
       if (Contract(place) && place.parent != kNone) Contract(above);
       return value;
     }

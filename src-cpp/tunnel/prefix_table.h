@@ -38,7 +38,6 @@ class PrefixTrie {
   uint32_t Remove(const AddressBits& address, unsigned length);
   // The number of the longest prefix that the address lies in, or kNone.
   uint32_t Lookup(const AddressBits& address) const;
-  size_t size() const { return size_; }
 
  private:
   struct Node {
@@ -64,7 +63,6 @@ class PrefixTrie {
   std::vector<Node> nodes_;
   std::vector<uint32_t> free_;
   uint32_t root_ = kNone;
-  size_t size_ = 0;
 };
 
 }  // namespace tuntap

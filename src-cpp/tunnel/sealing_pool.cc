@@ -1,43 +1,43 @@
 #include "sealing_pool.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <cstdio>
+
+#include "linux/thread.h"
 
 namespace tuntap {
 namespace {
 
-// What UDP_SEGMENT takes at a time (UdpSender).
-constexpr size_t kPiecePackets = 64;
-constexpr size_t kPieceBytes = 65507;
 // A short packet ends a send. Behind so many packets it ends the piece as well, so that no send is cut in
 // two.
 constexpr size_t kEnoughPackets = 16;
 
-// Runs a thread with all signals blocked: they are for the threads of Node.
-template <typename Function>
-std::thread WithoutSignals(Function function) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::move(function));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
-
 }  // namespace
 
-SealingPool::SealingPool(size_t threads, size_t batches) : jobs_(batches), order_(batches) {
+SealingPool::SealingPool(size_t batches) : jobs_(batches), order_(batches) {
   for (size_t i = 0; i < batches; i++) free_.push_back(i);
+}
+
+int SealingPool::Create(size_t threads, size_t batches, std::unique_ptr<SealingPool>* out) {
+  std::unique_ptr<SealingPool> pool(new SealingPool(batches));
   for (size_t i = 0; i < threads; i++) {
-    threads_.push_back(WithoutSignals([this, i] { Work(i); }));
+    auto worker = std::make_unique<Worker>(Worker{pool.get(), i, {}});
+    const int error = StartThread(
+        &worker->thread,
+        [](void* argument) -> void* {
+          const auto* started = static_cast<Worker*>(argument);
+          started->pool->Work(started->number);
+          return nullptr;
+        },
+        worker.get());
+    if (error < 0) return error;
     char name[16];
     (void)snprintf(name, sizeof(name), "seal-%u", static_cast<uint16_t>(i));
-    (void)pthread_setname_np(threads_.back().native_handle(), name);
+    (void)pthread_setname_np(worker->thread, name);
+    pool->threads_.push_back(std::move(worker));
   }
+  *out = std::move(pool);
+  return 0;
 }
 
 SealingPool::~SealingPool() {
@@ -46,7 +46,7 @@ SealingPool::~SealingPool() {
     stopped_ = true;
   }
   work_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  for (const auto& worker : threads_) pthread_join(worker->thread, nullptr);
 }
 
 void SealingPool::WaitUntilSent(uint64_t job) {
@@ -57,6 +57,11 @@ void SealingPool::WaitUntilSent(uint64_t job) {
 void SealingPool::UseSocket(std::unique_ptr<SealedSocket> socket) {
   WaitUntilSent(handed_over_);
   socket_ = std::move(socket);
+}
+
+size_t SealingPool::Begin() {
+  next_runs_.clear();
+  return WaitForPlace();
 }
 
 size_t SealingPool::WaitForPlace() {
@@ -110,7 +115,7 @@ void SealingPool::Cut(Job* job) {
       if (entries[i].length == kDropped) continue;
       const size_t length = around + entries[i].length + run.padding.After(entries[i].length);
       const size_t packets = job->pieces.empty() ? 0 : i - job->pieces.back().start;
-      const bool ends = packets >= kPiecePackets || bytes + length > kPieceBytes ||
+      const bool ends = packets >= UdpSender::kMaxRunPackets || bytes + length > UdpSender::kMaxPayloadIpv4 ||
                         (packets >= kEnoughPackets && length > before);
       if (job->pieces.empty() || ends) {
         job->pieces.push_back({i, i, false});

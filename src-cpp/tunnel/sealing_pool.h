@@ -1,11 +1,12 @@
 #pragma once
 
+#include <pthread.h>
+
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "batch/batch_view.h"
@@ -49,8 +50,9 @@ class SealingPool {
     Padding padding;
   };
 
-  // `batches` is how many can be at work at a time, at least 2.
-  SealingPool(size_t threads, size_t batches);
+  // Returns 0 and sets `*out`, or -errno if a thread can't start. `batches` is how many can be at work at a
+  // time, at least 2.
+  [[nodiscard]] static int Create(size_t threads, size_t batches, std::unique_ptr<SealingPool>* out);
   // Waits for the pieces that are being sealed or sent; what is behind them is dropped.
   ~SealingPool();
 
@@ -60,6 +62,8 @@ class SealingPool {
   // Which of the `batches` the next Send() hands over, and the caller may fill until then: the one sent last,
   // since the caches have it. Waits while all are at work.
   size_t WaitForPlace();
+  // The same for a new batch: without runs that one left which was begun and not handed over.
+  size_t Begin();
 
   // Adds a run to the batch that Send() is to hand over.
   void Seal(Run run);
@@ -73,6 +77,8 @@ class SealingPool {
   [[nodiscard]] bool Idle() const;
 
  private:
+  explicit SealingPool(size_t batches);
+
   // Packets `start` to `end` - 1 of a batch, about as many as one send takes.
   struct Piece {
     uint32_t start;
@@ -121,7 +127,13 @@ class SealingPool {
   Position to_send_;
   bool sending_ = false;  // a thread sends
   bool stopped_ = false;
-  std::vector<std::thread> threads_;
+  // What a thread is told when it starts.
+  struct Worker {
+    SealingPool* pool;
+    size_t number;
+    pthread_t thread;
+  };
+  std::vector<std::unique_ptr<Worker>> threads_;
 };
 
 }  // namespace tuntap
