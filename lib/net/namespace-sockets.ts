@@ -1,6 +1,14 @@
 import type { SocketOptions as DatagramOptions, Socket as DatagramSocket } from 'node:dgram';
 import type { Server, Socket } from 'node:net';
-import { abortError, checkName, checkSignal, requireInteger, requireObject } from '../arguments.js';
+import {
+  abortError,
+  checkName,
+  checkSignal,
+  invalidArgType,
+  requireBoolean,
+  requireInteger,
+  requireObject,
+} from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
 import { type ResolvedAddress, type ResolveOptions, resolveIn } from './namespace/resolver.js';
 import { bindDatagrams, type DialOptions, dial, listen, type SocketOptions } from './namespace/sockets.js';
@@ -122,7 +130,10 @@ export abstract class NamespaceSockets extends NetworkConfiguration {
   ): void {
     const { host, port, localAddress, localPort, family, timeout, signal, mark, device, servers } = options;
     const given = { host, localAddress, localPort, family, timeout, signal, mark, device, servers };
-    const defined = Object.entries(given).filter(([, value]) => value !== undefined && value !== null);
+    // http leaves some undefined, and has 0 for no time limit.
+    const defined = Object.entries(given).filter(
+      ([name, value]) => value !== undefined && value !== null && !(name === 'timeout' && value === 0),
+    );
     this.connect({ ...Object.fromEntries(defined), port: Number(port) }).then(
       (socket) => callback(null, socket),
       (error) => callback(error),
@@ -143,9 +154,13 @@ export abstract class NamespaceSockets extends NetworkConfiguration {
     options: NamespaceListenOptions = {},
     onConnection?: (socket: Socket) => void,
   ): Promise<Server> {
+    const local = checkBind(options);
     const { backlog } = options;
+    if (onConnection !== undefined && typeof onConnection !== 'function') {
+      throw invalidArgType('onConnection', 'a function', onConnection);
+    }
     if (backlog !== undefined) requireInteger('options.backlog', backlog, 1, 0x7fffffff);
-    const server = await listen(this.fdToEnter(), checkBind(options), options);
+    const server = await listen(this.fdToEnter(), local, options);
     if (onConnection) server.on('connection', onConnection);
     return server;
   }
@@ -212,6 +227,7 @@ function combined(errors: readonly Error[]): Error {
 function checkBind(options: NamespaceBindOptions): Endpoint {
   requireObject('options', options);
   checkSocketOptions(options);
+  if (options.ipv6Only !== undefined) requireBoolean('options.ipv6Only', options.ipv6Only);
   return new Endpoint(options.host ?? '::', options.port ?? 0);
 }
 

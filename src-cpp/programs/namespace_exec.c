@@ -1,12 +1,12 @@
-// Runs a command inside a network namespace: namespace_exec FD ETC SIGNAL COMMAND [ARGUMENT]...
+// Runs a command inside a network namespace: namespace_exec FD ETC REQUIRED SIGNAL COMMAND [ARGUMENT]...
 //
 // A child process inherits the namespace of the thread that forks it, and a JavaScript thread never changes
 // its own. So NetworkNamespace.spawn() starts this program, which enters the namespace and becomes the
 // command. As `ip netns exec` does (netns_switch() of iproute2's lib/namespace.c), it gives the command a
 // mount namespace of its own, in which /sys is that of the network namespace, and the files of the directory
-// ETC, unless that is empty, hide those of the same name under /etc. The command gets SIGNAL, unless that is
-// 0, when the thread ends that started it. A failure is told on stderr, with status 127 if the command was
-// not found, else 126.
+// ETC, unless that is empty, hide those of the same name under /etc; if REQUIRED is 1, all of them or nothing
+// runs. The command gets SIGNAL, unless that is 0, when the thread ends that started it. A failure is told on
+// stderr, with status 127 if the command was not found, else 126.
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -45,48 +45,56 @@ static void mount_sysfs(void) {
   (void)mount("sysfs", "/sys", "sysfs", flags, NULL);
 }
 
-static void bind_etc(const char* directory) {
+// Returns 0, or -1 if something is not hidden.
+static int bind_etc(const char* directory) {
   char from[PATH_MAX], to[PATH_MAX];
   DIR* entries = opendir(directory);
-  if (entries == NULL) return;
+  if (entries == NULL) return -1;
+  int result = 0;
   for (struct dirent* entry; (entry = readdir(entries)) != NULL;) {
     if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-    if (snprintf(from, sizeof(from), "%s/%s", directory, entry->d_name) >= PATH_MAX) continue;
-    if (snprintf(to, sizeof(to), "/etc/%s", entry->d_name) >= PATH_MAX) continue;
-    if (mount(from, to, "none", MS_BIND, NULL) != 0) {
-      fprintf(stderr, "mounting %s on %s: %s\n", from, to, strerror(errno));
-    }
+    const int fits = snprintf(from, sizeof(from), "%s/%s", directory, entry->d_name) < PATH_MAX &&
+                     snprintf(to, sizeof(to), "/etc/%s", entry->d_name) < PATH_MAX;
+    if (fits && mount(from, to, "none", MS_BIND, NULL) == 0) continue;
+    if (fits) fprintf(stderr, "mounting %s on %s: %s\n", from, to, strerror(errno));
+    result = -1;
   }
   closedir(entries);
+  return result;
 }
 
-// Best effort: most commands run as well without their own /sys and /etc.
-static void set_up_mounts(const char* etc) {
-  if (unshare(CLONE_NEWNS) != 0) return;
-  if (mount("", "/", "none", MS_SLAVE | MS_REC, NULL) != 0) return;
+// Returns 0, or -1 if not all was set up. Most commands run as well without their own /sys.
+static int set_up_mounts(const char* etc) {
+  if (unshare(CLONE_NEWNS) != 0) return -1;
+  if (mount("", "/", "none", MS_SLAVE | MS_REC, NULL) != 0) return -1;
   mount_sysfs();
-  if (etc[0] == '\0') return;
-  bind_etc(etc);
+  if (etc[0] == '\0') return 0;
   // nscd(8) would look names up outside, and by the files of /etc there.
-  (void)mount("none", "/run/nscd", "tmpfs", 0, NULL);
+  if (mount("none", "/run/nscd", "tmpfs", 0, NULL) != 0 && errno != ENOENT) return -1;
+  return bind_etc(etc);
 }
 
 int main(int argc, char** argv) {
-  if (argc < 5) {
-    fprintf(stderr, "usage: namespace_exec FD ETC SIGNAL COMMAND [ARGUMENT]...\n");
+  if (argc < 6) {
+    fprintf(stderr, "usage: namespace_exec FD ETC REQUIRED SIGNAL COMMAND [ARGUMENT]...\n");
     return 126;
   }
+  const pid_t parent = getppid();
   const int namespace_fd = atoi(argv[1]);
   if (enter(namespace_fd) != 0) {
     fprintf(stderr, "entering the network namespace: %s\n", strerror(errno));
     return 126;
   }
   close(namespace_fd);
-  set_up_mounts(argv[2]);
-  // Entering a user namespace would clear it.
-  (void)prctl(PR_SET_PDEATHSIG, atoi(argv[3]));
-  execvp(argv[4], argv + 4);
+  if (set_up_mounts(argv[2]) != 0 && atoi(argv[3]) != 0) {
+    fprintf(stderr, "the files of %s can't hide those of /etc\n", argv[2]);
+    return 126;
+  }
+  // Entering a user namespace would clear it. It comes too late for a parent that has ended already.
+  (void)prctl(PR_SET_PDEATHSIG, atoi(argv[4]));
+  if (getppid() != parent) return 126;
+  execvp(argv[5], argv + 5);
   const int error = errno;
-  fprintf(stderr, "%s: %s\n", argv[4], strerror(error));
+  fprintf(stderr, "%s: %s\n", argv[5], strerror(error));
   return error == ENOENT ? 127 : 126;
 }

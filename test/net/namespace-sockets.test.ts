@@ -202,9 +202,40 @@ describe('sockets of Node.js in a namespace', () => {
         await names.close();
       }
       await assert.rejects(a.resolve('b.test', { servers: ['192.0.2.2'] }), { code: 'ECONNREFUSED' });
+      // 192.0.2.99 is nobody. The error is an AbortError, whatever the reason.
+      const reason = AbortSignal.timeout(50);
+      await assert.rejects(a.resolve('b.test', { servers: ['192.0.2.99'], signal: reason }), {
+        name: 'AbortError',
+        code: 'ABORT_ERR',
+      });
       assert.deepEqual(await a.resolve('localhost', { family: 4 }), [{ address: '127.0.0.1', family: 4 }]);
       assert.deepEqual(await a.resolve('::1'), [{ address: '::1', family: 6 }]);
     });
+  });
+
+  it('tell that the name servers can not be reached, and refuse what is wrong', async () => {
+    await using namespace = await NetworkNamespace.create();
+    // No route: not even loopback is up.
+    const servers = ['192.0.2.2'];
+    await assert.rejects(namespace.resolve('b.test', { servers }), { code: 'ENETUNREACH' });
+    await assert.rejects(namespace.connect({ host: 'b.test', port: 1, servers }), { code: 'ENETUNREACH' });
+    const wrong = (value: unknown) => value as never;
+    for (const attempt of [
+      () => namespace.resolve(wrong(5)),
+      () => namespace.resolve('b.test', { servers: wrong('192.0.2.2') }),
+      () => namespace.listen(wrong(null)),
+      () => namespace.listen({}, wrong('x')),
+      () => namespace.createUdpSocket({ ipv6Only: wrong(1) }),
+    ]) {
+      await assert.rejects(attempt, { code: 'ERR_INVALID_ARG_TYPE' });
+    }
+    for (const attempt of [
+      () => namespace.resolve('b.test', { family: wrong(5) }),
+      () => namespace.resolve('b.test', { servers: ['nobody'] }),
+      () => namespace.listen({ host: 'localhost' }),
+    ]) {
+      await assert.rejects(attempt, { code: 'ERR_INVALID_ARG_VALUE' });
+    }
   });
 
   it('go to the address of a host that answers, though the first one is silent', () =>

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 import { NetworkNamespace, openTun } from 'tuntap-native';
 import { code, inNamespace, itAsRoot, needs, nodeProgram, run, sleeper } from '../support.ts';
 
@@ -127,6 +128,22 @@ describe('NetworkNamespace.spawn', () => {
       rmSync(made, { recursive: true });
     }
   });
+
+  it('runs nothing if the files of a folder that was asked for can not hide those of /etc', () =>
+    inNamespace(async (namespace) => {
+      for (const etc of ['/nonexistent', '/etc/hostname']) {
+        const child = namespace.spawn('echo', ['ran'], { etc, stdio: ['ignore', 'pipe', 'pipe'] });
+        const stdout = text(child.stdout as NodeJS.ReadableStream);
+        const [status] = await once(child, 'close');
+        assert.deepEqual([status, await stdout], [126, '']);
+      }
+      for (const options of [{ etc: 5 }, { parentDeathSignal: 'SIGNOTHING' }]) {
+        assert.match(
+          code(() => namespace.spawn('true', [], options as never)) ?? '',
+          /^ERR_INVALID_ARG_(TYPE|VALUE)$/,
+        );
+      }
+    }));
 
   it('names the working directory that can not be entered', () =>
     inNamespace(async (namespace) => {

@@ -3,6 +3,7 @@
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { abortError, invalidArgType, invalidArgValue } from '../../arguments.js';
 import { Endpoint } from '../../endpoint.js';
 import { type AddressType, type DnsAnswer, decodeAnswer, dnsName, encodeQuestion } from './dns-message.js';
 import { bindDatagrams, dial } from './sockets.js';
@@ -44,6 +45,12 @@ export async function resolveIn(
   host: string,
   { family = 0, servers, signal }: ResolveOptions,
 ): Promise<readonly ResolvedAddress[]> {
+  if (typeof host !== 'string') throw invalidArgType('host', 'a string', host);
+  if (![0, 4, 6].includes(family)) throw invalidArgValue('options.family', family, 'must be 0, 4 or 6');
+  if (servers !== undefined && !Array.isArray(servers)) {
+    throw invalidArgType('options.servers', 'an array of addresses', servers);
+  }
+  const remotes = servers?.map((server) => new Endpoint(server, PORT));
   const literal = isIP(host.split('%')[0]);
   if (literal !== 0) return matching([host], family, host);
   const name = dnsName(host);
@@ -52,7 +59,7 @@ export async function resolveIn(
   const listed = inHosts(readEtc(namespace.name, 'hosts'), name);
   if (listed.length > 0) return matching(listed, family, host);
   const configuration = parseResolvConf(readEtc(namespace.name, 'resolv.conf'));
-  const asked = servers ?? configuration.servers;
+  const asked = remotes ?? configuration.servers.map((server) => new Endpoint(server, PORT));
   const types: AddressType[] = family === 4 ? ['A'] : family === 6 ? ['AAAA'] : ['AAAA', 'A'];
   let failure: Error | undefined;
   for (const candidate of candidates(name, host.endsWith('.'), configuration)) {
@@ -75,7 +82,7 @@ function candidates(name: string, absolute: boolean, { search, ndots }: Configur
 /** Asks one server after the other until one answers. */
 async function ask(
   namespace: number,
-  servers: readonly string[],
+  servers: readonly Endpoint[],
   { timeout, attempts }: Configuration,
   name: string,
   type: AddressType,
@@ -88,13 +95,12 @@ async function ask(
       const limit = AbortSignal.timeout(1000 * timeout);
       const both = signal ? AbortSignal.any([signal, limit]) : limit;
       try {
-        const remote = new Endpoint(server, PORT);
-        let answer = await exchange(namespace, remote, question, type, both);
-        if (answer.truncated) answer = await exchangeByTcp(namespace, remote, question, type, both);
+        let answer = await exchange(namespace, server, question, type, both);
+        if (answer.truncated) answer = await exchangeByTcp(namespace, server, question, type, both);
         if (answer.code === 0 || answer.code === NO_SUCH_NAME) return answer.addresses;
         failure = dnsError('ESERVFAIL', name);
       } catch (error) {
-        signal?.throwIfAborted();
+        if (signal?.aborted) throw abortError(signal);
         failure = limit.aborted ? dnsError('ETIMEOUT', name) : (error as Error);
       }
     }
@@ -122,7 +128,9 @@ async function exchange(
       if (signal.aborted) reject(signal.reason);
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
       // Connected, so that the kernel takes nobody else's answer and tells of a closed port.
-      socket.connect(server.port, server.address, () => socket.send(question));
+      // An error of this call is the callback's, and no event.
+      const connected = (error?: Error | null) => (error ? reject(error) : socket.send(question));
+      socket.connect(server.port, server.address, connected as () => void);
     });
   } finally {
     socket.close();
@@ -212,7 +220,8 @@ function parseResolvConf(text: string): Configuration {
   let search: readonly string[] = [];
   const numbers = { ndots: 1, timeout: 5, attempts: 2 };
   for (const [keyword, ...values] of fieldsOf(text)) {
-    if (keyword === 'nameserver' && isIP(values[0].split('%')[0]) !== 0) servers.push(values[0]);
+    // A zone by the link's name is passed over: an Endpoint takes an index.
+    if (keyword === 'nameserver' && isIP(values[0]) !== 0 && !/%\D/.test(values[0])) servers.push(values[0]);
     else if (keyword === 'search' || keyword === 'domain')
       search = values.map((domain) => domain.toLowerCase());
     else if (keyword === 'options') {

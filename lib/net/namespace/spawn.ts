@@ -9,8 +9,8 @@ import { type SystemError, systemError } from '../../system-error.js';
 /** Options of {@link NetworkNamespace.spawn}: those of `child_process.spawn`, and two more. */
 export interface NamespaceSpawnOptions extends SpawnOptions {
   /**
-   * A directory whose files hide those of the same name under /etc, such as resolv.conf. **Default:** `/etc/netns/NAME`
-   * of a namespace with a name
+   * A directory whose files hide those of the same name under /etc, such as resolv.conf. If one can't, the command does
+   * not run, and the status is 126. **Default:** `/etc/netns/NAME` of a namespace with a name, as far as possible
    */
   readonly etc?: string;
   /** The signal that the command gets if this thread ends before it. **Default:** none */
@@ -40,7 +40,8 @@ export function spawnIn(
   const streams = typeof stdio === 'string' ? [stdio, stdio, stdio] : [...stdio];
   while (streams.length < 3) streams.push('pipe');
   // The namespace is the child's last fd, which namespace_exec closes.
-  const argv = [String(streams.length), etc, String(signal), command, ...args];
+  const required = options.etc === undefined ? '0' : '1';
+  const argv = [String(streams.length), etc, required, String(signal), command, ...args];
   let child: ChildProcess;
   try {
     child = spawn(namespaceExecPath(), argv, { ...others, cwd, stdio: [...streams, fd] });
