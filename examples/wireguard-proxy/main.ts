@@ -35,9 +35,8 @@ if (positionals.length !== 1) {
   process.exit(2);
 }
 
-const { dns, searchDomains, preUp, postUp, preDown, postDown, saveConfig, ...config } = parseConfig(
-  readFileSync(file, 'utf8'),
-);
+const config = parseConfig(readFileSync(file, 'utf8'));
+const { dns } = config;
 const namespace = await NetworkNamespace.create();
 const tunnel = await openWireGuard(basename(file, '.conf'), {
   ...config,

@@ -19,6 +19,13 @@ function interfacePrefix(resolvconf: string): string {
   return first === null ? '' : `${first[1]}.`;
 }
 
+/** What resolv.conf(5) says for the servers of a file. */
+export function resolvConf({ dns, searchDomains }: Pick<ParsedConfig, 'dns' | 'searchDomains'>): string {
+  const lines = dns.map((server) => `nameserver ${server}\n`);
+  if (searchDomains.length > 0) lines.push(`search ${searchDomains.join(' ')}\n`);
+  return lines.join('');
+}
+
 /**
  * Sets the DNS servers, if a file names any.
  * @param warn is told if resolvconf is not installed, so that DNS is left alone
@@ -38,8 +45,7 @@ export async function setDns(
     return undefined;
   }
   const entry = `${interfacePrefix(resolvconf)}${name}`;
-  const lines = dns.map((server) => `nameserver ${server}\n`);
-  if (searchDomains.length > 0) lines.push(`search ${searchDomains.join(' ')}\n`);
-  await runProgram('resolvconf', resolvconf, ['-a', entry, '-m', '0', '-x'], { env }, lines.join(''));
+  const text = resolvConf({ dns, searchDomains });
+  await runProgram('resolvconf', resolvconf, ['-a', entry, '-m', '0', '-x'], { env }, text);
   return () => runProgram('resolvconf', resolvconf, ['-d', entry, '-f'], { env });
 }

@@ -5,10 +5,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NetworkNamespace } from '../net/index.js';
-import type { ParsedConfig } from '../wireguard/index.js';
-import { type Command, type Context, oneLine, UsageError } from './command.js';
+import type { ParsedConfig, RouteOption } from '../wireguard/index.js';
+import { type Command, type Context, oneLine, type Tunnel, UsageError } from './command.js';
 import { readConfigFile } from './config-file.js';
+import { resolvConf } from './dns.js';
 import { hookNames } from './hooks.js';
+import { stopSignal, unlessAborted } from './stop-signal.js';
 
 /** The table of routes that is asked without a rule (linux/rtnetlink.h). */
 const MAIN_TABLE = 254;
@@ -18,10 +20,8 @@ const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWIN
  * Files for the command's /etc: the tunnel's name servers, and a switch that asks them alone, since other services would
  * look names up outside.
  */
-function writeEtc(directory: string, { dns, searchDomains }: ParsedConfig): void {
-  const lines = dns.map((server) => `nameserver ${server}\n`);
-  if (searchDomains.length > 0) lines.push(`search ${searchDomains.join(' ')}\n`);
-  writeFileSync(join(directory, 'resolv.conf'), lines.join(''));
+function writeEtc(directory: string, config: ParsedConfig): void {
+  writeFileSync(join(directory, 'resolv.conf'), resolvConf(config));
   let services = '';
   try {
     services = readFileSync('/etc/nsswitch.conf', 'utf8');
@@ -61,6 +61,12 @@ async function runInside(
   }
 }
 
+/** Opens the tunnel. A signal that comes before it is open ends the attempt, and what was done of it is undone. */
+async function openUnlessStopped(open: (signal: AbortSignal) => Promise<Tunnel>): Promise<Tunnel> {
+  using stop = stopSignal();
+  return await unlessAborted(stop.signal, open);
+}
+
 export const run: Command = {
   usage: 'FILE -- COMMAND [ARGUMENT]...',
   summary:
@@ -75,15 +81,15 @@ export const run: Command = {
     if (hooks.length > 0)
       warn(`${hooks.join(', ')} of ${argument} do not run: there is no other network to guard`);
     if (config.dns.length === 0) warn(`${argument} names no DNS server: names can't be looked up`);
-    const { dns: _, searchDomains: __, preUp, postUp, preDown, postDown, saveConfig, ...options } = config;
-    const routes = options.routes === 'off' ? 'off' : MAIN_TABLE;
-    const etc = mkdtempSync(join(tmpdir(), 'tuntap-run-'));
-    const namespace = await NetworkNamespace.create();
+    const routes: RouteOption = config.routes === 'off' ? 'off' : MAIN_TABLE;
     let ended: number | NodeJS.Signals;
+    const etc = mkdtempSync(join(tmpdir(), 'tuntap-run-'));
     try {
       writeEtc(etc, config);
+      await using namespace = await NetworkNamespace.create();
       await (await namespace.link('lo')).set({ up: true });
-      const tunnel = await context.openTunnel(name, { ...options, routes, namespace, control: false });
+      const options = { ...config, routes, namespace, control: false };
+      const tunnel = await openUnlessStopped((signal) => context.openTunnel(name, { ...options, signal }));
       tunnel.on('error', (error) => warn(`${name}: ${oneLine(error)}`));
       try {
         ended = await runInside(namespace, command, etc, context);
@@ -91,7 +97,6 @@ export const run: Command = {
         await tunnel.close();
       }
     } finally {
-      await namespace.close();
       rmSync(etc, { recursive: true });
     }
     if (typeof ended === 'number') return ended;

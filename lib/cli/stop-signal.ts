@@ -34,3 +34,19 @@ function withResolvers(): { promise: Promise<void>; resolve: () => void } {
   });
   return { promise, resolve };
 }
+
+/** Passes a signal on while `open` runs: once the tunnel is open, it must not close by itself. */
+export async function unlessAborted<T>(
+  signal: AbortSignal,
+  open: (opening: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const opening = new AbortController();
+  const abort = (): void => opening.abort(signal.reason);
+  signal.addEventListener('abort', abort);
+  try {
+    return await open(opening.signal);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

@@ -7,7 +7,7 @@ import { dropForeignPackets } from './firewall.js';
 import { hookNames, runHooks } from './hooks.js';
 import { saveConfig } from './save.js';
 import { StatusDisplay, shortKey } from './status.js';
-import { stopSignal } from './stop-signal.js';
+import { stopSignal, unlessAborted } from './stop-signal.js';
 
 /** What one run of the command has set up. */
 class Session {
@@ -98,19 +98,6 @@ class Session {
       this.hasFailed = true;
       this.#context.stderr.write(`${this.#file.name}: ${oneLine(error)}\n`);
     }
-  }
-}
-
-/** Passes a signal on while `open` runs: once the tunnel is open, it must not close by itself. */
-async function unlessAborted<T>(signal: AbortSignal, open: (opening: AbortSignal) => Promise<T>): Promise<T> {
-  signal.throwIfAborted();
-  const opening = new AbortController();
-  const abort = (): void => opening.abort(signal.reason);
-  signal.addEventListener('abort', abort);
-  try {
-    return await open(opening.signal);
-  } finally {
-    signal.removeEventListener('abort', abort);
   }
 }
 

@@ -1,7 +1,8 @@
 /** Checks of what users give for peers and endpoints. */
 
 import { lookup } from 'node:dns/promises';
-import { invalidArgType, requireInteger, requireObject } from '../arguments.js';
+import { setTimeout as delay } from 'node:timers/promises';
+import { abortError, checkSignal, invalidArgType, requireInteger, requireObject } from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
 import { allowedIpValue, endpointValue } from './config-values.js';
 import { parseKey } from './keys.js';
@@ -86,7 +87,7 @@ export function numericEndpoint(text: string): Endpoint | undefined {
 
 /**
  * Looks an endpoint's host name up, and takes the first address.
- * @throws Error `ERR_WG_ENDPOINT` with the system's error as cause
+ * @throws Error `ERR_WG_ENDPOINT` with the system's error as cause; AbortError
  */
 export async function resolveEndpoint(
   text: string,
@@ -101,8 +102,9 @@ export async function resolveEndpoint(
       const { address } = await lookup(host);
       return new Endpoint(address, port);
     } catch (cause) {
+      if (signal?.aborted) throw abortError(signal);
       const { code } = cause as NodeJS.ErrnoException;
-      if (!TRANSIENT.has(code) || tried >= tries || signal?.aborted) {
+      if (!TRANSIENT.has(code) || tried >= tries) {
         const error = wireGuardError(
           'ERR_WG_ENDPOINT',
           `The host name '${host}' can't be looked up: ${code}`,
@@ -110,6 +112,6 @@ export async function resolveEndpoint(
         throw Object.assign(error, { cause });
       }
     }
-    await new Promise((resolve) => setTimeout(resolve, pause));
+    await delay(pause, undefined, { signal }).catch(() => checkSignal(signal));
   }
 }

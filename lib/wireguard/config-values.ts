@@ -4,7 +4,7 @@ import { isIP, isIPv4 } from 'node:net';
 import { formatIpv6, parseIpv6 } from '../address.js';
 import { parseKey } from './keys.js';
 import type { RouteOption } from './options.js';
-import { formatPrefix, maskPrefix, parseHost, parseNumber, parsePrefix } from './prefix.js';
+import { formatPrefix, maskPrefix, parseHost, parseNumber } from './prefix.js';
 
 const MAX_U32 = 0xffffffff;
 const TABLES = new Map([
@@ -80,12 +80,6 @@ export function allowedIpValue(text: string): AllowedIp | undefined {
   if (host === undefined) return undefined;
   const prefix = formatPrefix(maskPrefix(host));
   return { prefix, sign, hasHostBits: prefix !== formatPrefix(host) };
-}
-
-/** The canonical text of a network. */
-export function networkValue(text: string): string | undefined {
-  const prefix = parsePrefix(text);
-  return prefix && formatPrefix(prefix);
 }
 
 /** `host:port` with the host an IPv4 address, a name, or an IPv6 address in brackets. */

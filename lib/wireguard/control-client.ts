@@ -3,12 +3,12 @@
 import { type Dir, opendirSync, rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
+import { ENODEV, ETIMEDOUT } from '../native/errno.js';
 import { systemError } from '../system-error.js';
 import { CONTROL_DIRECTORY, controlPath, fileAt } from './control-path.js';
 import { parseState } from './control-state.js';
 import type { DeviceState } from './controlled-device.js';
 
-const ENODEV = -19;
 const TIMEOUT_MS = 10_000;
 const SUFFIX = '.sock';
 
@@ -17,7 +17,7 @@ function exchange(path: string, request: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const socket = createConnection(path, () => socket.write(request));
-    socket.setTimeout(TIMEOUT_MS, () => socket.destroy(systemError(-110, 'read', path)));
+    socket.setTimeout(TIMEOUT_MS, () => socket.destroy(systemError(ETIMEDOUT, 'read', path)));
     const finish = (): void => {
       socket.destroy();
       resolve(Buffer.concat(chunks).toString('latin1'));

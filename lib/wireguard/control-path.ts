@@ -3,12 +3,11 @@
 import { chmodSync, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { createConnection, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
+import { EEXIST, EINVAL } from '../native/errno.js';
 import { systemError } from '../system-error.js';
 
 /** Where wg(8) looks for sockets. */
 export const CONTROL_DIRECTORY = '/var/run/wireguard';
-const EEXIST = -17;
-const EINVAL = -22;
 const MAX_PATH = 107; // sun_path of unix(7), less its NUL
 
 /** The path of an interface's control socket. */

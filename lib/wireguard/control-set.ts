@@ -33,9 +33,6 @@ function privateKey(text: string): Buffer | null | undefined {
   const bytes = key(text);
   if (bytes === undefined) return undefined;
   if (bytes.every((byte) => byte === 0)) return null;
-  // As the kernel and wireguard-go do, which then show the clamped key.
-  bytes[0] &= 248;
-  bytes[31] = (bytes[31] & 127) | 64;
   return bytes;
 }
 

@@ -1,7 +1,7 @@
 import type { TunDevice } from '../device/tun-tap-device.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { PacketRuns } from '../io/packet-runs.js';
-import { EINVAL } from '../native/errno.js';
+import { EINVAL, ENETUNREACH } from '../native/errno.js';
 import { DatagramTable } from '../socket/datagram-table.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import type { PrefixTable } from '../tunnel/prefix-table.js';
@@ -14,7 +14,6 @@ import type { TunnelPeer } from './tunnel-peer.js';
 
 const PADDING = 16;
 const MAX_RUNS = 4096;
-const ENETUNREACH = -101;
 /** To wake a thread costs as much as to seal some packets. */
 const FEW_PACKETS = 8;
 

@@ -21,7 +21,6 @@ export interface TransportParameters extends SessionKeys {
 export class Keypair<T extends Transport> {
   readonly transport: T;
   readonly localIndex: number;
-  readonly remoteIndex: number;
   /** Whether this side sent the initiation: only the initiator renews a keypair by its age. */
   readonly initiator: boolean;
   readonly createdAt: number;
@@ -33,14 +32,13 @@ export class Keypair<T extends Transport> {
 
   constructor(
     transport: T,
-    { localIndex, remoteIndex }: TransportParameters,
+    { localIndex }: TransportParameters,
     initiator: boolean,
     createdAt: number,
     limits: Limits,
   ) {
     this.transport = transport;
     this.localIndex = localIndex;
-    this.remoteIndex = remoteIndex;
     this.initiator = initiator;
     this.createdAt = createdAt;
     this.#limits = limits;

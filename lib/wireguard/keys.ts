@@ -16,10 +16,17 @@ const TEXT_LENGTH = 44;
  */
 export function generatePrivateKey(): string {
   const bytes = randomBytes(KEY_LENGTH);
-  // RFC 7748 section 5. X25519 does so anyway; a key that is written down already has this form.
+  clampKey(bytes);
+  return formatAndWipe(bytes);
+}
+
+/**
+ * Gives a private key the form of RFC 7748 section 5. X25519 does so anyway; a key that is shown or written down has this
+ * form, as the kernel and wireguard-go have it.
+ */
+export function clampKey(bytes: Uint8Array): void {
   bytes[0] &= 248;
   bytes[31] = (bytes[31] & 127) | 64;
-  return formatAndWipe(bytes);
 }
 
 /** Makes a preshared key, as `wg genpsk` does: 44 characters of base64. */

@@ -40,14 +40,12 @@ export function tunnelMtu(
 export async function findTunnelMtu(
   namespace: NetworkNamespace,
   endpoints: readonly string[],
-  device?: string,
 ): Promise<number> {
   const routes = [
     ...(await namespace.routes({ family: 'all', table: 'local' })),
     ...(await namespace.routes({ family: 'all' })),
   ];
-  const others = routes.filter((route) => device === undefined || route.device !== device);
-  return tunnelMtu(endpoints, others, await namespace.links());
+  return tunnelMtu(endpoints, routes, await namespace.links());
 }
 
 function networkOf({ family, destination }: MtuRoute): Prefix | undefined {

@@ -1,4 +1,5 @@
 import {
+  checkSignal,
   invalidArgType,
   invalidArgValue,
   requireBoolean,
@@ -15,7 +16,7 @@ import { openControlSocket } from './control-socket.js';
 import { ENVIRONMENT, type Environment } from './environment.js';
 import { parseKey } from './keys.js';
 import { findTunnelMtu } from './mtu.js';
-import type { Key, WireGuardOptions } from './options.js';
+import type { WireGuardOptions } from './options.js';
 import { TunnelRoutes } from './routes.js';
 import { ROOM } from './session-transport.js';
 import { WireGuard } from './wireguard.js';
@@ -77,8 +78,9 @@ export async function openWithEnvironment(
   if (udpFd !== undefined && options.listenPort !== undefined) {
     throw invalidArgValue('options.listenPort', listenPort, 'must be left out: it is that of options.udpFd');
   }
-  const privateKey = options.privateKey === undefined ? undefined : clamped(options.privateKey);
-  signal?.throwIfAborted();
+  const privateKey =
+    options.privateKey === undefined ? undefined : parseKey('options.privateKey', options.privateKey);
+  checkSignal(signal);
   // Names are looked up before anything exists.
   const endpoints = await Promise.all(
     checked.map(({ endpoint }) => (endpoint === undefined ? undefined : resolveEndpoint(endpoint, signal))),
@@ -135,7 +137,7 @@ export async function openWithEnvironment(
       const socket = await openControlSocket(tun.name, wg, { path, fd: controlFd, onDeleted });
       wg.onClose(() => socket.close());
     }
-    signal?.throwIfAborted();
+    checkSignal(signal);
     // Last, so that the caller can listen for the first handshake.
     wg.start();
     return wg;
@@ -143,14 +145,6 @@ export async function openWithEnvironment(
     await wg.close().catch(() => {});
     throw error;
   }
-}
-
-/** The key as RFC 7748 uses it, which is how wg(8) shows it. */
-function clamped(key: Key): Buffer {
-  const bytes = parseKey('options.privateKey', key);
-  bytes[0] &= 248;
-  bytes[31] = (bytes[31] & 127) | 64;
-  return bytes;
 }
 
 /** A bare address is a host. */

@@ -7,7 +7,7 @@ import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import { type CheckedPeer, checkPeer, numericEndpoint, resolveEndpoint, wireGuardError } from './checks.js';
 import type { ControlledDevice, DeviceChanges, DeviceState, PeerChange } from './controlled-device.js';
 import { Engine } from './engine.js';
-import { formatKey, parseKey } from './keys.js';
+import { clampKey, formatKey, parseKey } from './keys.js';
 import type { Key, PeerInfo } from './options.js';
 import { peerInfo, peerState } from './peer-views.js';
 import type { TunnelRoutes } from './routes.js';
@@ -174,10 +174,11 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   }
 
   async #updateRoutes(): Promise<void> {
+    if (!this.#routes) return;
     const peers = [...this.#engine.peers];
     const allowedIps = peers.flatMap((peer) => this.#engine.allowedIps.prefixes(peer));
     const endpoints = peers.flatMap(({ endpoint }) => (endpoint ? [endpoint.address] : []));
-    await this.#routes?.update(allowedIps, endpoints);
+    await this.#routes.update(allowedIps, endpoints);
   }
 
   /** A network that an endpoint moved into needs another route. Whoever moves on and on costs an update a second. */
@@ -200,6 +201,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
 
   #setPrivateKey(privateKey: Uint8Array | undefined): void {
     this.#privateKey?.fill(0);
+    if (privateKey) clampKey(privateKey);
     this.#privateKey = privateKey && Buffer.from(privateKey.buffer, privateKey.byteOffset, privateKey.length);
     this.#engine.setPrivateKey(privateKey);
   }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { openControlSocket } from '#dist/wireguard/control-socket.js';
 import { needs } from '../support.ts';
@@ -9,16 +12,42 @@ import { FakeDevice, newPeer } from '../wireguard/fake-device.ts';
 import { freeName, SOCKETS } from '../wireguard/oracle.ts';
 import { finish, real } from './programs.ts';
 
+type Wrap = (command: readonly string[]) => readonly string[];
+
 /** Runs wg and ours until no second passed between, and compares. */
-async function compare(args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
+async function compare(
+  args: string[],
+  env: NodeJS.ProcessEnv = {},
+  wrap: Wrap = (command) => command,
+): Promise<string> {
   for (let attempt = 0; ; attempt++) {
-    const before = await finish(['wg', ...args], { env });
-    const ours = await finish(real('tuntap-native', ...args), { env });
-    const after = await finish(['wg', ...args], { env });
+    const before = await finish(wrap(['wg', ...args]), { env });
+    const ours = await finish(wrap(real('tuntap-native', ...args)), { env });
+    const after = await finish(wrap(['wg', ...args]), { env });
     if (before.stdout !== after.stdout && attempt < 20) continue;
     assert.equal(ours.stdout, before.stdout);
     assert.equal(ours.status, before.status);
     return ours.stdout;
+  }
+}
+
+/**
+ * Runs a test's body with a folder for control sockets, and what runs a command for which these are all that there are:
+ * other tests may have tunnels meanwhile.
+ */
+async function withFolder(
+  body: (at: (name: string) => { path: string }, wrap: Wrap) => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'tuntap-show-'));
+  mkdirSync(SOCKETS, { recursive: true });
+  const script = `mount --bind ${folder} ${SOCKETS} && exec "$@"`;
+  try {
+    await body(
+      (name) => ({ path: join(folder, `${name}.sock`) }),
+      (command) => ['unshare', '--mount', 'sh', '-c', script, 'sh', ...command],
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 }
 
@@ -93,7 +122,7 @@ const state = fc.record({
 describe('tuntap-native show prints what wg show prints', function () {
   this.timeout(120_000);
   before(function () {
-    needs(this, 'wg');
+    needs(this, 'wg', 'unshare');
   });
 
   it('of any device', async () => {
@@ -125,34 +154,37 @@ describe('tuntap-native show prints what wg show prints', function () {
     );
   });
 
-  it('of all devices, and of none', async () => {
-    const names = [freeName(), freeName(), freeName()];
-    const device = new FakeDevice();
-    device.peers.set('x', newPeer(randomBytes(32)));
-    const sockets = await Promise.all(
-      names.map((each, i) => openControlSocket(each, i === 1 ? device : new FakeDevice())),
-    );
-    const text = await compare(['show']);
-    for (const each of names) assert.match(text, new RegExp(`^interface: ${each}$`, 'm'));
-    for (const socket of sockets) await socket.close();
-  });
+  it('of all devices, and of none', () =>
+    withFolder(async (at, wrap) => {
+      const names = [freeName(), freeName(), freeName()];
+      const device = new FakeDevice();
+      device.peers.set('x', newPeer(randomBytes(32)));
+      const sockets = await Promise.all(
+        names.map((each, i) => openControlSocket(each, i === 1 ? device : new FakeDevice(), at(each))),
+      );
+      const text = await compare(['show'], {}, wrap);
+      for (const each of names) assert.match(text, new RegExp(`^interface: ${each}$`, 'm'));
+      for (const socket of sockets) await socket.close();
+      assert.equal(await compare(['show'], {}, wrap), '');
+    }));
 
-  it('one that can not be read is named, the others are shown', async () => {
-    const [bad, good] = [freeName(), freeName()];
-    await using _good = await openControlSocket(good, new FakeDevice());
-    const broken = new FakeDevice();
-    broken.get = () => {
-      throw Object.assign(new Error(), { errno: -13 });
-    };
-    await using _bad = await openControlSocket(bad, broken);
-    await compare(['show']);
-    const { stderr, status } = await finish(real('tuntap-native', 'show'));
-    assert.equal(stderr, `Unable to access interface ${bad}: Permission denied\n`);
-    assert.equal(status, 0);
-    const alone = await finish(real('tuntap-native', 'show', bad));
-    assert.equal(alone.stderr, (await finish(['wg', 'show', bad])).stderr);
-    assert.equal(alone.status, 1);
-  });
+  it('one that can not be read is named, the others are shown', () =>
+    withFolder(async (at, wrap) => {
+      const [bad, good] = [freeName(), freeName()];
+      await using _good = await openControlSocket(good, new FakeDevice(), at(good));
+      const broken = new FakeDevice();
+      broken.get = () => {
+        throw Object.assign(new Error(), { errno: -13 });
+      };
+      await using _bad = await openControlSocket(bad, broken, at(bad));
+      await compare(['show'], {}, wrap);
+      const { stderr, status } = await finish(wrap(real('tuntap-native', 'show')));
+      assert.equal(stderr, `Unable to access interface ${bad}: Permission denied\n`);
+      assert.equal(status, 0);
+      const alone = await finish(wrap(real('tuntap-native', 'show', bad)));
+      assert.equal(alone.stderr, (await finish(wrap(['wg', 'show', bad]))).stderr);
+      assert.equal(alone.status, 1);
+    }));
 
   it('one that is not there: one line and status 1', async () => {
     for (const name of [freeName(), '../x', '']) {

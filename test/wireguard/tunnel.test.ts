@@ -17,6 +17,7 @@ import {
 } from 'tuntap-native/wireguard';
 import { needs, openFds, run } from '../support.ts';
 import { type Hosts, ping, withHosts } from './hosts.ts';
+import { freeName } from './oracle.ts';
 
 const MESSAGE_TIMEOUT = 10_000;
 /** The tunnel that answers wg(8) is in this process, so it must not wait. */
@@ -261,6 +262,31 @@ describe('openWireGuard', function () {
       const { stdout } = await run(a, 'ip', '-o', 'link');
       assert.doesNotMatch(stdout, /wg0/);
     }));
+
+  it('shows a private key in the form that wg(8) expects, however it was set', () =>
+    withHosts(async ({ a }) => {
+      const raw = Buffer.alloc(32, 0xff);
+      const expected = Buffer.from(raw);
+      expected[0] = 0xf8;
+      expected[31] = 0x7f;
+      const name = freeName();
+      await using wg = await openWireGuard(name, { privateKey: raw, namespace: a, socketNamespace: a });
+      const shown = async () => (await run(a, 'wg', 'show', name, 'private-key')).stdout.trim();
+      assert.equal(await shown(), expected.toString('base64'));
+      await wg.set({ privateKey: generatePrivateKey() });
+      await wg.set({ privateKey: raw });
+      assert.equal(await shown(), expected.toString('base64'));
+    }));
+
+  it('ends with an AbortError if its signal aborts while a name is looked up', async () => {
+    const signal = AbortSignal.abort('enough');
+    const options = { privateKey: generatePrivateKey(), signal };
+    await assert.rejects(openWireGuard('wg0', options), {
+      name: 'AbortError',
+      code: 'ABORT_ERR',
+      cause: 'enough',
+    });
+  });
 
   it('closes with an AbortError when its signal aborts', () =>
     withHosts(async ({ a }) => {
