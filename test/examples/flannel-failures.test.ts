@@ -3,11 +3,17 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Cluster, type Daemon, PREFIX } from '../../examples/flannel/cluster.ts';
 import { ipLink, needs, run } from '../support.ts';
-import { allReachAll, eventually, FlannelLab, overlayRoutes, PROGRAMS } from './flannel-lab.ts';
+import {
+  allReachAll,
+  eventually,
+  FlannelLab,
+  leaseKey as key,
+  overlayRoutes,
+  PROGRAMS,
+  SUBNETS,
+} from './flannel-lab.ts';
 
 const BACKENDS = ['udp', 'vxlan', 'host-gw', 'wireguard'] as const;
-const SUBNETS = `${PREFIX}/subnets/`;
-const key = (subnet: string): string => SUBNETS + subnet.replace('/', '-');
 
 describe('what a cluster survives (examples/flannel)', () => {
   let lab: FlannelLab;
@@ -24,7 +30,7 @@ describe('what a cluster survives (examples/flannel)', () => {
     cluster = await lab.cluster({ Type: type });
     await cluster.start(...args);
   }
-  const keys = async (): Promise<string[]> => [...(await lab.etcd.list(SUBNETS)).keys()].sort();
+  const keys = () => lab.leases();
   const all = [1, 2, 3].map((n) => key(`10.244.${n}.0/24`));
 
   /** Replaces the daemon of a host that has ended. */

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { NetworkNamespace } from 'tuntap-native';
-import { Cluster } from '../../examples/flannel/cluster.ts';
+import { Cluster, PREFIX } from '../../examples/flannel/cluster.ts';
 import { EtcdServer } from '../../examples/flannel/etcd-server.ts';
 import { type Container, createHosts, ETCD_ADDRESS, type Host } from '../../examples/flannel/lab.ts';
 import { run } from '../support.ts';
@@ -10,6 +10,12 @@ import { ping } from './watching.ts';
 
 export const PROGRAMS = ['ip', 'ping', 'etcd', 'setpriv'] as const;
 const WAIT_MS = 10_000;
+
+/** Where the leases are in etcd. */
+export const SUBNETS = `${PREFIX}/subnets/`;
+
+/** The key of a lease: of 10.244.1.0/24 it ends with 10.244.1.0-24. */
+export const leaseKey = (subnet: string): string => SUBNETS + subnet.replace('/', '-');
 
 export class FlannelLab {
   readonly hosts: readonly Host[];
@@ -49,6 +55,11 @@ export class FlannelLab {
     await cluster.configure(backend, config);
     for (const [i, host] of this.hosts.entries()) cluster.prefer(host, `10.244.${i + 1}.1/24`);
     return cluster;
+  }
+
+  /** The keys of all leases, in order. */
+  async leases(): Promise<string[]> {
+    return [...(await this.etcd.list(SUBNETS)).keys()].sort();
   }
 
   close(): Promise<void> {

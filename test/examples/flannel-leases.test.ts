@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { type Cluster, PREFIX } from '../../examples/flannel/cluster.ts';
 import { needs, run } from '../support.ts';
-import { allReachAll, eventually, FlannelLab, ip, overlayRoutes, PROGRAMS } from './flannel-lab.ts';
-
-const SUBNETS = `${PREFIX}/subnets/`;
-const key = (subnet: string): string => SUBNETS + subnet.replace('/', '-');
+import {
+  allReachAll,
+  eventually,
+  FlannelLab,
+  ip,
+  leaseKey as key,
+  overlayRoutes,
+  PROGRAMS,
+} from './flannel-lab.ts';
 
 describe('the leases of a cluster (examples/flannel)', () => {
   let lab: FlannelLab;
@@ -21,7 +26,7 @@ describe('the leases of a cluster (examples/flannel)', () => {
     cluster = await lab.cluster({ Type: type });
     await cluster.start(...args);
   }
-  const keys = async (): Promise<string[]> => [...(await lab.etcd.list(SUBNETS)).keys()].sort();
+  const keys = () => lab.leases();
   const all = [1, 2, 3].map((n) => key(`10.244.${n}.0/24`));
 
   it('takes its lease again if it ended while the daemon did not run', async () => {

@@ -7,7 +7,7 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { type NetworkNamespace, PacketBatch } from 'tuntap-native';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
-import { generatePrivateKey, openWireGuard, publicKey } from 'tuntap-native/wireguard';
+import { generatePrivateKey, openWireGuard, publicKey, type WireGuard } from 'tuntap-native/wireguard';
 import { needs, openFds, run } from '../support.ts';
 import { startEngine } from './engine-support.ts';
 import { ping, withHosts, withTunnels } from './hosts.ts';
@@ -63,6 +63,19 @@ function assertRising(numbers: readonly number[]): void {
   assert.equal(fallen, -1, `${numbers[fallen - 1]}, then ${numbers[fallen]}`);
 }
 
+/** The tunnel at the other end, `wgb` with 10.9.0.2, which waits for a peer with the private key `other`. */
+function openPeer(namespace: NetworkNamespace, privateKey: string, other: string): Promise<WireGuard> {
+  return openWireGuard('wgb', {
+    privateKey,
+    namespace,
+    socketNamespace: namespace,
+    listenPort: 51820,
+    addresses: ['10.9.0.2/24'],
+    control: false,
+    peers: [{ publicKey: publicKey(other), allowedIps: ['10.9.0.1/32'] }],
+  });
+}
+
 describe('openWireGuard: threads', function () {
   this.timeout(60_000);
   before(function () {
@@ -96,15 +109,7 @@ describe('openWireGuard: threads', function () {
   it('are closed in the middle of their work', () =>
     withHosts(async (hosts) => {
       const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
-      await using peer = await openWireGuard('wgb', {
-        privateKey: theirs,
-        namespace: hosts.b,
-        socketNamespace: hosts.b,
-        listenPort: 51820,
-        addresses: ['10.9.0.2/24'],
-        control: false,
-        peers: [{ publicKey: publicKey(ours), allowedIps: ['10.9.0.1/32'] }],
-      });
+      await using peer = await openPeer(hosts.b, theirs, ours);
       const fds = openFds();
       for (let i = 0; i < 10; i++) {
         const wg = await openWireGuard('wga', {
@@ -137,15 +142,7 @@ describe('openWireGuard: threads', function () {
   it('end with a worker that is terminated', () =>
     withHosts(async (hosts) => {
       const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
-      await using _peer = await openWireGuard('wgb', {
-        privateKey: theirs,
-        namespace: hosts.b,
-        socketNamespace: hosts.b,
-        listenPort: 51820,
-        addresses: ['10.9.0.2/24'],
-        control: false,
-        peers: [{ publicKey: publicKey(ours), allowedIps: ['10.9.0.1/32'] }],
-      });
+      await using _peer = await openPeer(hosts.b, theirs, ours);
       const path = `/proc/self/fd/${hosts.a.fd}`;
       const program = `
         import { parentPort } from 'node:worker_threads';
