@@ -42,14 +42,20 @@ async function transfer(server: NetworkNamespace, client: NetworkNamespace, reve
   const listening = server.spawn('iperf3', ['-s', '-1', '--forceflush'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
+  const ended = once(listening, 'close');
   try {
-    await once(listening.stdout as NodeJS.EventEmitter, 'data');
+    await once(listening.stdout as NodeJS.EventEmitter, 'data', {
+      signal: AbortSignal.timeout(MESSAGE_TIMEOUT),
+    });
+    listening.stdout?.resume();
     const args = ['-J', '-c', '10.9.0.1', '-n', '20M', ...(reverse ? ['-R'] : [])];
     const { status, stdout } = await run(client, 'iperf3', ...args);
     assert.equal(status, 0, stdout);
     assert.ok(JSON.parse(stdout).end.sum_received.bytes >= 10e6, stdout);
   } finally {
     listening.kill();
+    // A server that still listens would not let the next one begin.
+    await ended;
   }
 }
 
