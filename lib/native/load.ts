@@ -8,8 +8,8 @@ import { layoutDifference } from './layout.js';
 
 /**
  * Loads the addon: one that was built here, else the prebuilt binary for this architecture and libc.
- * @throws Error with code `ERR_TUNTAP_UNSUPPORTED_PLATFORM` anywhere but on Linux, and with `ERR_TUNTAP_NO_BINARY`, what
- * to do and the `cause` if no binary can be loaded
+ * @throws Error with code `ERR_TUNTAP_UNSUPPORTED_PLATFORM` anywhere but on Linux, `ERR_TUNTAP_ENGINE` if the environment
+ * variable TUNTAP_ENGINE is wrong, and `ERR_TUNTAP_NO_BINARY`, with what to do and the `cause`, if no binary can be loaded
  */
 export function loadAddon(): unknown {
   if (process.platform !== 'linux') {
@@ -35,6 +35,7 @@ export function loadAddon(): unknown {
     if (difference) throw new Error(`${addon.path} is of another version: ${difference}`);
     return addon;
   } catch (cause) {
+    if ((cause as LoadError).code === 'ERR_TUNTAP_ENGINE') throw cause;
     const message = `tuntap-native: ${whyNot(cause as LoadError, root, candidates)}`;
     throw Object.assign(new Error(message, { cause }), { code: 'ERR_TUNTAP_NO_BINARY' });
   }

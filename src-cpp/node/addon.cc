@@ -49,8 +49,10 @@ constexpr Number kLayout[] = {
 Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   std::unique_ptr<ReadinessEngine> engine = ReadinessEngine::Choose(env);
   if (engine == nullptr) {
-    Napi::Error::New(env, "The environment variable TUNTAP_ENGINE must be 'uv' or 'thread'")
-        .ThrowAsJavaScriptException();
+    const Napi::Error error =
+        Napi::Error::New(env, "The environment variable TUNTAP_ENGINE must be 'thread', or 'uv' in Node.js");
+    error.Set("code", "ERR_TUNTAP_ENGINE");
+    error.ThrowAsJavaScriptException();
     return exports;
   }
   exports.Set("engine", engine->name());

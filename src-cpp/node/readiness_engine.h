@@ -21,7 +21,7 @@ class ReadinessEngine {
   [[nodiscard]] int Watch(int fd, Readiness::Listener* listener, Readiness** out);
 
   // libuv's poll in Node.js, else a thread of our own; the environment variable TUNTAP_ENGINE overrides.
-  // Returns nullptr if that names no engine.
+  // Returns nullptr if that names no engine, or one that this runtime has no functions for.
   static std::unique_ptr<ReadinessEngine> Choose(napi_env env);
 
  private:

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { inNamespace, needs, nodeProgram, runFor } from '../support.ts';
+import { execFileSync } from 'node:child_process';
+import { inNamespace, moduleArguments, needs, nodeProgram, runFor } from '../support.ts';
 
 /** Runs a program with the engine of Bun and Deno, in a namespace of its own; returns what it prints. */
 async function withThread(body: string): Promise<Record<string, unknown>> {
@@ -111,5 +112,16 @@ describe('the engine of one thread', () => {
       for (const socket of sockets) await socket.close();
       console.log(JSON.stringify({ hops }));`);
     assert.deepEqual(printed, { hops: 1500 });
+  });
+});
+
+describe('the choice of an engine', () => {
+  it('is refused by its own error if TUNTAP_ENGINE names none', () => {
+    const program = `
+      const { openTun } = await import('${import.meta.resolve('tuntap-native')}');
+      for (let i = 0; i < 2; i++) try { openTun(); } catch ({ code }) { console.log(code); }`;
+    const env = { ...process.env, TUNTAP_ENGINE: 'threads' };
+    const printed = execFileSync(process.execPath, moduleArguments(program), { env, encoding: 'utf8' });
+    assert.equal(printed, 'ERR_TUNTAP_ENGINE\n'.repeat(2));
   });
 });

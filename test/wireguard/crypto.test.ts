@@ -5,6 +5,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { importPrivateKey, open, seal, secretBuffer, sharedSecret } from '#dist/wireguard/crypto.js';
 import { runPreloaded } from '../preload.ts';
 import { moduleArguments, needs } from '../support.ts';
+import { copiesInMemory } from '../tunnel/memory.ts';
 import { SOURCES, use } from '../tunnel/sources.ts';
 
 const hex = (text: string) => Buffer.from(text.replace(/\s/g, ''), 'hex');
@@ -83,6 +84,23 @@ for (const source of SOURCES)
         const { publicKey } = importPrivateKey(Buffer.from(d ?? '', 'base64url'));
         assert.equal(publicKey.toString('base64url'), x);
       }
+    });
+
+    it('leaves no key as it multiplied by it in memory', () => {
+      const key = Buffer.alloc(32, 7);
+      const clamped = Buffer.from(key);
+      clamped[0] &= 248;
+      clamped[31] = (clamped[31] & 127) | 64;
+      const [without, made, agreed] = copiesInMemory(
+        clamped,
+        `const { importPrivateKey, sharedSecret } = await import(${JSON.stringify(import.meta.resolve('#dist/wireguard/crypto.js'))});
+         // Far down the stack, where count() does not come.
+         const deep = (act, depth = 1000) => (depth > 0 ? deep(act, depth - 1) : act());
+         const key = deep(() => importPrivateKey(Buffer.alloc(32, 7)));
+         count();
+         deep(() => sharedSecret(key, Buffer.alloc(32, 9)));`,
+      );
+      assert.deepEqual([made, agreed], [without, without]);
     });
 
     it('has no secret with a point of low order', () => {
