@@ -177,6 +177,21 @@ export interface Native {
     limit: number,
   ): number;
   sendLater(pool: SealingPoolHandle, runs: Uint32Array, runCount: number, entries: Uint8Array): number;
+  /** A thread that relays between sockets; see src-cpp/node/relay_calls.cc. */
+  newRelays(
+    onEnd: (id: number, error: number, fromFirst: number, fromSecond: number) => void,
+  ): RelaysHandle | number;
+  /** The sockets are the relay's from then on, also after an error. */
+  startRelay(
+    relays: RelaysHandle,
+    id: number,
+    first: number,
+    second: number,
+    toFirst: Uint8Array | null,
+    toSecond: Uint8Array | null,
+  ): number;
+  abortRelay(relays: RelaysHandle, id: number): number;
+  relayBytes(relays: RelaysHandle, id: number, side: 0 | 1): number;
 }
 
 declare const handle: unique symbol;
@@ -192,6 +207,10 @@ export interface PrefixTableHandle {
 /** A native pool of sealing threads. */
 export interface SealingPoolHandle {
   readonly [handle]: 'pool';
+}
+/** The native thread that relays. */
+export interface RelaysHandle {
+  readonly [handle]: 'relays';
 }
 /** A native session table. */
 export interface SessionTableHandle {

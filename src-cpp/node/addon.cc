@@ -68,6 +68,7 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   RegisterUdpCalls(env, exports);
   RegisterAeadCalls(env, exports);
   RegisterSealingCalls(env, exports);
+  RegisterRelayCalls(env, exports);
   RegisterTunnelCalls(env, exports);
   RegisterHandshakeCalls(env, exports);
   return exports;

@@ -20,6 +20,7 @@ void RegisterNetworkCalls(Napi::Env env, Napi::Object exports);
 void RegisterUdpCalls(Napi::Env env, Napi::Object exports);
 void RegisterAeadCalls(Napi::Env env, Napi::Object exports);
 void RegisterSealingCalls(Napi::Env env, Napi::Object exports);
+void RegisterRelayCalls(Napi::Env env, Napi::Object exports);
 void RegisterTunnelCalls(Napi::Env env, Napi::Object exports);
 void RegisterHandshakeCalls(Napi::Env env, Napi::Object exports);
 

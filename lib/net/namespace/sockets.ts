@@ -74,6 +74,20 @@ function adopt<T>(descriptor: Descriptor, use: (fd: number) => T): T {
   }
 }
 
+const streamFds = new WeakMap<Socket, number>();
+
+/** Lets Node.js take over the fd of a connected stream socket, and remembers it. */
+export function adoptStream(fd: number): Socket {
+  const socket = new Socket({ fd, readable: true, writable: true });
+  streamFds.set(socket, fd);
+  return socket;
+}
+
+/** The fd of a socket that {@link adoptStream} made, until the socket is destroyed. */
+export function descriptorOf(socket: Socket): number | undefined {
+  return socket.destroyed ? undefined : streamFds.get(socket);
+}
+
 /** Where a connection comes from and when it is given up. */
 export interface DialOptions extends SocketOptions {
   readonly local?: Endpoint;
@@ -93,7 +107,7 @@ export async function dial(namespace: number, remote: Endpoint, options: DialOpt
     const started = native().connectSocket(descriptor.fd(), ADDRESS_FAMILIES[family], remote.entry);
     const error = started === EINPROGRESS ? await connected(descriptor, options.signal) : started;
     if (error < 0) throw socketError(error, 'connect', remote);
-    return adopt(descriptor, (fd) => new Socket({ fd, readable: true, writable: true }));
+    return adopt(descriptor, adoptStream);
   } finally {
     descriptor.close();
   }

@@ -1,0 +1,163 @@
+#include "intercept/relay_thread.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <iterator>
+#include <utility>
+
+#include "linux/thread.h"
+#include "linux/uninterrupted.h"
+
+namespace tuntap {
+
+int RelayThread::Create(Listener* listener, std::unique_ptr<RelayThread>* out) {
+  FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll.valid()) return -errno;
+  FileDescriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  epoll_event event{};
+  event.events = EPOLLIN;  // of no side
+  if (!wake.valid() || epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) < 0) return -errno;
+  std::unique_ptr<RelayThread> thread(new RelayThread(listener, std::move(epoll), std::move(wake)));
+  const int error = StartThread(
+      &thread->thread_,
+      [](void* self) -> void* {
+        static_cast<RelayThread*>(self)->Run();
+        return nullptr;
+      },
+      thread.get());
+  if (error < 0) {
+    thread->thread_ = {};
+    thread->stopped_ = true;
+    return error;
+  }
+  (void)pthread_setname_np(thread->thread_, "relay");
+  *out = std::move(thread);
+  return 0;
+}
+
+RelayThread::~RelayThread() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (std::exchange(stopped_, true)) return;  // it never began
+  }
+  Wake();
+  pthread_join(thread_, nullptr);
+  for (const auto& relay : started_) relay->Close(true);
+  for (const auto& [key, relay] : relays_) relay->Close(true);
+}
+
+void RelayThread::Start(std::shared_ptr<Relay> relay) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    started_.push_back(std::move(relay));
+  }
+  Wake();
+}
+
+void RelayThread::Abort(std::shared_ptr<Relay> relay) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    aborted_.push_back(std::move(relay));
+  }
+  Wake();
+}
+
+void RelayThread::Wake() {
+  const uint64_t one = 1;
+  (void)!write(wake_.get(), &one, sizeof(one));
+}
+
+void RelayThread::Run() {
+  epoll_event events[256];
+  for (;;) {
+    const int timeout = queue_.empty() ? -1 : 0;
+    bool woken = false;
+    const int count =
+        Uninterrupted([&] { return epoll_wait(epoll_.get(), events, std::size(events), timeout); });
+    for (int i = 0; i < count; i++) {
+      auto* const side = static_cast<RelaySide*>(events[i].data.ptr);
+      if (side == nullptr) {
+        woken = true;
+        continue;
+      }
+      const uint32_t seen = events[i].events;
+      if (seen & (EPOLLIN | EPOLLHUP | EPOLLERR)) side->readable = true;
+      if (seen & (EPOLLOUT | EPOLLHUP | EPOLLERR)) side->writable = true;
+      if (seen & EPOLLERR) side->failed = true;
+      Queue(side->relay);
+    }
+    if (woken && !TakeRequests()) return;
+    // No event is left that could name a relay that ends now.
+    std::vector<Relay*> turn;
+    turn.swap(queue_);
+    for (Relay* relay : turn) Serve(relay);
+  }
+}
+
+// Takes what other threads asked for. Returns false at the end.
+bool RelayThread::TakeRequests() {
+  uint64_t count;
+  (void)!read(wake_.get(), &count, sizeof(count));
+  std::vector<std::shared_ptr<Relay>> started;
+  std::vector<std::shared_ptr<Relay>> aborted;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (stopped_) return false;
+    started.swap(started_);
+    aborted.swap(aborted_);
+  }
+  for (auto& relay : started) Add(std::move(relay));
+  for (const auto& relay : aborted) {
+    if (relays_.count(relay.get()) == 0) continue;
+    relay->is_aborted = true;
+    Queue(relay.get());
+  }
+  return true;
+}
+
+void RelayThread::Add(std::shared_ptr<Relay> relay) {
+  Relay* const added = relay.get();
+  relays_.emplace(added, std::move(relay));
+  for (int i = 0; i < 2; i++) {
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLOUT | EPOLLET;
+    event.data.ptr = added->side(i);
+    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, added->side(i)->socket.get(), &event) == 0) continue;
+    End(added, -errno);
+    return;
+  }
+}
+
+void RelayThread::Queue(Relay* relay) {
+  if (std::exchange(relay->is_queued, true)) return;
+  queue_.push_back(relay);
+}
+
+void RelayThread::Serve(Relay* relay) {
+  relay->is_queued = false;
+  bool more = false;
+  const int result = relay->is_aborted ? -ECANCELED : relay->Move(&pipes_, &more);
+  if (result != Relay::kWorks) {
+    End(relay, result);
+  } else if (more) {
+    Queue(relay);
+  }
+}
+
+void RelayThread::End(Relay* relay, int error) {
+  const auto place = relays_.find(relay);
+  const std::shared_ptr<Relay> held = std::move(place->second);
+  relays_.erase(place);
+  for (int i = 0; i < 2; i++) {
+    // Another fd of the same socket would keep it in the set.
+    (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, relay->side(i)->socket.get(), nullptr);
+  }
+  held->Close(error != 0);
+  listener_->OnEnd(held, error);
+}
+
+}  // namespace tuntap
