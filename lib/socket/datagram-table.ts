@@ -18,6 +18,7 @@ const LOCAL = LAYOUT['DatagramEntry.local'];
 const LOCAL_FAMILY = LAYOUT['DatagramEntry.local_family'];
 const TOS = LAYOUT['DatagramEntry.tos'];
 const FLAGS = LAYOUT['DatagramEntry.flags'];
+const LOCAL_PORT = LAYOUT['DatagramEntry.local_port'];
 const { kHasTos: HAS_TOS, kTruncated: TRUNCATED, DatagramEntry: ENTRY_SIZE } = LAYOUT;
 
 /** What native code takes for a table. @internal */
@@ -141,6 +142,23 @@ export class DatagramTable {
     this.#entries.set(bytes, at + LOCAL);
     const family = ADDRESS_FAMILIES[bytes.length === 4 ? 4 : 6];
     this.#view.setUint16(at + LOCAL_FAMILY, family, LITTLE_ENDIAN);
+  }
+
+  /**
+   * The port that belongs to {@link localAddress}, or 0 if the entry has none: a socket's datagrams all come to the
+   * socket's own port. An interceptor's come to any port.
+   */
+  localPort(index: number): number {
+    return this.#view.getUint32(this.#offset(index) + LOCAL_PORT, LITTLE_ENDIAN);
+  }
+
+  /**
+   * Sets the port that an interceptor sends the packet from. A socket sends from its own port, whatever the entry says.
+   * @param port 0 to 65,535; 0 for none
+   */
+  setLocalPort(index: number, port: number): void {
+    const at = this.#offset(index);
+    this.#view.setUint32(at + LOCAL_PORT, requireInteger('port', port, 0, 0xffff), LITTLE_ENDIAN);
   }
 
   /** The index of the link that the datagram came by, or 0 if it is not known (see option `packetInfo`). */

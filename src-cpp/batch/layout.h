@@ -56,7 +56,9 @@ struct DatagramEntry {
   uint16_t local_family;  // AF_INET, AF_INET6, or 0: not known; when sending, the kernel's choice
   uint8_t tos;            // TOS or traffic class, whose low two bits are ECN (RFC 3168)
   uint8_t flags;          // DatagramFlags
-  uint32_t reserved[3];
+  uint32_t local_port;    // its port on this host, where packets are intercepted; 0: the socket's
+  uint32_t flow;          // intercepted: the slot of its flow,
+  uint32_t flow_id;       //   and which one this is
 };
 
 enum DatagramFlags : uint8_t { kHasTos = 1, kTruncated = 2 };

@@ -31,6 +31,7 @@ constexpr Number kLayout[] = {
     CONSTANT(kMaxTransferSize),
     SIZE(DatagramEntry), FIELD(DatagramEntry, interface), FIELD(DatagramEntry, local),
     FIELD(DatagramEntry, local_family), FIELD(DatagramEntry, tos), FIELD(DatagramEntry, flags),
+    FIELD(DatagramEntry, local_port), FIELD(DatagramEntry, flow), FIELD(DatagramEntry, flow_id),
     CONSTANT(kHasTos), CONSTANT(kTruncated),
     SIZE(SocketErrorRecord), FIELD(SocketErrorRecord, offender), FIELD(SocketErrorRecord, error),
     FIELD(SocketErrorRecord, info), FIELD(SocketErrorRecord, origin), FIELD(SocketErrorRecord, type),

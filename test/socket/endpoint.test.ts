@@ -62,18 +62,21 @@ describe('Endpoint and DatagramTable', () => {
     table.setTos(0, 3);
     table.setLocalAddress(0, '2001:db8::9');
     table.setInterfaceIndex(0, 77);
+    assert.equal(table.localPort(0), 0);
+    table.setLocalPort(0, 65_535);
     table.copy(2, table, 0);
     assert.ok(table.sameRemote(0, 2) && !table.sameRemote(0, 1));
     assert.deepEqual(
       [table.tos(2), table.localAddress(2), table.interfaceIndex(2), table.truncated(2)],
       [3, '2001:db8::9', 77, false],
     );
+    assert.equal(table.localPort(2), 65_535);
     table.setLocalAddress(2, '192.0.2.9');
     assert.equal(table.localAddress(2), '192.0.2.9');
     table.setLocalAddress(2, undefined);
     assert.equal(table.localAddress(2), undefined);
     table.setRemote(2, v6);
-    assert.deepEqual([table.tos(2), table.interfaceIndex(2)], [-1, 0]);
+    assert.deepEqual([table.tos(2), table.interfaceIndex(2), table.localPort(2)], [-1, 0, 0]);
     // A copy does not change with the entry.
     const kept = table.remote(0);
     table.setRemote(0, v6);
@@ -89,6 +92,7 @@ describe('Endpoint and DatagramTable', () => {
       () => table.addressWord(0, 1),
       () => table.setTos(0, 256),
       () => table.setInterfaceIndex(0, -1),
+      () => table.setLocalPort(0, 65_536),
       () => new DatagramTable(0),
     ]) {
       assert.equal(code(act), 'ERR_OUT_OF_RANGE');

@@ -1,0 +1,259 @@
+#include "datagrams.h"
+
+#include <netinet/in.h>
+
+#include <cerrno>
+
+namespace tuntap {
+namespace {
+
+constexpr uint16_t kDnsPort = 53;
+constexpr uint8_t kTtl = 64;
+// More segments than this in one packet were refused before Linux 6.9 (UDP_MAX_SEGMENTS).
+constexpr size_t kMaxRun = 64;
+
+// An entry's remote, in whatever alignment JavaScript's memory has.
+struct Remote {
+  bool valid;
+  bool ipv6;
+  const uint8_t* address;
+  uint16_t port;
+
+  static Remote Of(const DatagramEntry& entry) {
+    uint16_t family;
+    std::memcpy(&family, entry.remote, sizeof(family));
+    const bool ipv6 = family == AF_INET6;
+    return {ipv6 || family == AF_INET, ipv6, entry.remote + (ipv6 ? 8 : 4), Load16(entry.remote + 2)};
+  }
+};
+
+void SetRemote(const IpHeaders& headers, uint16_t port, DatagramEntry* entry) {
+  const uint16_t family = headers.ipv6 ? AF_INET6 : AF_INET;
+  std::memcpy(entry->remote, &family, sizeof(family));
+  Store16(entry->remote + 2, port);
+  std::memcpy(entry->remote + (headers.ipv6 ? 8 : 4), headers.source(), headers.address_length());
+}
+
+uint64_t PseudoSum(const uint8_t* source, const uint8_t* destination, size_t address_length, size_t length) {
+  return uint64_t{ChecksumPartial(source, address_length)} + ChecksumPartial(destination, address_length) +
+         htons(kProtocolUdp) + htons(static_cast<uint16_t>(length));
+}
+
+// Whether the datagram's checksum is right, or left out, which only IPv4 allows (RFC 8200 section 8.1).
+bool ChecksumValid(const IpHeaders& headers, size_t length) {
+  const uint8_t* const udp = headers.ip + headers.transport;
+  if (LoadAsIs<uint16_t>(udp + kUdpChecksumOffset) == 0) return !headers.ipv6;
+  const uint64_t pseudo =
+      PseudoSum(headers.source(), headers.destination(), headers.address_length(), length);
+  return ChecksumFold(pseudo + ChecksumPartial(udp, length)) == 0xffff;
+}
+
+}  // namespace
+
+bool DatagramTaker::Read(const uint8_t* packet, size_t length, Datagrams* datagrams, DatagramEntry* entry) {
+  VirtioNetHeader virtio{};
+  if (length <= prefix_) return false;
+  if (prefix_ != 0) std::memcpy(&virtio, packet, sizeof(virtio));
+  IpHeaders headers;
+  if (!headers.Read(packet + prefix_, length - prefix_)) return false;
+  if (headers.fragment || headers.protocol != kProtocolUdp) return false;
+  const uint8_t* const udp = headers.ip + headers.transport;
+  if (headers.end - headers.transport < kUdpHeaderLength) return false;
+  const size_t udp_length = Load16(udp + kUdpLengthOffset);
+  if (udp_length < kUdpHeaderLength || udp_length > headers.end - headers.transport) return false;
+  const uint16_t source_port = Load16(udp);
+  const uint16_t port = Load16(udp + 2);
+  if (source_port == 0 || port == 0 || !IsHost(headers.source(), headers.ipv6)) return false;
+
+  const size_t payload_length = udp_length - kUdpHeaderLength;
+  size_t segment = payload_length;
+  if (virtio.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+    if (virtio.gso_type != VIRTIO_NET_HDR_GSO_UDP_L4 || virtio.gso_size == 0) return false;
+    segment = virtio.gso_size;
+  }
+  // The kernel leaves the checksum to whoever sends the packet on; nothing can have changed the packet here.
+  const bool unfinished = (virtio.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
+  if (!unfinished && segment == payload_length && !ChecksumValid(headers, udp_length)) return false;
+
+  *datagrams = {udp + kUdpHeaderLength, payload_length, segment};
+  *entry = {};
+  SetRemote(headers, source_port, entry);
+  std::memcpy(entry->local, headers.destination(), headers.address_length());
+  entry->local_family = headers.ipv6 ? AF_INET6 : AF_INET;
+  entry->local_port = port;
+  entry->tos = headers.tos;
+  entry->flags = kHasTos;
+  source_ = FlowSource::Of(headers.ipv6, headers.source(), source_port);
+  return true;
+}
+
+size_t DatagramTaker::Take(const BatchView& batch, size_t start, size_t end, uint64_t now,
+                           DatagramEntry* entries, size_t entry_count, Appender* out) {
+  for (size_t i = start; i < end; i++) {
+    BatchEntry& packet = batch.entries()[i];
+    const uint8_t* bytes = nullptr;
+    const int64_t length = batch.Packet(i, &bytes);
+    if (length == 0) continue;
+    Datagrams datagrams;
+    DatagramEntry entry;
+    if (length < 0 || !Read(bytes, static_cast<size_t>(length), &datagrams, &entry)) {
+      counters_[kWrongDatagrams]++;
+      packet.length = kDropped;
+      taken_ = 0;
+      continue;
+    }
+    // JavaScript may have changed the packet since the last call.
+    size_t at = std::min(taken_, datagrams.length);
+    taken_ = 0;
+    do {
+      const size_t size = std::min(datagrams.segment, datagrams.length - at);
+      uint8_t* const to = out->count() < entry_count ? out->Reserve(size) : nullptr;
+      if (to == nullptr) {
+        taken_ = at;
+        return i;
+      }
+      const FlowTable::Flow flow = flows_->Sent(source_, entry.local_port == kDnsPort, now);
+      entry.flow = flow.slot;
+      entry.flow_id = flow.id;
+      std::memcpy(to, datagrams.payload + at, size);
+      entries[out->count()] = entry;
+      out->Commit(size);
+      counters_[kDatagramsTaken]++;
+      at += size;
+    } while (at < datagrams.length);
+    packet.length = kDropped;
+  }
+  return end;
+}
+
+// The end of the run of payloads that leave as one packet with payload `first`: those that follow it, go the
+// same way, and have its length; the last one may be shorter.
+size_t DatagramWriter::Run(const BatchView& batch, size_t first, const DatagramEntry* entries,
+                           size_t entry_count) const {
+  const uint32_t size = batch.entries()[first].length;
+  size_t last = first + 1;
+  if (!super_packets_) return last;
+  size_t total = kIpv6HeaderLength + kUdpHeaderLength + size;
+  const uint8_t* unused = nullptr;
+  while (last < batch.count() && last - first < kMaxRun) {
+    const int64_t length = batch.Packet(last, &unused);
+    if (length <= 0 || length > size || total + static_cast<size_t>(length) > kMaxIpPacketLength) break;
+    if (entry_count != 1 && std::memcmp(&entries[first], &entries[last], sizeof(DatagramEntry)) != 0) break;
+    total += static_cast<size_t>(length);
+    last++;
+    if (length < size) break;
+  }
+  return last;
+}
+
+size_t DatagramWriter::Write(const BatchView& batch, size_t start, uint64_t now, const DatagramEntry* entries,
+                             size_t entry_count, Appender* out) {
+  for (size_t first = start; first < batch.count();) {
+    BatchEntry* const payload = batch.entries() + first;
+    if (payload->length == kDropped) {
+      first++;
+      continue;
+    }
+    const uint8_t* unused = nullptr;
+    const int64_t length = batch.Packet(first, &unused);
+    DatagramEntry entry{};
+    const size_t index = entry_count == 1 ? 0 : first;
+    if (index < entry_count) entry = entries[index];
+    const Remote remote = Remote::Of(entry);
+    const size_t headers =
+        prefix_ + kUdpHeaderLength + (remote.ipv6 ? kIpv6HeaderLength : kIpv4MinHeaderLength);
+    payload->status = 0;
+    if (length < 0) {
+      payload->status = static_cast<int32_t>(length);
+    } else if (index >= entry_count || !remote.valid || remote.port == 0) {
+      payload->status = -EDESTADDRREQ;
+    } else if (entry.local_family != (remote.ipv6 ? AF_INET6 : AF_INET) || entry.local_port == 0 ||
+               entry.local_port > UINT16_MAX) {
+      payload->status = -EADDRNOTAVAIL;
+    } else if (headers - prefix_ + static_cast<size_t>(length) > kMaxIpPacketLength) {
+      payload->status = -EMSGSIZE;
+    }
+    if (payload->status != 0) {
+      first++;
+      continue;
+    }
+    const size_t last = Run(batch, first, entries, entry_count);
+    size_t total = headers;
+    for (size_t i = first; i < last; i++) total += batch.entries()[i].length;
+    uint8_t* const to = out->Reserve(total);
+    if (to == nullptr) return first;
+    Build(entry, batch, first, last, to);
+    out->Commit(total);
+    flows_->Answered(FlowSource::Of(remote.ipv6, remote.address, remote.port), now);
+    counters_[kDatagramsWritten] += static_cast<double>(last - first);
+    for (size_t i = first; i < last; i++) batch.entries()[i].status = 0;
+    first = last;
+  }
+  return batch.count();
+}
+
+void DatagramWriter::Build(const DatagramEntry& entry, const BatchView& batch, size_t first, size_t last,
+                           uint8_t* out) {
+  const Remote remote = Remote::Of(entry);
+  const size_t address_length = remote.ipv6 ? 16 : 4;
+  const size_t ip_length = remote.ipv6 ? kIpv6HeaderLength : kIpv4MinHeaderLength;
+  uint8_t* const ip = out + prefix_;
+  uint8_t* const udp = ip + ip_length;
+  std::memset(out, 0, prefix_ + ip_length + kUdpHeaderLength);
+
+  uint8_t* to = udp + kUdpHeaderLength;
+  const bool super_packet = last - first > 1;
+  uint64_t payload_sum = 0;
+  for (size_t i = first; i < last; i++) {
+    const BatchEntry& payload = batch.entries()[i];
+    const uint8_t* const from = batch.memory() + payload.offset;
+    if (super_packet) {
+      std::memcpy(to, from, payload.length);
+    } else {
+      payload_sum = ChecksumCopy(to, from, payload.length);
+    }
+    to += payload.length;
+  }
+  const auto udp_length = static_cast<size_t>(to - udp);
+  const uint8_t tos = entry.flags & kHasTos ? entry.tos : uint8_t{0};
+  if (remote.ipv6) {
+    Store32(ip, 0x60000000 | uint32_t{tos} << 20);
+    Store16(ip + kIpv6PayloadLengthOffset, static_cast<uint16_t>(udp_length));
+    ip[kIpv6NextHeaderOffset] = kProtocolUdp;
+    ip[7] = kTtl;
+    std::memcpy(ip + kIpv6SourceOffset, entry.local, 16);
+    std::memcpy(ip + kIpv6DestinationOffset, remote.address, 16);
+  } else {
+    ip[0] = 0x45;
+    ip[1] = tos;
+    Store16(ip + kIpv4LengthOffset, static_cast<uint16_t>(ip_length + udp_length));
+    Store16(ip + kIpv4IdentificationOffset, identification_);
+    identification_ = static_cast<uint16_t>(identification_ + (last - first));
+    ip[8] = kTtl;
+    ip[kIpv4ProtocolOffset] = kProtocolUdp;
+    std::memcpy(ip + kIpv4SourceOffset, entry.local, 4);
+    std::memcpy(ip + kIpv4DestinationOffset, remote.address, 4);
+    StoreAsIs16(ip + kIpv4ChecksumOffset, static_cast<uint16_t>(~ChecksumPartial(ip, ip_length)));
+  }
+
+  Store16(udp, static_cast<uint16_t>(entry.local_port));
+  Store16(udp + 2, remote.port);
+  Store16(udp + kUdpLengthOffset, static_cast<uint16_t>(udp_length));
+  const uint64_t pseudo = PseudoSum(entry.local, remote.address, address_length, udp_length);
+  if (super_packet) {
+    StoreAsIs16(udp + kUdpChecksumOffset, ChecksumFold(pseudo));
+    const VirtioNetHeader virtio = {VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                                    VIRTIO_NET_HDR_GSO_UDP_L4,
+                                    static_cast<uint16_t>(ip_length + kUdpHeaderLength),
+                                    static_cast<uint16_t>(batch.entries()[first].length),
+                                    static_cast<uint16_t>(ip_length),
+                                    kUdpChecksumOffset};
+    std::memcpy(out, &virtio, sizeof(virtio));
+    return;
+  }
+  const auto checksum =
+      static_cast<uint16_t>(~ChecksumFold(pseudo + ChecksumPartial(udp, kUdpHeaderLength) + payload_sum));
+  StoreAsIs16(udp + kUdpChecksumOffset, checksum == 0 ? uint16_t{0xffff} : checksum);
+}
+
+}  // namespace tuntap

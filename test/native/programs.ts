@@ -1,0 +1,65 @@
+/** Builds test programs of C++ that knows neither devices nor Node, with sanitizers where the compiler has them. */
+
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { skip } from '../support.ts';
+
+export const ROOT = join(fileURLToPath(import.meta.url), '..', '..', '..', '..');
+const COMPILER = process.env.CXX ?? 'c++';
+const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
+
+function start(command: string, args: readonly string[]): Promise<string> {
+  const env = { ...process.env, ASAN_OPTIONS: 'abort_on_error=1', UBSAN_OPTIONS: 'abort_on_error=1' };
+  return new Promise((resolve, reject) => {
+    execFile(command, args, { env, maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout);
+      else reject(new Error(`${error.message.slice(0, 500)}\n${stderr.slice(-4000)}`));
+    });
+  });
+}
+
+export interface NativePrograms {
+  /** Builds a program of these files, paths in the repository, and runs it. Returns its output. */
+  run(sources: readonly string[], args?: readonly string[]): Promise<string>;
+}
+
+/**
+ * For the suite around the call.
+ * @param units the files that all programs need, paths in src-cpp/
+ */
+export function nativePrograms(units: readonly string[]): NativePrograms {
+  const built = mkdtempSync(join(tmpdir(), 'tuntap-native-'));
+  const objects = units.map((unit) => join(built, `${basename(unit, '.cc')}.o`));
+  let flags = ['-std=c++17', '-O1', '-g1', '-Wall', '-Wextra', '-Werror', `-I${join(ROOT, 'src-cpp')}`];
+
+  before(async function () {
+    await start(COMPILER, ['--version']).catch(() => skip(this, `no compiler ${COMPILER}`));
+    const probe = join(built, 'probe.cc');
+    writeFileSync(probe, 'int main() {}\n');
+    await start(COMPILER, [...SANITIZERS, '-o', join(built, 'probe'), probe]).then(
+      () => {
+        flags = [...flags, ...SANITIZERS];
+      },
+      () => {},
+    );
+    await Promise.all(
+      units.map((unit, i) =>
+        start(COMPILER, [...flags, '-c', '-o', objects[i], join(ROOT, 'src-cpp', unit)]),
+      ),
+    );
+  });
+
+  after(() => rmSync(built, { recursive: true }));
+
+  return {
+    async run(sources, args = []) {
+      const program = join(built, basename(sources[0], '.cc'));
+      const files = sources.map((source) => join(ROOT, source));
+      await start(COMPILER, [...flags, '-o', program, ...files, ...objects]);
+      return start(program, args);
+    },
+  };
+}
