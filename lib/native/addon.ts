@@ -2,6 +2,7 @@
 
 import { dirname, join } from 'node:path';
 import type { Descriptor } from './descriptor.js';
+import type { InterceptCalls } from './intercept-calls.js';
 import type { Layout } from './layout.js';
 import { loadAddon } from './load.js';
 
@@ -10,7 +11,7 @@ export interface Interface {
   readonly flags: number;
 }
 
-export interface Native {
+export interface Native extends InterceptCalls {
   readonly path: string;
   readonly layout?: Layout;
   /** What watches fds: libuv's poll, or a thread of the addon's own. */

@@ -64,6 +64,11 @@ export const LAYOUT = {
   'AeadLayout.nonce_prefix': 16,
   PacketRun: 32,
   kNoValue: 0xffffffff,
+  NatEvent: 56,
+  'NatEvent.ends.source': 24,
+  'NatEvent.ends.destination': 40,
+  'NatEvent.totals.client_bytes': 24,
+  kNatCounters: 10,
 } as const;
 
 export type Layout = Readonly<Record<string, number>>;

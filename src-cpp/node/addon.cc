@@ -4,6 +4,7 @@
 #include "batch/packet_run.h"
 #include "crypto/aead.h"
 #include "descriptor.h"
+#include "intercept/nat.h"
 
 namespace tuntap {
 namespace {
@@ -44,6 +45,8 @@ constexpr Number kLayout[] = {
     CONSTANT(kPacketsRead), CONSTANT(kBytesRead), CONSTANT(kPacketsWritten), CONSTANT(kBytesWritten),
     CONSTANT(kMalformed), CONSTANT(kCounters),
     SIZE(AeadLayout), FIELD(AeadLayout, nonce_prefix), SIZE(PacketRun), CONSTANT(kNoValue),
+    SIZE(NatEvent), FIELD(NatEvent, ends.source), FIELD(NatEvent, ends.destination),
+    FIELD(NatEvent, totals.client_bytes), CONSTANT(kNatCounters),
     // clang-format on
 };
 
@@ -72,6 +75,7 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   RegisterRelayCalls(env, exports);
   RegisterTunnelCalls(env, exports);
   RegisterHandshakeCalls(env, exports);
+  RegisterInterceptCalls(env, exports);
   return exports;
 }
 

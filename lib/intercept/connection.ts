@@ -1,0 +1,213 @@
+import { EventEmitter } from 'node:events';
+import { Socket } from 'node:net';
+import { invalidArgValue, unsupported } from '../arguments.js';
+import { native } from '../native/addon.js';
+import type { ConnectionEnd, Ending, SlotReference } from './nat.js';
+
+/** How a connection can be refused. */
+export type Refusal = 'reset' | 'port-unreachable' | 'host-unreachable' | 'prohibited' | 'drop';
+
+const REFUSALS: readonly Refusal[] = ['reset', 'port-unreachable', 'host-unreachable', 'prohibited', 'drop'];
+
+/** What the client of a refused connection is to see, by the error of the connection that was to replace it. */
+const REFUSAL_OF: Readonly<Record<string, Refusal>> = {
+  ETIMEDOUT: 'drop',
+  EHOSTUNREACH: 'host-unreachable',
+  ENETUNREACH: 'host-unreachable',
+  EHOSTDOWN: 'host-unreachable',
+  ENETDOWN: 'host-unreachable',
+  ENOTFOUND: 'host-unreachable',
+  EACCES: 'prohibited',
+  EPERM: 'prohibited',
+};
+
+/**
+ * `'pending'`: nobody has decided. `'accepting'`: the handshake is under way. `'open'`: it has ended. `'refused'`,
+ * `'closed'`: the connection is over.
+ */
+export type ConnectionState = 'pending' | 'accepting' | 'open' | 'refused' | 'closed';
+
+/** The events of an {@link InterceptedConnection}. */
+export interface ConnectionEvents {
+  /** The client gave up before the connection was open, or nobody decided in time. */
+  abort: [error: NodeJS.ErrnoException];
+  /** The connection is over; always the last event. */
+  close: [];
+}
+
+/** What a connection needs of its interceptor. */
+export interface ConnectionOwner {
+  /** Returns false if the connection has ended meanwhile. */
+  decide(slot: SlotReference, decision: Refusal | 'accept' | 'abort'): boolean;
+  totals(slot: SlotReference): readonly [read: number, written: number] | undefined;
+  /** The connection was refused or reset: no event of its slot is for it any more. */
+  forget(connection: InterceptedConnection): void;
+}
+
+interface Waiting {
+  /** Takes over the fd, or closes it. */
+  readonly use: (fd: number) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * A TCP connection that a client of the intercepted device asked for. Its SYN is not answered yet: until you
+ * {@link accept} or {@link refuse}, the client waits.
+ */
+export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
+  /** Who connects. */
+  readonly source: ConnectionEnd;
+  /** Where to. */
+  readonly destination: ConnectionEnd;
+  /** @internal */
+  readonly slot: SlotReference;
+  readonly #owner: ConnectionOwner;
+  #state: ConnectionState = 'pending';
+  #waiting: Waiting | undefined;
+  #totals: readonly [read: number, written: number] = [0, 0];
+
+  /** @internal */
+  constructor(
+    owner: ConnectionOwner,
+    slot: SlotReference,
+    source: ConnectionEnd,
+    destination: ConnectionEnd,
+  ) {
+    super();
+    this.#owner = owner;
+    this.slot = slot;
+    this.source = source;
+    this.destination = destination;
+  }
+
+  /** How far the connection has come. */
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  /** Bytes of data that the client sent. */
+  get bytesRead(): number {
+    return this.#currentTotals[0];
+  }
+
+  /** Bytes of data that were sent to the client. */
+  get bytesWritten(): number {
+    return this.#currentTotals[1];
+  }
+
+  /**
+   * Answers the client and waits for the end of its handshake.
+   * @returns a connected socket, as that of a server; its `remoteAddress` is one of the interceptor's own: see
+   * {@link source}
+   * @throws ECONNABORTED if the client has given up; ETIMEDOUT if its handshake never ended; Error
+   * `ERR_TUNTAP_DECIDED` after another decision; Error `ERR_TUNTAP_UNSUPPORTED` in Bun
+   */
+  async accept(): Promise<Socket> {
+    if (process.versions.bun) throw unsupported('Bun has no accept()', 'it adopts no connected sockets');
+    return this.acceptFd((fd) => new Socket({ fd, readable: true, writable: true }));
+  }
+
+  /**
+   * {@link accept} for who takes over the fd itself. If `use` throws, the fd is closed and the client reset.
+   * @internal
+   */
+  acceptFd<T>(use: (fd: number) => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#requireUndecided();
+      if (this.#state === 'closed' || !this.#owner.decide(this.slot, 'accept')) throw aborted();
+      this.#state = 'accepting';
+      this.#waiting = {
+        use: (fd) => {
+          try {
+            resolve(use(fd));
+          } catch (error) {
+            native().closeFd(fd);
+            reject(error);
+          }
+        },
+        reject,
+      };
+    });
+  }
+
+  /**
+   * Refuses the connection. `'reset'` and `'port-unreachable'` make connect(2) of the client fail with ECONNREFUSED,
+   * `'host-unreachable'` with EHOSTUNREACH, `'prohibited'` with EHOSTUNREACH over IPv4 and EACCES over IPv6. `'drop'`
+   * lets the client wait until it gives up. An error stands for what its `code` says: ETIMEDOUT for `'drop'`,
+   * EHOSTUNREACH, ENETUNREACH and ENOTFOUND for `'host-unreachable'`, EACCES and EPERM for `'prohibited'`, all others for
+   * `'reset'`. If the connection is over, nothing happens.
+   * @throws Error `ERR_TUNTAP_DECIDED` after another decision; TypeError `ERR_INVALID_ARG_VALUE`
+   */
+  refuse(reason: Refusal | Error = 'reset'): void {
+    const refusal = refusalOf(reason);
+    if (this.#state === 'closed') return;
+    this.#requireUndecided();
+    this.#owner.decide(this.slot, refusal);
+    this.#state = 'refused';
+    this.#owner.forget(this);
+    this.emit('close');
+  }
+
+  /** Ends an accepted connection with RST to both ends. @internal */
+  reset(): void {
+    if (this.#state === 'closed' || this.#state === 'refused') return;
+    const totals = this.#currentTotals;
+    this.#owner.decide(this.slot, 'abort');
+    this.#owner.forget(this);
+    this.end('reset', ...totals);
+  }
+
+  /** The handshake has ended. @internal */
+  arrived(fd: number): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting === undefined) {
+      native().closeFd(fd);
+      return;
+    }
+    this.#state = 'open';
+    waiting.use(fd);
+  }
+
+  /** The connection is over. @internal */
+  end(how: Ending, read: number, written: number): void {
+    const before = this.#state;
+    this.#state = 'closed';
+    this.#totals = [read, written];
+    if (before === 'pending' || before === 'accepting') {
+      const error = how === 'timed-out' || how === 'idle' ? timedOut() : aborted();
+      this.#waiting?.reject(error);
+      this.#waiting = undefined;
+      this.emit('abort', error);
+    }
+    this.emit('close');
+  }
+
+  get #currentTotals(): readonly [read: number, written: number] {
+    const live = this.#state === 'accepting' || this.#state === 'open';
+    return (live && this.#owner.totals(this.slot)) || this.#totals;
+  }
+
+  #requireUndecided(): void {
+    if (this.#state === 'pending' || this.#state === 'closed') return;
+    throw Object.assign(new Error(`The connection was decided about before: it is ${this.#state}`), {
+      code: 'ERR_TUNTAP_DECIDED',
+    });
+  }
+}
+
+function refusalOf(reason: Refusal | Error): Refusal {
+  if (reason instanceof Error) return REFUSAL_OF[(reason as NodeJS.ErrnoException).code ?? ''] ?? 'reset';
+  if (REFUSALS.includes(reason)) return reason;
+  throw invalidArgValue('reason', reason, `must be an Error or one of ${REFUSALS.join(', ')}`);
+}
+
+function aborted(): NodeJS.ErrnoException {
+  const code = 'ECONNABORTED';
+  return Object.assign(new Error(`accept ${code}: the client gave up`), { code, syscall: 'accept' });
+}
+
+function timedOut(): NodeJS.ErrnoException {
+  const code = 'ETIMEDOUT';
+  return Object.assign(new Error(`accept ${code}`), { code, syscall: 'accept' });
+}

@@ -1,0 +1,66 @@
+import { invalidArgType, invalidArgValue, requireInteger, requireObject } from '../arguments.js';
+import { VIRTIO_HEADER_SIZE } from '../device/offload.js';
+import { TunDevice } from '../device/tun-tap-device.js';
+import { Interceptor } from './interceptor.js';
+import { openStack, type StackKind } from './stack.js';
+
+/** Options of {@link intercept}. */
+export interface InterceptOptions {
+  /**
+   * Which TCP stack accepts the connections. `'private'`: that of a network namespace of the interceptor's own. `'shared'`:
+   * that of the namespace that the device is in, for where no namespace can be made. **Default:** `'private'`
+   */
+  readonly stack?: StackKind;
+  /** Milliseconds in which a connection must be decided about; then it is dropped. **Default:** `60000` */
+  readonly decisionTimeout?: number;
+  /** Connections that may wait for a decision at once; SYNs beyond are dropped. **Default:** `1024` */
+  readonly maxPending?: number;
+  /** Connections that there may be at once, up to 524,288; SYNs beyond are dropped. **Default:** `65536` */
+  readonly maxConnections?: number;
+  /** Milliseconds without a packet after which a connection is reset. **Default:** `7440000`, the 2 hours 4 minutes of RFC 5382 */
+  readonly idleTimeout?: number;
+}
+
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
+/**
+ * Turns the packets of a TUN device into connections: the interceptor reads the device from now on, until it is closed.
+ * @param tun its MTU and offloads decide the speed: `offload: 'raw'` is the fastest
+ * @throws EPERM if no namespace can be made; Error `ERR_TUNTAP_READING` if somebody else reads the device; TypeError or
+ * RangeError with an `ERR_…` code for bad options
+ * @example
+ * ```ts
+ * const interceptor = await intercept(tun);
+ * interceptor.on('connection', async (connection) => {
+ *   const socket = await connection.accept();
+ *   socket.end(`You wanted ${connection.destination.address}\n`);
+ * });
+ * ```
+ */
+export async function intercept(tun: TunDevice, options: InterceptOptions = {}): Promise<Interceptor> {
+  if (!(tun instanceof TunDevice)) throw invalidArgType('tun', 'a TunDevice', tun);
+  requireObject('options', options);
+  const {
+    stack: kind = 'private',
+    decisionTimeout = 60_000,
+    maxPending = 1024,
+    maxConnections = 65_536,
+    idleTimeout = 7_440_000,
+  } = options;
+  if (kind !== 'private' && kind !== 'shared') {
+    throw invalidArgValue('options.stack', kind, "must be 'private' or 'shared'");
+  }
+  requireInteger('options.decisionTimeout', decisionTimeout, 1, MAX_TIMEOUT);
+  requireInteger('options.maxPending', maxPending, 1, 65_536);
+  requireInteger('options.maxConnections', maxConnections, 1, 524_288);
+  requireInteger('options.idleTimeout', idleTimeout, 1, MAX_TIMEOUT);
+  const stack = await openStack(tun, kind);
+  try {
+    const prefix = tun.offloads.mode === 'raw' ? VIRTIO_HEADER_SIZE : 0;
+    return new Interceptor({ tun, stack, prefix, decisionTimeout, maxPending, maxConnections, idleTimeout });
+  } catch (error) {
+    for (const listener of stack.listeners) listener.close();
+    await stack.close();
+    throw error;
+  }
+}

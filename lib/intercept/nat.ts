@@ -1,0 +1,236 @@
+/** The translation of connections: src-cpp/intercept/nat.h. */
+
+import { formatIpv4, formatIpv6 } from '../address.js';
+import type { Endpoint } from '../endpoint.js';
+import { LITTLE_ENDIAN } from '../endpoint.js';
+import { PacketBatch } from '../io/packet-batch.js';
+import { type PacketRuns, rowsOf, setLength } from '../io/packet-runs.js';
+import { native } from '../native/addon.js';
+import type { NatHandle } from '../native/intercept-calls.js';
+import { LAYOUT } from '../native/layout.js';
+import { check } from '../system-error.js';
+
+/** What the packets of a run are, RunKind of src-cpp/intercept/nat.h. */
+export const RUN_KINDS = { udp: 1, icmp: 2, fragment: 3 } as const;
+
+/** RefusalKind, and what JavaScript decides beside refusing. */
+export const DECISIONS = {
+  reset: 0,
+  'port-unreachable': 1,
+  'host-unreachable': 2,
+  prohibited: 3,
+  drop: 4,
+  accept: 16,
+  abort: 17,
+} as const;
+
+/** NatEventKind. */
+const NEW = 1;
+const ENDINGS = [undefined, undefined, 'timed-out', 'closed', 'reset', 'idle'] as const;
+
+/** Why a connection ended. */
+export type Ending = 'timed-out' | 'closed' | 'reset' | 'idle';
+
+/** NatCounter, then how many wait and are open. */
+const COUNTERS = [
+  'connections',
+  'refused',
+  'timedOut',
+  'loops',
+  'resets',
+  'malformed',
+  'unknown',
+  'pendingLimit',
+  'openLimit',
+  'protocol',
+  'pending',
+  'open',
+] as const;
+
+/** One end of a connection. */
+export interface ConnectionEnd {
+  readonly address: string;
+  readonly port: number;
+  readonly family: 4 | 6;
+}
+
+/** A connection among those of a Nat: a slot, and how often it was taken. */
+export interface SlotReference {
+  readonly slot: number;
+  readonly generation: number;
+}
+
+/** Who hears of a Nat's connections. */
+export interface NatListener {
+  /** A SYN waits for a decision. */
+  readonly begun: (slot: SlotReference, source: ConnectionEnd, destination: ConnectionEnd) => void;
+  /** @param read the bytes that the client sent. @param written those that it was sent */
+  readonly ended: (slot: SlotReference, how: Ending, read: number, written: number) => void;
+}
+
+/** How a Nat is made. */
+export interface NatOptions {
+  /** Bytes of the virtio_net_hdr before each packet. */
+  readonly prefix: number;
+  /** Whether the stack's packets come from the client's device. */
+  readonly shared: boolean;
+  /** The ports that the stack listens at; 0: not. */
+  readonly ports: Readonly<Record<4 | 6, number>>;
+  readonly maxPending: number;
+  readonly maxConnections: number;
+  readonly decisionTimeout: number;
+  readonly idleTimeout: number;
+}
+
+const HAS_EVENTS = 0x10000; // kHasEvents of src-cpp/node/intercept_calls.cc
+const EVENT_ROWS = 256;
+const ROW = LAYOUT.NatEvent;
+
+/** Translates batches between a client's device and a stack's. It makes packets of its own, too: see {@link toClient}. */
+export class Nat {
+  /** @internal */
+  readonly handle: NatHandle;
+  /** Packets that are to be written to the client's device: write and clear it after each call. */
+  readonly toClient = new PacketBatch();
+  /** The same for the stack. */
+  readonly toStack = new PacketBatch();
+  readonly #rows = new Uint8Array(EVENT_ROWS * ROW);
+  readonly #view = new DataView(this.#rows.buffer);
+  readonly #pair = new Uint32Array(2);
+  readonly #totals = new Float64Array(2);
+  readonly #listener: NatListener;
+
+  constructor(options: NatOptions, listener: NatListener) {
+    this.#listener = listener;
+    const { prefix, shared, ports, maxPending, maxConnections, decisionTimeout, idleTimeout } = options;
+    this.handle = check<NatHandle>(
+      native().newNat(
+        Uint32Array.of(
+          prefix,
+          Number(shared),
+          ports[4],
+          ports[6],
+          maxPending,
+          maxConnections,
+          decisionTimeout,
+          idleTimeout,
+        ),
+      ),
+      'newNat',
+    );
+  }
+
+  /**
+   * Translates the client's packets for the stack. Those of {@link RUN_KINDS} are left as they are, in runs: use and drop
+   * them. All others are dropped.
+   */
+  translate(batch: PacketBatch, runs: PacketRuns): void {
+    const result = check<number>(
+      native().natTranslate(
+        this.handle,
+        batch.memory,
+        rowsOf(runs),
+        this.toClient.memory,
+        this.toStack.memory,
+      ),
+      'translate',
+    );
+    setLength(runs, result % HAS_EVENTS);
+    if (result >= HAS_EVENTS) this.#takeEvents();
+  }
+
+  /** Translates the stack's packets for the client. */
+  translateBack(batch: PacketBatch): void {
+    this.#call(
+      native().natTranslateBack(this.handle, batch.memory, this.toClient.memory, this.toStack.memory),
+    );
+  }
+
+  /** Ends what is too old; call it now and then. */
+  expire(): void {
+    this.#call(native().natExpire(this.handle, this.toClient.memory, this.toStack.memory));
+  }
+
+  /** Ends connections with RST; returns whether some are left, for which there was no room. */
+  abortAll(): boolean {
+    return Boolean(
+      check<number>(native().natAbortAll(this.handle, this.toClient.memory, this.toStack.memory), 'abort'),
+    );
+  }
+
+  /** Decides about a connection; returns false if it has ended, or was decided about. */
+  decide({ slot, generation }: SlotReference, decision: keyof typeof DECISIONS): boolean {
+    const { toClient, toStack } = this;
+    const id = DECISIONS[decision];
+    return Boolean(
+      check<number>(
+        native().natDecide(this.handle, slot, generation, id, toClient.memory, toStack.memory),
+        'decide',
+      ),
+    );
+  }
+
+  /** Accepts a connection from a socket that listens in the stack: its fd, or a negative errno. */
+  acceptFrom(listener: number, use: (slot: SlotReference, fd: number) => void): number {
+    const fd = native().acceptConnection(listener, this.handle, this.#pair);
+    if (fd >= 0) use({ slot: this.#pair[0], generation: this.#pair[1] }, fd);
+    return fd;
+  }
+
+  /** The bytes that the client sent and was sent, of a connection that has not ended. */
+  totals({ slot, generation }: SlotReference): readonly [read: number, written: number] | undefined {
+    if (!native().natTotals(this.handle, slot, generation, this.#totals)) return undefined;
+    return [this.#totals[0], this.#totals[1]];
+  }
+
+  /** Notes a connection of the interceptor itself, whose SYN is refused if it comes back; undefined if it can't. */
+  addOwn(local: Endpoint, remote: Endpoint): SlotReference | undefined {
+    if (!native().natAddOwn(this.handle, local.entry, remote.entry, this.#pair)) return undefined;
+    return { slot: this.#pair[0], generation: this.#pair[1] };
+  }
+
+  removeOwn({ slot, generation }: SlotReference): void {
+    native().natRemoveOwn(this.handle, slot, generation);
+  }
+
+  /** Counts by name. */
+  get counters(): Readonly<Record<(typeof COUNTERS)[number], number>> {
+    const counts = new Float64Array(COUNTERS.length);
+    check(native().natCounters(this.handle, counts), 'counters');
+    const entries = COUNTERS.map((name, i) => [name, counts[i]]);
+    return Object.fromEntries(entries) as Record<(typeof COUNTERS)[number], number>;
+  }
+
+  #call(hasEvents: number): void {
+    if (check<number>(hasEvents, 'translate')) this.#takeEvents();
+  }
+
+  #takeEvents(): void {
+    for (;;) {
+      const count = check<number>(native().natEvents(this.handle, this.#rows), 'events');
+      for (let row = 0; row < count; row++) this.#report(row * ROW);
+      if (count < EVENT_ROWS) return;
+    }
+  }
+
+  #report(at: number): void {
+    const view = this.#view;
+    const word = (offset: number) => view.getUint32(at + offset, LITTLE_ENDIAN);
+    const slot = { slot: word(0), generation: word(4) };
+    const kind = word(8);
+    if (kind === NEW) {
+      const family = word(12) as 4 | 6;
+      const end = (field: 'source' | 'destination', portAt: number): ConnectionEnd => {
+        const offset = at + LAYOUT[`NatEvent.ends.${field}`];
+        const address = (family === 4 ? formatIpv4 : formatIpv6)(this.#rows, offset);
+        return { address, port: view.getUint16(at + portAt, LITTLE_ENDIAN), family };
+      };
+      this.#listener.begun(slot, end('source', 16), end('destination', 18));
+    } else {
+      const offset = at + LAYOUT['NatEvent.totals.client_bytes'];
+      const read = view.getFloat64(offset, LITTLE_ENDIAN);
+      const written = view.getFloat64(offset + 8, LITTLE_ENDIAN);
+      this.#listener.ended(slot, ENDINGS[kind] as Ending, read, written);
+    }
+  }
+}

@@ -1,0 +1,41 @@
+declare const handle: unique symbol;
+/** A native translation of connections. */
+export interface NatHandle {
+  readonly [handle]: 'nat';
+}
+
+/** What the addon has for intercepted connections: src-cpp/node/intercept_calls.cc. What can fail returns -errno. */
+export interface InterceptCalls {
+  newNat(options: Uint32Array): NatHandle | number;
+  natTranslate(
+    nat: NatHandle,
+    memory: ArrayBufferLike,
+    runs: Uint32Array,
+    toClient: ArrayBufferLike,
+    toStack: ArrayBufferLike,
+  ): number;
+  natTranslateBack(
+    nat: NatHandle,
+    memory: ArrayBufferLike,
+    toClient: ArrayBufferLike,
+    toStack: ArrayBufferLike,
+  ): number;
+  natExpire(nat: NatHandle, toClient: ArrayBufferLike, toStack: ArrayBufferLike): number;
+  natAbortAll(nat: NatHandle, toClient: ArrayBufferLike, toStack: ArrayBufferLike): number;
+  natDecide(
+    nat: NatHandle,
+    slot: number,
+    generation: number,
+    decision: number,
+    toClient: ArrayBufferLike,
+    toStack: ArrayBufferLike,
+  ): number;
+  natEvents(nat: NatHandle, rows: Uint8Array): number;
+  natCounters(nat: NatHandle, out: Float64Array): number;
+  natTotals(nat: NatHandle, slot: number, generation: number, out: Float64Array): boolean;
+  natAddOwn(nat: NatHandle, local: Uint8Array, remote: Uint8Array, out: Uint32Array): boolean;
+  natRemoveOwn(nat: NatHandle, slot: number, generation: number): void;
+  listenSocket(fd: number, backlog: number): number;
+  /** An accepted fd, with its slot and generation in `out`. */
+  acceptConnection(fd: number, nat: NatHandle, out: Uint32Array): number;
+}

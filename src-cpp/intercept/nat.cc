@@ -1,0 +1,335 @@
+#include "intercept/nat.h"
+
+#include <algorithm>
+
+#include "offload/virtio_net_header.h"
+
+namespace tuntap {
+namespace {
+
+constexpr uint32_t kResetsPerSecond = 1000;
+constexpr size_t kMaxSyn = 2048;
+// A segment that is farther ahead than any window is not counted.
+constexpr uint32_t kMaxAdvance = 1U << 30;
+
+constexpr uint8_t kConnecting = kTcpSyn | kTcpAck | kTcpRst | kTcpFin;
+
+// Moves `*next` to `end` if that is ahead; returns by how much.
+uint32_t Advance(uint32_t* next, uint32_t end) {
+  const uint32_t ahead = end - *next;
+  if (ahead == 0 || ahead >= kMaxAdvance) return 0;
+  *next = end;
+  return ahead;
+}
+
+bool IsHost(bool ipv4, const uint8_t* address) {
+  if (ipv4) return address[0] != 0 && address[0] != 127 && address[0] < 224;
+  static constexpr uint8_t kZeros[15] = {};
+  return address[0] != 0xff && !(std::memcmp(address, kZeros, sizeof(kZeros)) == 0 && address[15] <= 1);
+}
+
+}  // namespace
+
+// A packet of a batch, and what its virtio_net_hdr says.
+struct Nat::Framed {
+  const uint8_t* bytes;  // with the prefix
+  IpPacket packet;
+  ChecksumState state;
+};
+
+Nat::Nat(const NatOptions& options) : options_(options), addresses_(options.ipv4_port, options.ipv6_port) {}
+
+bool Nat::Frame(const BatchView& batch, size_t i, Framed* framed) {
+  const BatchEntry entry = batch.entries()[i];
+  if (!batch.Contains(entry.offset, entry.length) || entry.length < options_.prefix) return false;
+  uint8_t* const bytes = batch.memory() + entry.offset;
+  framed->bytes = bytes;
+  framed->packet = ReadIpPacket(bytes + options_.prefix, entry.length - options_.prefix);
+  framed->state = ChecksumState::kComplete;
+  const IpPacket& packet = framed->packet;
+  if (options_.prefix < sizeof(VirtioNetHeader) || packet.sort != PacketSort::kTcp) return true;
+  VirtioNetHeader header;
+  std::memcpy(&header, bytes, sizeof(header));
+  if ((header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) == 0) return true;
+  framed->state = ChecksumState::kPartial;
+  return header.csum_start == packet.transport && header.csum_offset == kTcpChecksumOffset;
+}
+
+size_t Nat::Translate(const BatchView& batch, PacketRun* runs, uint32_t now_ms, const NatOutput& out) {
+  size_t count = 0;
+  uint32_t before = kDrop;
+  for (size_t i = 0; i < batch.count(); i++) {
+    BatchEntry& entry = batch.entries()[i];
+    if (entry.length == 0 || entry.length == kDropped) continue;
+    Framed framed;
+    uint32_t kind = kDrop;
+    if (Frame(batch, i, &framed) && framed.packet.sort != PacketSort::kMalformed) {
+      kind = TranslateOne(framed, now_ms, out);
+    } else {
+      counters_[kMalformedCount]++;
+    }
+    if (kind == kDrop) {
+      entry.length = kDropped;
+    } else if (kind != kTranslated) {
+      const auto at = static_cast<uint32_t>(i);
+      if (count == 0 || before != kind || runs[count - 1].end != at) {
+        runs[count++] = {at, at, kind, 0, 0, 0, 0, kNoValue};
+      }
+      runs[count - 1].end = at + 1;
+    }
+    before = kind;
+  }
+  return count;
+}
+
+uint32_t Nat::TranslateOne(const Framed& framed, uint32_t now_ms, const NatOutput& out) {
+  const IpPacket& packet = framed.packet;
+  switch (packet.sort) {
+    case PacketSort::kUdp:
+      return kUdpRun;
+    case PacketSort::kIcmp:
+      return kIcmpRun;
+    case PacketSort::kFragment:
+      return kFragmentRun;
+    case PacketSort::kTcp: {
+      const bool back = options_.shared && ComesFromListener(packet);
+      const bool kept = back ? TranslateOneBack(framed, now_ms, out) : TranslateSegment(framed, now_ms, out);
+      return kept ? kTranslated : kDrop;
+    }
+    default:
+      counters_[kProtocolCount]++;
+      return kDrop;
+  }
+}
+
+void Nat::TranslateBack(const BatchView& batch, uint32_t now_ms, const NatOutput& out) {
+  for (size_t i = 0; i < batch.count(); i++) {
+    BatchEntry& entry = batch.entries()[i];
+    if (entry.length == 0 || entry.length == kDropped) continue;
+    Framed framed;
+    const bool kept = Frame(batch, i, &framed) && framed.packet.sort == PacketSort::kTcp &&
+                      ComesFromListener(framed.packet) && TranslateOneBack(framed, now_ms, out);
+    if (!kept) entry.length = kDropped;
+  }
+}
+
+uint32_t Nat::Lookup(const ConnectionKey& key) {
+  if (last_found_ == kNoValue || !(slots_[last_found_].key == key)) last_found_ = slots_.Find(key);
+  return last_found_;
+}
+
+// From the client. Returns whether the packet is translated now; otherwise drop it.
+bool Nat::TranslateSegment(const Framed& framed, uint32_t now_ms, const NatOutput& out) {
+  const IpPacket& packet = framed.packet;
+  const ConnectionKey key = ConnectionKey::Of(packet);
+  uint32_t index = Lookup(key);
+  if (index != kNoValue && (packet.tcp_flags() & kConnecting) == kTcpSyn) {
+    bool again = false;
+    if (!TakeSyn(framed, index, now_ms, out, &again)) {
+      if (again) Begin(framed, key, now_ms);
+      return false;
+    }
+  } else if (index == kNoValue) {
+    if ((packet.tcp_flags() & kConnecting) == kTcpSyn) {
+      Begin(framed, key, now_ms);
+    } else {
+      counters_[kUnknownCount]++;
+      if ((packet.tcp_flags() & kTcpRst) == 0) Answer(packet, now_ms, out.to_client);
+    }
+    return false;
+  }
+  return FromClient(framed, index, now_ms);
+}
+
+// A SYN of ends that have a slot. Returns whether it goes to the stack; `*again`: it begins anew.
+bool Nat::TakeSyn(const Framed& framed, uint32_t index, uint32_t now_ms, const NatOutput& out, bool* again) {
+  Slot& slot = slots_[index];
+  const IpPacket& packet = framed.packet;
+  switch (slot.state) {
+    case SlotState::kPending: {
+      auto& syn = syns_[index];
+      const size_t length = options_.prefix + packet.length;
+      if (length <= kMaxSyn) syn.assign(framed.bytes, framed.bytes + length);
+      return false;
+    }
+    case SlotState::kSilenced:
+      slot.seen_ms = now_ms;
+      return false;
+    case SlotState::kOwn:
+      counters_[kLoopsCount]++;
+      AppendUnreachable(out.to_client, options_.prefix, packet, Unreachable::kHost);
+      return false;
+    case SlotState::kReset:
+      if (packet.tcp_sequence() + 1 == slot.client_next) return true;  // an old one again
+      End(index, NatEventKind::kReset);
+      *again = true;
+      return false;
+    case SlotState::kLingering:
+      Remove(index);
+      *again = true;
+      return false;
+    default:
+      return true;
+  }
+}
+
+// Whether a SYN can become a connection; counts why not.
+bool Nat::MayBegin(const Framed& framed, const ConnectionKey& key) {
+  const IpPacket& packet = framed.packet;
+  const bool ipv4 = packet.ipv4;
+  const bool listens = (ipv4 ? options_.ipv4_port : options_.ipv6_port) != 0;
+  if (!listens || !IsHost(ipv4, packet.source()) || !IsHost(ipv4, packet.destination()) ||
+      key.source().port == 0 || key.destination().port == 0) {
+    counters_[kProtocolCount]++;
+    return false;
+  }
+  if (options_.prefix + packet.length > kMaxSyn ||
+      (framed.state == ChecksumState::kComplete && !HasRightChecksum(packet, kProtocolTcp))) {
+    counters_[kMalformedCount]++;
+    return false;
+  }
+  if (pending() >= options_.max_pending) {
+    counters_[kPendingLimitCount]++;
+    return false;
+  }
+  if (pending() + open() + slots_.Count(SlotState::kReset) >= options_.max_connections) {
+    counters_[kOpenLimitCount]++;
+    return false;
+  }
+  return true;
+}
+
+void Nat::Begin(const Framed& framed, const ConnectionKey& key, uint32_t now_ms) {
+  if (!MayBegin(framed, key)) return;
+  const uint32_t index = slots_.Insert(key, SlotState::kPending, now_ms);
+  if (index == kNoValue) {
+    counters_[kOpenLimitCount]++;
+    return;
+  }
+  last_found_ = index;
+  const IpPacket& packet = framed.packet;
+  syns_[index].assign(framed.bytes, framed.bytes + options_.prefix + packet.length);
+  counters_[kConnectionsCount]++;
+  NatEvent event{};
+  event.slot = index;
+  event.generation = slots_[index].generation;
+  event.kind = NatEventKind::kNew;
+  event.family = packet.ipv4 ? 4 : 6;
+  event.ends.source_port = ntohs(key.source().port);
+  event.ends.destination_port = ntohs(key.destination().port);
+  std::memcpy(event.ends.source, packet.source(), packet.address_length());
+  std::memcpy(event.ends.destination, packet.destination(), packet.address_length());
+  events_.push_back(event);
+}
+
+PacketEnd Nat::InsideEnd(uint32_t index, uint8_t (&address)[16]) const {
+  const Slot& slot = slots_[index];
+  return addresses_.Of(slot.key.ipv4(), index, slot.generation, address);
+}
+
+// A segment of a client's connection. Returns whether it is translated now.
+bool Nat::FromClient(const Framed& framed, uint32_t index, uint32_t now_ms) {
+  Slot& slot = slots_[index];
+  const IpPacket& packet = framed.packet;
+  const uint8_t flags = packet.tcp_flags();
+  const bool reset = (flags & kTcpRst) != 0;
+  if (slot.state == SlotState::kOwn) return false;
+  if (slot.state == SlotState::kPending || slot.state == SlotState::kSilenced) {
+    if (reset) End(index, NatEventKind::kReset);
+    return false;
+  }
+  uint8_t address[16];
+  RewriteEnds(packet, InsideEnd(index, address), addresses_.Listener(packet.ipv4), slot.deltas, framed.state);
+  slot.seen_ms = now_ms;
+  if (reset) {
+    NoteReset(index, packet.tcp_sequence() == slot.server_acknowledged, now_ms);
+    return true;
+  }
+  const bool answers = slot.state == SlotState::kOpening && (flags & kTcpAck) != 0;
+  if (answers || slot.state == SlotState::kReset) slots_.Move(index, SlotState::kOpen, now_ms);
+  if ((flags & kTcpAck) != 0) slot.client_acknowledged = packet.tcp_acknowledgment();
+  const uint32_t ahead = Advance(&slot.client_next, packet.tcp_sequence() + packet.tcp_span());
+  const bool fin = (flags & kTcpFin) != 0;
+  if (ahead > 0) slot.client_bytes += ahead - fin;
+  if (fin) NoteFin(index, kClientFin, now_ms);
+  return true;
+}
+
+// From the stack. Returns whether the packet is translated now; otherwise drop it.
+bool Nat::TranslateOneBack(const Framed& framed, uint32_t now_ms, const NatOutput& out) {
+  const IpPacket& packet = framed.packet;
+  uint32_t index = 0;
+  uint32_t generation = 0;
+  const PacketEnd inside = {packet.destination(), LoadAsIs<uint16_t>(packet.header() + 2)};
+  if (!FindAccepted(packet.ipv4, inside, &index, &generation)) {
+    if ((packet.tcp_flags() & kTcpRst) == 0) Answer(packet, now_ms, out.to_stack);
+    return false;
+  }
+  const Slot& slot = slots_[index];
+  RewriteEnds(packet, slot.key.destination(), slot.key.source(), slot.deltas.Reversed(), framed.state);
+  FromServer(framed, index, now_ms);
+  return true;
+}
+
+void Nat::FromServer(const Framed& framed, uint32_t index, uint32_t now_ms) {
+  Slot& slot = slots_[index];
+  const IpPacket& packet = framed.packet;
+  const uint8_t flags = packet.tcp_flags();
+  slot.seen_ms = now_ms;
+  if ((flags & kTcpRst) != 0) {
+    // While the connection opens, the stack answers a wrong segment so, and goes on.
+    NoteReset(index, slot.state != SlotState::kOpening, now_ms);
+    return;
+  }
+  if (slot.state == SlotState::kReset) slots_.Move(index, SlotState::kOpen, now_ms);
+  if ((flags & kTcpAck) != 0) slot.server_acknowledged = packet.tcp_acknowledgment();
+  const uint32_t end = packet.tcp_sequence() + packet.tcp_span();
+  if ((flags & kTcpSyn) != 0) {
+    slot.server_next = end;
+    return;
+  }
+  const bool fin = (flags & kTcpFin) != 0;
+  const uint32_t ahead = Advance(&slot.server_next, end);
+  if (ahead > 0) slot.server_bytes += ahead - fin;
+  if (fin) NoteFin(index, kServerFin, now_ms);
+}
+
+void Nat::NoteFin(uint32_t index, uint8_t fin, uint32_t now_ms) {
+  Slot& slot = slots_[index];
+  slot.fins |= fin;
+  if (slot.fins != (kClientFin | kServerFin) || slot.state == SlotState::kLingering) return;
+  AddEvent(index, NatEventKind::kClosed);
+  slots_.Move(index, SlotState::kLingering, now_ms);
+  LimitList(SlotState::kLingering);
+}
+
+// `exact`: the other end is sure to accept it (RFC 5961 section 3.2).
+void Nat::NoteReset(uint32_t index, bool exact, uint32_t now_ms) {
+  if (exact) {
+    End(index, NatEventKind::kReset);
+  } else if (slots_[index].state == SlotState::kOpening || slots_[index].state == SlotState::kOpen) {
+    slots_.Move(index, SlotState::kReset, now_ms);
+    LimitList(SlotState::kReset);
+  }
+}
+
+bool Nat::ComesFromListener(const IpPacket& packet) const {
+  const PacketEnd listener = addresses_.Listener(packet.ipv4);
+  return LoadAsIs<uint16_t>(packet.header()) == listener.port &&
+         std::memcmp(packet.source(), listener.address, packet.address_length()) == 0;
+}
+
+// A segment for which there is no connection.
+void Nat::Answer(const IpPacket& packet, uint32_t now_ms, Appender* out) {
+  if (!IsHost(packet.ipv4, packet.source()) || !IsHost(packet.ipv4, packet.destination())) return;
+  if (now_ms - resets_ms_ >= 1000) {
+    resets_ms_ = now_ms;
+    resets_left_ = kResetsPerSecond;
+  }
+  if (resets_left_ == 0) return;
+  resets_left_--;
+  counters_[kResetsCount]++;
+  AppendReset(out, options_.prefix, packet);
+}
+
+}  // namespace tuntap
