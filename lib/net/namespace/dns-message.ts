@@ -4,13 +4,20 @@ import { domainToASCII } from 'node:url';
 import { formatIpv4, formatIpv6 } from '../../address.js';
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
 
-/** The types of records that hold an address, and CNAME. */
-export const DNS_TYPES = { A: 1, CNAME: 5, AAAA: 28 } as const;
+/** The types of records that hold an address or a name. */
+export const DNS_TYPES = { A: 1, CNAME: 5, PTR: 12, AAAA: 28 } as const;
 export type AddressType = 'A' | 'AAAA';
+
+/** What a server answers. */
+export const DNS_CODES = { NO_ERROR: 0, FORMAT_ERROR: 1, SERVER_FAILURE: 2, NO_NAME: 3, REFUSED: 5 } as const;
 
 const IN = 1;
 const HEADER = 12;
 const RESPONSE = 0x8000;
+const OPCODE = 0x7800;
+const RECURSION_AVAILABLE = 0x0080;
+/** Where the name of the question is, as a pointer. */
+const QUESTION_NAME = 0xc000 | HEADER;
 const TRUNCATED = 0x0200;
 const RECURSION_DESIRED = 0x0100;
 /** A chain of more aliases is a loop, or an attack. */
@@ -37,14 +44,77 @@ export function dnsName(name: string): string {
 
 /** @param name as {@link dnsName} returns it */
 export function encodeQuestion(id: number, name: string, type: AddressType): Buffer {
-  const labels = name
-    .split('.')
-    .map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`, 'latin1'));
   const header = Buffer.alloc(HEADER);
   header.writeUInt16BE(id, 0);
   header.writeUInt16BE(RECURSION_DESIRED, 2);
   header.writeUInt16BE(1, 4);
-  return Buffer.concat([header, ...labels, Buffer.of(0, 0, DNS_TYPES[type], 0, IN)]);
+  return Buffer.concat([header, encodeName(name), Buffer.of(0, DNS_TYPES[type], 0, IN)]);
+}
+
+/** A name in the form that messages have. */
+export function encodeName(name: string): Buffer {
+  const labels = name.split('.').map((label) => `${String.fromCharCode(label.length)}${label}`);
+  return Buffer.from(`${labels.join('')}\0`, 'latin1');
+}
+
+/** What a client asks. */
+export interface DnsQuestion {
+  /** In small letters; empty for the root. */
+  readonly name: string;
+  /** 1 for A, and so on. */
+  readonly type: number;
+  /** Whether it is of the class IN. */
+  readonly isInternet: boolean;
+  /** Whether it is a plain query of one name. */
+  readonly isQuery: boolean;
+  /** Where the question ends in the message. */
+  readonly end: number;
+}
+
+/** The question of a query, or undefined if the bytes are none. */
+export function decodeQuestion(bytes: Buffer): DnsQuestion | undefined {
+  if (bytes.length < HEADER || bytes.readUInt16BE(2) & RESPONSE) return undefined;
+  const isQuery = (bytes.readUInt16BE(2) & OPCODE) === 0 && bytes.readUInt16BE(4) === 1;
+  if (!isQuery) return { name: '', type: 0, isInternet: false, isQuery, end: HEADER };
+  try {
+    const { name, end } = readName(bytes, HEADER);
+    // A name that is compressed, or has dots within a label, is not what it seems to be.
+    const plain = name === '' ? Buffer.of(0) : encodeName(name);
+    const asked = bytes.toString('latin1', HEADER, end).toLowerCase();
+    if (name.length > 253 || asked !== plain.toString('latin1')) return undefined;
+    const isInternet = bytes.readUInt16BE(end + 2) === IN;
+    return { name, type: bytes.readUInt16BE(end), isInternet, isQuery, end: end + 4 };
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The answer to a query.
+ * @param data of one record of the type that was asked for; none if it is undefined
+ */
+export function encodeAnswer(
+  query: Buffer,
+  question: DnsQuestion,
+  code: number,
+  ttl: number,
+  data?: Uint8Array,
+): Buffer {
+  const answer = Buffer.alloc(question.end + (data ? 12 + data.length : 0));
+  query.copy(answer, 0, 0, question.end);
+  const kept = query.readUInt16BE(2) & (OPCODE | RECURSION_DESIRED);
+  answer.writeUInt16BE(RESPONSE | kept | RECURSION_AVAILABLE | code, 2);
+  answer.writeUInt16BE(question.isQuery ? 1 : 0, 4);
+  answer.fill(0, 6, HEADER);
+  if (data === undefined) return answer;
+  answer.writeUInt16BE(1, 6);
+  let at = answer.writeUInt16BE(QUESTION_NAME, question.end);
+  at = answer.writeUInt16BE(question.type, at);
+  at = answer.writeUInt16BE(IN, at);
+  at = answer.writeUInt32BE(ttl, at);
+  answer.set(data, answer.writeUInt16BE(data.length, at));
+  return answer;
 }
 
 /** The answer to a question, or undefined if the bytes are none. */

@@ -1,0 +1,185 @@
+/** Fake addresses for names, so that a connection tells which name it was opened for. */
+
+import { randomInt } from 'node:crypto';
+import { isIPv4, isIPv6 } from 'node:net';
+import { parseIpv4, parseIpv6 } from '../address.js';
+import {
+  DNS_CODES,
+  DNS_TYPES,
+  type DnsQuestion,
+  decodeQuestion,
+  encodeAnswer,
+  encodeName,
+} from '../net/namespace/dns-message.js';
+
+/** RFC 2544 section C.2.2: for tests between hosts of one network, so nothing on the Internet has one. */
+const IPV4_NETWORK = parseIpv4('198.18.0.0');
+/** A unique local network, RFC 4193: `fd`, then `tntname` in ASCII. */
+const IPV6_NETWORK = parseIpv6('fd74:6e74:6e61:6d65::');
+const IPV6_PREFIX_BYTES = 8;
+/** Addresses of 198.18.0.0/15, but for the first and the last one. */
+const MAX_NAMES = 2 ** 17 - 2;
+/** Clients may keep an answer for longer than its TTL says. */
+const KEEP_MS = 300_000;
+const TTL_S = 1;
+
+const { NO_ERROR, SERVER_FAILURE, FORMAT_ERROR, NO_NAME, REFUSED } = DNS_CODES;
+
+interface FakeName {
+  readonly name: string;
+  readonly number: number;
+  /** When it was asked for or used, by the clock. */
+  used: number;
+  /** Connections to it. */
+  holds: number;
+}
+
+/** Answers questions for addresses with fake ones, and tells the names of these. */
+export class FakeNames {
+  // The one that was not used for longest is first.
+  readonly #names = new Map<string, FakeName>();
+  readonly #byNumber: (FakeName | undefined)[] = [];
+  readonly #capacity: number;
+  readonly #now: () => number;
+  // An address of another run of the program is then most likely unknown.
+  readonly #offset: number;
+
+  /** @param now a clock that never goes back, in milliseconds */
+  constructor(capacity: number = MAX_NAMES, now: () => number = performance.now.bind(performance)) {
+    this.#capacity = capacity;
+    this.#now = now;
+    this.#offset = randomInt(capacity);
+  }
+
+  /** The answer to a query, or undefined if the bytes are none. */
+  answer(query: Buffer): Buffer | undefined {
+    const question = decodeQuestion(query);
+    if (question === undefined) return undefined;
+    if (!question.isQuery) return encodeAnswer(query, question, FORMAT_ERROR, TTL_S);
+    if (!question.isInternet) return encodeAnswer(query, question, REFUSED, TTL_S);
+    const [code, data] = this.#lookUp(question);
+    return encodeAnswer(query, question, code, TTL_S, data);
+  }
+
+  /** Whether an address is of the networks that fake ones are taken from. */
+  isFake(address: string): boolean {
+    return numberOf(address) !== undefined;
+  }
+
+  /** The name that a fake address was given to; undefined for any other address. */
+  nameOf(address: string): string | undefined {
+    const found = this.#find(address);
+    if (found) this.#use(found);
+    return found?.name;
+  }
+
+  /** Lets the name of an address keep it until {@link release}. */
+  hold(address: string): void {
+    const found = this.#find(address);
+    if (found) found.holds++;
+  }
+
+  /** Undoes one {@link hold}. */
+  release(address: string): void {
+    const found = this.#find(address);
+    if (!found) return;
+    found.holds--;
+    this.#use(found);
+  }
+
+  #lookUp({ name, type }: DnsQuestion): readonly [code: number, data?: Uint8Array] {
+    if (name.endsWith('.arpa')) return this.#lookUpPointer(name, type);
+    if (!isHostName(name)) return [name === '' ? NO_ERROR : NO_NAME];
+    // Other records, such as those of the types HTTPS and MX, could lead past the fake address.
+    if (type !== DNS_TYPES.A && type !== DNS_TYPES.AAAA) return [NO_ERROR];
+    const fake = this.#names.get(name) ?? this.#add(name);
+    if (fake === undefined) return [SERVER_FAILURE];
+    this.#use(fake);
+    return [NO_ERROR, addressOf(fake.number, type)];
+  }
+
+  #lookUpPointer(name: string, type: number): readonly [code: number, data?: Uint8Array] {
+    const address = reversed(name);
+    const fake = address === undefined ? undefined : this.#find(address);
+    if (fake === undefined) return [NO_NAME];
+    return type === DNS_TYPES.PTR ? [NO_ERROR, encodeName(fake.name)] : [NO_ERROR];
+  }
+
+  #find(address: string): FakeName | undefined {
+    const number = numberOf(address);
+    return number === undefined ? undefined : this.#byNumber[number];
+  }
+
+  #use(fake: FakeName): void {
+    fake.used = this.#now();
+    this.#names.delete(fake.name);
+    this.#names.set(fake.name, fake);
+  }
+
+  #add(name: string): FakeName | undefined {
+    const number = this.#names.size < this.#capacity ? this.#unusedNumber() : this.#takeNumber();
+    if (number === undefined) return undefined;
+    const fake = { name, number, used: 0, holds: 0 };
+    this.#byNumber[number] = fake;
+    this.#names.set(name, fake);
+    return fake;
+  }
+
+  #unusedNumber(): number {
+    return 1 + ((this.#offset + this.#names.size) % this.#capacity);
+  }
+
+  /** Takes the address of the name that was not used for longest, if that is long enough. */
+  #takeNumber(): number | undefined {
+    const now = this.#now();
+    for (const fake of this.#names.values()) {
+      if (fake.holds > 0) {
+        this.#use(fake);
+        continue;
+      }
+      if (now - fake.used < KEEP_MS) return undefined;
+      this.#names.delete(fake.name);
+      return fake.number;
+    }
+    return undefined;
+  }
+}
+
+/** Whether it can be the name of a host; some have `_`. */
+function isHostName(name: string): boolean {
+  return /^[\x21-\x7e]+$/.test(name) && isIPv4(name) === false;
+}
+
+function addressOf(number: number, type: number): Uint8Array {
+  const bytes = Buffer.from(type === DNS_TYPES.A ? IPV4_NETWORK : IPV6_NETWORK);
+  const at = bytes.length - 4;
+  bytes.writeUInt32BE(bytes.readUInt32BE(at) + number, at);
+  return bytes;
+}
+
+/** Which fake address it is, or undefined if it is of none of their networks. */
+function numberOf(address: string): number | undefined {
+  if (isIPv4(address)) {
+    const number = parseIpv4(address).readUInt32BE() - IPV4_NETWORK.readUInt32BE();
+    return number >= 0 && number < 2 ** 17 ? number : undefined;
+  }
+  if (!isIPv6(address)) return undefined;
+  const bytes = parseIpv6(address.split('%')[0]);
+  const inside = bytes.subarray(0, IPV6_PREFIX_BYTES).equals(IPV6_NETWORK.subarray(0, IPV6_PREFIX_BYTES));
+  if (!inside) return undefined;
+  const number = Number(bytes.readBigUInt64BE(8));
+  return number < 2 ** 17 ? number : -1;
+}
+
+/** The address that a name of a PTR record stands for, RFC 1035 section 3.5 and RFC 3596 section 2.5. */
+function reversed(name: string): string | undefined {
+  const labels = name.split('.').reverse();
+  if (labels[1] === 'in-addr' && labels.length === 6) {
+    const address = labels.slice(2).join('.');
+    return isIPv4(address) ? address : undefined;
+  }
+  const nibbles = labels.slice(2);
+  const isIpv6 =
+    labels[1] === 'ip6' && nibbles.length === 32 && nibbles.every((nibble) => /^[0-9a-f]$/.test(nibble));
+  return isIpv6 ? nibbles.join('').replace(/(.{4})(?!$)/g, '$1:') : undefined;
+}
