@@ -71,9 +71,9 @@ function control({ descriptor, name }: Attachment, options: CheckedOptions): voi
   if (owner !== undefined) check(native().setOwner(fd, owner), 'ioctl TUNSETOWNER', name);
   if (group !== undefined) check(native().setGroup(fd, group), 'ioctl TUNSETGROUP', name);
   if (sendBuffer !== undefined) check(native().setSendBuffer(fd, sendBuffer), 'ioctl TUNSETSNDBUF', name);
-  if (carrier !== undefined) check(native().setCarrier(fd, Number(carrier)), 'ioctl TUNSETCARRIER', name);
+  if (carrier !== undefined) check(native().setCarrier(fd, carrier), 'ioctl TUNSETCARRIER', name);
   // Last: a call that failed until here must not leave a device behind.
-  if (persist !== undefined) check(native().setPersist(fd, Number(persist)), 'ioctl TUNSETPERSIST', name);
+  if (persist !== undefined) check(native().setPersist(fd, persist), 'ioctl TUNSETPERSIST', name);
 }
 
 /** Configures the link and returns its index. */

@@ -37,14 +37,14 @@ export abstract class TunTapDevice extends PacketDevice {
 
   /** Whether the device stays when it is closed. */
   setPersist(persist: boolean): void {
-    const value = Number(requireBoolean('persist', persist));
-    this.control('ioctl TUNSETPERSIST', (fd) => native().setPersist(fd, value));
+    requireBoolean('persist', persist);
+    this.control('ioctl TUNSETPERSIST', (fd) => native().setPersist(fd, persist));
   }
 
   /** Sets the link's carrier, as if you plugged its cable in or out. @throws EINVAL if the link has no carrier to set; needs Linux 5.0 */
   setCarrier(on: boolean): void {
-    const value = Number(requireBoolean('on', on));
-    this.control('ioctl TUNSETCARRIER', (fd) => native().setCarrier(fd, value));
+    requireBoolean('on', on);
+    this.control('ioctl TUNSETCARRIER', (fd) => native().setCarrier(fd, on));
   }
 
   /**

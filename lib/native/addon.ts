@@ -19,11 +19,11 @@ export interface Native extends InterceptCalls {
   /** Negative errnos that say that the device itself is gone. */
   readonly fatalErrors: readonly number[];
   openIn(namespace: number, path: string, flags: number): Descriptor | number;
-  isNetworkNamespace(fd: number): boolean;
+  isNetworkNamespace(fd: number): number;
   openSysfsIn(namespace: number): Descriptor | number;
   openCharacterDevice(major: number, minor: number): Descriptor | number;
   /** Whether it belongs to another user namespace than the process's. */
-  isRootless(fd: number): boolean;
+  isRootless(fd: number): number;
   newNetworkNamespace(rootless: boolean): Promise<Descriptor | number>;
   openNetlink(
     namespace: number,
@@ -40,11 +40,11 @@ export interface Native extends InterceptCalls {
   unbindNamespace(path: string): Promise<number>;
   setInterface(descriptor: Descriptor, name: string, flags: number): Interface | number;
   getInterface(fd: number): Interface | number;
-  setPersist(fd: number, persist: number): number;
+  setPersist(fd: number, persist: boolean): number;
   setOwner(fd: number, uid: number): number;
   setGroup(fd: number, gid: number): number;
   setSendBuffer(fd: number, bytes: number): number;
-  setCarrier(fd: number, on: number): number;
+  setCarrier(fd: number, on: boolean): number;
   setOffload(fd: number, features: number): number;
   getVirtioHeaderSize(fd: number): number;
   setVirtioHeaderSize(fd: number, bytes: number): number;
@@ -149,7 +149,7 @@ export interface Native extends InterceptCalls {
     counterLimit: number,
   ): SessionTableHandle | number;
   setSession(table: SessionTableHandle, index: number, key: Uint8Array, value: number): number;
-  removeSession(table: SessionTableHandle, index: number): boolean;
+  removeSession(table: SessionTableHandle, index: number): number;
   clearSessions(table: SessionTableHandle): void;
   openSessions(
     table: SessionTableHandle,
@@ -196,27 +196,14 @@ export interface Native extends InterceptCalls {
 }
 
 declare const handle: unique symbol;
-/** A native Aead. */
-export interface AeadHandle {
-  readonly [handle]: 'aead';
+interface Handle<Kind extends string> {
+  readonly [handle]: Kind;
 }
-
-/** A native prefix table. */
-export interface PrefixTableHandle {
-  readonly [handle]: 'prefixes';
-}
-/** A native pool of sealing threads. */
-export interface SealingPoolHandle {
-  readonly [handle]: 'pool';
-}
-/** The native thread that relays. */
-export interface RelaysHandle {
-  readonly [handle]: 'relays';
-}
-/** A native session table. */
-export interface SessionTableHandle {
-  readonly [handle]: 'sessions';
-}
+export type AeadHandle = Handle<'aead'>;
+export type PrefixTableHandle = Handle<'prefixes'>;
+export type SealingPoolHandle = Handle<'pool'>;
+export type RelaysHandle = Handle<'relays'>;
+export type SessionTableHandle = Handle<'sessions'>;
 
 let loaded: Native | undefined;
 

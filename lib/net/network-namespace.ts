@@ -119,7 +119,7 @@ export class NetworkNamespace extends NamespaceSockets implements AsyncDisposabl
    * uid 0.
    */
   get rootless(): boolean {
-    return native().isRootless(this.openFd());
+    return native().isRootless(this.openFd()) === 1;
   }
 
   /** The nsfs fd, or -1 once closed. This object owns it: do not close it. */

@@ -99,7 +99,7 @@ export class SessionTable implements Disposable {
   delete(index: number): boolean {
     requireInteger('index', index, 0, MAX_UINT32);
     this.#indices.delete(index);
-    return native().removeSession(this.#handle, index);
+    return native().removeSession(this.#handle, index) === 1;
   }
 
   /**

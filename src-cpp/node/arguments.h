@@ -2,16 +2,20 @@
 
 #include <napi.h>
 
+#include <cerrno>
+#include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <type_traits>
-#include <utility>
 
 #include "descriptor.h"
 
-// What the functions that JavaScript calls have in common. Those that set something up are written with
-// node-addon-api. Those that are called for each batch use Node-API itself, since CallbackInfo's bookkeeping
-// costs as much as the call; so do callbacks that may run while a worker is being terminated, where
-// node-addon-api ends the process. TypeScript checks the arguments' types, C++ memory safety.
+// What the functions that JavaScript calls have in common. Those that make objects are written with
+// node-addon-api. Those that give a number are C++ functions behind Call(), which uses Node-API itself, since
+// CallbackInfo's bookkeeping costs as much as a call for a batch; so do callbacks that may run while a worker
+// is being terminated, where node-addon-api ends the process. TypeScript checks the arguments' types, C++
+// memory safety.
 
 namespace tuntap {
 
@@ -30,59 +34,84 @@ void Export(Napi::Env env, Napi::Object exports, const char* name) {
   exports.Set(name, Napi::Function::New<kFunction>(env, name));
 }
 
-// The memory of a Uint8Array, until JavaScript runs again.
-struct Bytes {
-  uint8_t* data;
-  size_t size;
-};
-
-template <typename T>
-T Argument(const Napi::CallbackInfo& info, size_t index) {
-  if constexpr (std::is_same_v<T, Bytes>) {
-    auto array = info[index].As<Napi::Uint8Array>();
-    return {array.Data(), array.ByteLength()};
-  } else if constexpr (std::is_same_v<T, std::string>) {
-    return info[index].As<Napi::String>().Utf8Value();
-  } else if constexpr (std::is_same_v<T, bool>) {
-    return info[index].ToBoolean();
-  } else {
-    return static_cast<T>(info[index].As<Napi::Number>().Int64Value());
-  }
-}
-
-template <typename... Parameters, size_t... kIndexes>
-int Invoke(int (*function)(Parameters...), const Napi::CallbackInfo& info, std::index_sequence<kIndexes...>) {
-  return function(Argument<std::decay_t<Parameters>>(info, kIndexes)...);
-}
-
-template <typename... Parameters>
-int Invoke(int (*function)(Parameters...), const Napi::CallbackInfo& info) {
-  return Invoke(function, info, std::index_sequence_for<Parameters...>{});
-}
-
-inline Napi::Value Result(const Napi::CallbackInfo& info, int result) {
-  return Napi::Number::New(info.Env(), result);
-}
-
-// Calls a function with JavaScript's arguments: a number, which may be -errno.
-template <auto kFunction>
-Napi::Value NumberCall(const Napi::CallbackInfo& info) {
-  return Result(info, Invoke(kFunction, info));
-}
-
-// The same of a function that returns an fd: a Descriptor or -errno.
-template <auto kFunction>
-Napi::Value DescriptorCall(const Napi::CallbackInfo& info) {
-  return Descriptor::Wrap(info.Env(), Invoke(kFunction, info));
-}
-
-// Node-API itself.
-
-inline void ExportRaw(Napi::Env env, Napi::Object exports, const char* name, napi_callback function) {
+template <napi_callback kFunction>
+void Export(Napi::Env env, Napi::Object exports, const char* name) {
   napi_value value = nullptr;
-  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value) == napi_ok) {
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, kFunction, nullptr, &value) == napi_ok) {
     exports.Set(name, Napi::Value(env, value));
   }
+}
+
+// The structures in a typed array, until JavaScript runs again.
+template <typename T>
+struct Rows {
+  T* data = nullptr;
+  size_t size = 0;
+};
+using Bytes = Rows<uint8_t>;
+
+// Take() converts one argument. Returns 0 or -errno.
+
+template <typename T>
+[[nodiscard]] int Take(napi_env env, napi_value value, Rows<T>* out) {
+  napi_typedarray_type type;
+  void* data = nullptr;
+  size_t length = 0;
+  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok)
+    return -EINVAL;
+  const bool words = type == napi_uint32_array;
+  if ((!words && type != napi_uint8_array) || reinterpret_cast<uintptr_t>(data) % alignof(T) != 0)
+    return -EINVAL;
+  *out = {static_cast<T*>(data), (words ? 4 * length : length) / sizeof(T)};
+  return 0;
+}
+
+// A batch in an ArrayBuffer, which JavaScript can detach at any time.
+[[nodiscard]] inline int Take(napi_env env, napi_value value, BatchView* out) {
+  void* memory = nullptr;
+  size_t size = 0;
+  if (napi_get_arraybuffer_info(env, value, &memory, &size) != napi_ok) return -EINVAL;
+  return out->Map(static_cast<uint8_t*>(memory), size);
+}
+
+[[nodiscard]] inline int Take(napi_env env, napi_value value, Descriptor** out) {
+  return napi_unwrap(env, value, reinterpret_cast<void**>(out)) == napi_ok ? 0 : -EINVAL;
+}
+
+// Another object is in an External.
+template <typename T>
+[[nodiscard]] int Take(napi_env env, napi_value value, T** out) {
+  return napi_get_value_external(env, value, reinterpret_cast<void**>(out)) == napi_ok ? 0 : -EINVAL;
+}
+
+[[nodiscard]] inline int Take(napi_env env, napi_value value, std::string* out) {
+  size_t length = 0;
+  if (napi_get_value_string_utf8(env, value, nullptr, 0, &length) != napi_ok) return -EINVAL;
+  out->resize(length);
+  return napi_get_value_string_utf8(env, value, out->data(), length + 1, &length) == napi_ok ? 0 : -EINVAL;
+}
+
+// Any value, as JavaScript's conditions take it.
+[[nodiscard]] inline int Take(napi_env env, napi_value value, bool* out) {
+  const bool taken =
+      napi_coerce_to_bool(env, value, &value) == napi_ok && napi_get_value_bool(env, value, out) == napi_ok;
+  return taken ? 0 : -EINVAL;
+}
+
+template <typename T, typename = std::enable_if_t<std::is_integral_v<T>>>
+[[nodiscard]] int Take(napi_env env, napi_value value, T* out) {
+  int64_t number = 0;
+  if (napi_get_value_int64(env, value, &number) != napi_ok) return -EINVAL;
+  *out = static_cast<T>(number);
+  return 0;
+}
+
+// What may be null.
+template <typename T>
+[[nodiscard]] int Take(napi_env env, napi_value value, std::optional<T>* out) {
+  napi_valuetype type;
+  if (napi_typeof(env, value, &type) == napi_ok && type == napi_null) return 0;
+  return Take(env, value, &out->emplace());
 }
 
 template <typename T>
@@ -92,59 +121,53 @@ napi_value RawResult(napi_env env, const T& number) {
   return value;
 }
 
-// The arguments of a function that takes `kCount`; false if it was given fewer.
-template <size_t kCount>
-[[nodiscard]] bool TakeArguments(napi_env env, napi_callback_info info, napi_value (&arguments)[kCount]) {
-  size_t count = kCount;
-  return napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) == napi_ok && count >= kCount;
+// Calls a function with JavaScript's arguments. Returns what it returns, or -errno if these are no such.
+template <typename Number, typename... Parameters>
+int64_t Invoke(Number (*function)(Parameters...), napi_env env, napi_callback_info info) {
+  napi_value arguments[sizeof...(Parameters)];
+  size_t count = sizeof...(Parameters);
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok) return -EINVAL;
+  if (count < sizeof...(Parameters)) return -EINVAL;
+  std::tuple<std::decay_t<Parameters>...> taken;
+  const auto take = [&](auto&... each) {
+    const napi_value* next = arguments;
+    int error = 0;
+    (void)((error = Take(env, *next++, &each), error == 0) && ...);
+    return error;
+  };
+  const int error = std::apply(take, taken);
+  return error < 0 ? error : static_cast<int64_t>(std::apply(function, taken));
 }
+
+// A number, which may be -errno.
+template <auto kFunction>
+napi_value Call(napi_env env, napi_callback_info info) {
+  return RawResult(env, Invoke(kFunction, env, info));
+}
+
+// Of a function that returns an fd: a Descriptor or -errno.
+template <auto kFunction>
+napi_value DescriptorCall(napi_env env, napi_callback_info info) {
+  return Descriptor::Wrap(env, static_cast<int>(Invoke(kFunction, env, info)));
+}
+
+// For functions written with node-addon-api.
 
 template <typename T>
-[[nodiscard]] bool Unwrap(napi_env env, napi_value value, T** object) {
-  return napi_unwrap(env, value, reinterpret_cast<void**>(object)) == napi_ok;
+T Argument(const Napi::CallbackInfo& info, size_t index) {
+  T value{};
+  (void)Take(info.Env(), info[index], &value);
+  return value;
 }
 
-[[nodiscard]] inline bool TakeUint(napi_env env, napi_value value, uint32_t* out) {
-  return napi_get_value_uint32(env, value, out) == napi_ok;
+inline Napi::Value Result(const Napi::CallbackInfo& info, int result) {
+  return Napi::Number::New(info.Env(), result);
 }
 
-[[nodiscard]] inline bool TakeBytes(napi_env env, napi_value value, Bytes* out) {
-  napi_typedarray_type type;
-  void* data = nullptr;
-  if (napi_get_typedarray_info(env, value, &type, &out->size, &data, nullptr, nullptr) != napi_ok)
-    return false;
-  out->data = static_cast<uint8_t*>(data);
-  return type == napi_uint8_array;
-}
-
-// Maps the batch in an ArrayBuffer, which JavaScript can detach at any time. Returns 0 or -errno.
-[[nodiscard]] inline int TakeBatch(napi_env env, napi_value value, BatchView* batch) {
-  void* memory = nullptr;
-  size_t size = 0;
-  if (napi_get_arraybuffer_info(env, value, &memory, &size) != napi_ok) return -EINVAL;
-  return batch->Map(static_cast<uint8_t*>(memory), size);
-}
-
-[[nodiscard]] inline bool IsNull(napi_env env, napi_value value) {
-  napi_valuetype kind;
-  return napi_typeof(env, value, &kind) == napi_ok && kind == napi_null;
-}
-
+// An External that owns the object.
 template <typename T>
-[[nodiscard]] T* ExternalOf(napi_env env, napi_value value) {
-  void* data = nullptr;
-  return napi_get_value_external(env, value, &data) == napi_ok ? static_cast<T*>(data) : nullptr;
-}
-
-// The bytes of a typed array, or nullptr if it has fewer than `least`.
-[[nodiscard]] inline uint8_t* BytesOf(napi_env env, napi_value value, size_t least) {
-  napi_typedarray_type type;
-  size_t length = 0;
-  void* data = nullptr;
-  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok)
-    return nullptr;
-  const size_t size = type == napi_uint32_array ? 4 * length : length;
-  return size < least ? nullptr : static_cast<uint8_t*>(data);
+Napi::Value Own(Napi::Env env, std::unique_ptr<T> object) {
+  return Napi::External<T>::New(env, object.release(), [](Napi::Env, T* unused) { delete unused; });
 }
 
 }  // namespace tuntap

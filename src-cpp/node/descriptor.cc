@@ -56,8 +56,7 @@ Napi::Value Descriptor::Wrap(Napi::Env env, FileDescriptor fd) {
   napi_value constructor = env.GetInstanceData<Environment>()->constructor.Value();
   napi_value object = nullptr;
   Descriptor* self = nullptr;
-  if (napi_new_instance(env, constructor, 0, nullptr, &object) != napi_ok ||
-      !tuntap::Unwrap(env, object, &self)) {
+  if (napi_new_instance(env, constructor, 0, nullptr, &object) != napi_ok || Take(env, object, &self) < 0) {
     return {};
   }
   self->channel_ = Channel(std::move(fd));
@@ -154,7 +153,7 @@ Napi::Value Descriptor::ReadInto(const Napi::CallbackInfo& info) {
 int Descriptor::ReadBatch(int (Channel::*read)(const BatchView&, Margins)) {
   if (memory_.IsEmpty()) return -EFAULT;
   BatchView batch;
-  const int error = TakeBatch(Env(), memory_.Value(), &batch);
+  const int error = Take(Env(), memory_.Value(), &batch);
   return error < 0 ? error : (channel_.*read)(batch, margins_);
 }
 

@@ -12,35 +12,16 @@
 namespace tuntap {
 namespace {
 
-// writePackets(descriptor, memory, start): packets that the kernel took, or -errno; the batch's header has
-// the rest.
-napi_value WritePacketsCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[3];
-  Descriptor* descriptor = nullptr;
-  BatchView batch;
-  uint32_t start = 0;
-  if (!TakeArguments(env, info, arguments) || !Unwrap(env, arguments[0], &descriptor) ||
-      !TakeUint(env, arguments[2], &start)) {
-    return RawResult(env, -EINVAL);
-  }
-  const int error = TakeBatch(env, arguments[1], &batch);
-  if (error < 0) return RawResult(env, error);
-  if (start > batch.count()) return RawResult(env, -EINVAL);
+// Packets that the kernel took, or -errno; the batch's header has the rest.
+int64_t WritePackets(Descriptor* descriptor, const BatchView& batch, uint32_t start) {
+  if (start > batch.count()) return -EINVAL;
   descriptor->channel().Write(batch, start);
-  return RawResult(env, batch.header()->packets);
+  return batch.header()->packets;
 }
 
-// writePacket(descriptor, bytes): the packet's length or -errno.
-napi_value WritePacketCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[2];
-  Descriptor* descriptor = nullptr;
-  void* data = nullptr;
-  size_t length = 0;
-  if (!TakeArguments(env, info, arguments) || !Unwrap(env, arguments[0], &descriptor) ||
-      napi_get_buffer_info(env, arguments[1], &data, &length) != napi_ok) {
-    return RawResult(env, -EINVAL);
-  }
-  return RawResult(env, descriptor->channel().WriteOne(static_cast<const uint8_t*>(data), length));
+// The packet's length or -errno.
+int64_t WriteBytes(Descriptor* descriptor, Bytes packet) {
+  return descriptor->channel().WriteOne(packet.data, packet.size);
 }
 
 Napi::Value InterfaceOrErrno(Napi::Env env, int result, const TunInterface& interface) {
@@ -67,18 +48,15 @@ Napi::Value GetInterfaceCall(const Napi::CallbackInfo& info) {
   return InterfaceOrErrno(info.Env(), result, interface);
 }
 
-// useOffloads(descriptor, ethernet, tcp, udp, headerSize): the fd has IFF_VNET_HDR; batches hold ordinary
-// packets, and tcp and udp say what is coalesced when writing. Returns 0, or -EINVAL for a header of another
-// size.
-Napi::Value UseOffloadsCall(const Napi::CallbackInfo& info) {
-  Descriptor* const descriptor = Descriptor::Unwrap(info[0].As<Napi::Object>());
-  const auto link = Argument<bool>(info, 1) ? LinkLayer::kEthernet : LinkLayer::kIp;
-  const CoalescedProtocols protocols{Argument<bool>(info, 2), Argument<bool>(info, 3)};
-  const auto size = Argument<size_t>(info, 4);
-  if (size < sizeof(VirtioNetHeader) || size > kMaxVirtioHeaderSize) return Result(info, -EINVAL);
-  descriptor->channel().SetPorts(std::make_unique<VirtioReader>(link, size),
-                                 std::make_unique<VirtioWriter>(link, protocols, size));
-  return Result(info, 0);
+// The fd has IFF_VNET_HDR; batches hold ordinary packets, and tcp and udp say what is coalesced when writing.
+// Returns 0, or -EINVAL for a header of another size.
+int UseOffloads(Descriptor* descriptor, bool ethernet, bool tcp, bool udp, size_t header_size) {
+  if (header_size < sizeof(VirtioNetHeader) || header_size > kMaxVirtioHeaderSize) return -EINVAL;
+  const LinkLayer link = ethernet ? LinkLayer::kEthernet : LinkLayer::kIp;
+  descriptor->channel().SetPorts(
+      std::make_unique<VirtioReader>(link, header_size),
+      std::make_unique<VirtioWriter>(link, CoalescedProtocols{tcp, udp}, header_size));
+  return 0;
 }
 
 // adopt(fd): see Descriptor::Adopt.
@@ -95,28 +73,28 @@ int SetAddresses(int fd, Bytes addresses, bool all_multicast) {
 }  // namespace
 
 void RegisterDeviceCalls(Napi::Env env, Napi::Object exports) {
-  ExportRaw(env, exports, "writePackets", WritePacketsCall);
-  ExportRaw(env, exports, "writePacket", WritePacketCall);
+  Export<Call<WritePackets>>(env, exports, "writePackets");
+  Export<Call<WriteBytes>>(env, exports, "writePacket");
   Export<SetInterfaceCall>(env, exports, "setInterface");
   Export<GetInterfaceCall>(env, exports, "getInterface");
   Export<AdoptCall>(env, exports, "adopt");
-  Export<UseOffloadsCall>(env, exports, "useOffloads");
-  Export<NumberCall<SetPersist>>(env, exports, "setPersist");
-  Export<NumberCall<SetOwner>>(env, exports, "setOwner");
-  Export<NumberCall<SetGroup>>(env, exports, "setGroup");
-  Export<NumberCall<SetSendBuffer>>(env, exports, "setSendBuffer");
-  Export<NumberCall<SetCarrier>>(env, exports, "setCarrier");
-  Export<NumberCall<SetOffload>>(env, exports, "setOffload");
-  Export<NumberCall<GetOffload>>(env, exports, "getOffload");
-  Export<NumberCall<SetVirtioHeaderSize>>(env, exports, "setVirtioHeaderSize");
-  Export<NumberCall<GetVirtioHeaderSize>>(env, exports, "getVirtioHeaderSize");
-  Export<NumberCall<CountQueues>>(env, exports, "countQueues");
-  Export<NumberCall<AttachProgram>>(env, exports, "attachFilter");
-  Export<NumberCall<DetachFilter>>(env, exports, "detachFilter");
-  Export<NumberCall<SetAddresses>>(env, exports, "setTxFilter");
-  Export<NumberCall<LinkMtu>>(env, exports, "getLinkMtu");
-  Export<NumberCall<LinkFlags>>(env, exports, "getLinkFlags");
-  Export<NumberCall<LinkCarrier>>(env, exports, "getLinkCarrier");
+  Export<Call<UseOffloads>>(env, exports, "useOffloads");
+  Export<Call<SetPersist>>(env, exports, "setPersist");
+  Export<Call<SetOwner>>(env, exports, "setOwner");
+  Export<Call<SetGroup>>(env, exports, "setGroup");
+  Export<Call<SetSendBuffer>>(env, exports, "setSendBuffer");
+  Export<Call<SetCarrier>>(env, exports, "setCarrier");
+  Export<Call<SetOffload>>(env, exports, "setOffload");
+  Export<Call<GetOffload>>(env, exports, "getOffload");
+  Export<Call<SetVirtioHeaderSize>>(env, exports, "setVirtioHeaderSize");
+  Export<Call<GetVirtioHeaderSize>>(env, exports, "getVirtioHeaderSize");
+  Export<Call<CountQueues>>(env, exports, "countQueues");
+  Export<Call<AttachProgram>>(env, exports, "attachFilter");
+  Export<Call<DetachFilter>>(env, exports, "detachFilter");
+  Export<Call<SetAddresses>>(env, exports, "setTxFilter");
+  Export<Call<LinkMtu>>(env, exports, "getLinkMtu");
+  Export<Call<LinkFlags>>(env, exports, "getLinkFlags");
+  Export<Call<LinkCarrier>>(env, exports, "getLinkCarrier");
   Export<DescriptorCall<DeviceNamespace>>(env, exports, "deviceNamespace");
 }
 

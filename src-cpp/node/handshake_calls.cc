@@ -24,7 +24,7 @@ struct BytesArguments {
     if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok) return false;
     if (count > kMaxArguments) return false;
     for (size_t i = 0; i < count; i++) {
-      if (!TakeBytes(env, arguments[i], &values[i])) return false;
+      if (tuntap::Take(env, arguments[i], &values[i]) < 0) return false;
     }
     return true;
   }
@@ -98,12 +98,12 @@ napi_value MessageCall(napi_env env, napi_callback_info info) {
 }  // namespace
 
 void RegisterHandshakeCalls(Napi::Env env, Napi::Object exports) {
-  ExportRaw(env, exports, "blake2s", Blake2sCall);
-  ExportRaw(env, exports, "deriveKeys", DeriveKeysCall);
-  ExportRaw(env, exports, "x25519PublicKey", X25519PublicKeyCall);
-  ExportRaw(env, exports, "x25519", X25519Call);
-  ExportRaw(env, exports, "sealMessage", MessageCall<SealMessage, true>);
-  ExportRaw(env, exports, "openMessage", MessageCall<OpenMessage, false>);
+  Export<Blake2sCall>(env, exports, "blake2s");
+  Export<DeriveKeysCall>(env, exports, "deriveKeys");
+  Export<X25519PublicKeyCall>(env, exports, "x25519PublicKey");
+  Export<X25519Call>(env, exports, "x25519");
+  Export<MessageCall<SealMessage, true>>(env, exports, "sealMessage");
+  Export<MessageCall<OpenMessage, false>>(env, exports, "openMessage");
 }
 
 }  // namespace tuntap

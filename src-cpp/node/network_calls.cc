@@ -19,15 +19,7 @@
 namespace tuntap {
 namespace {
 
-// isNetworkNamespace(fd): whether it is an nsfs fd of one.
-Napi::Value IsNetworkNamespaceCall(const Napi::CallbackInfo& info) {
-  const int kind = ioctl(Argument<int>(info, 0), NS_GET_NSTYPE);
-  return Napi::Boolean::New(info.Env(), kind == CLONE_NEWNET);
-}
-
-Napi::Value IsRootlessCall(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), IsRootless(Argument<int>(info, 0)));
-}
+bool IsNetworkNamespace(int fd) { return ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET; }
 
 // A promise of a Descriptor of what `open` returns, or of -errno, which the FileDescriptor may hold.
 template <typename Open>
@@ -138,18 +130,18 @@ void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
   Export<DescriptorCall<OpenIn>>(env, exports, "openIn");
   Export<DescriptorCall<OpenSysfsIn>>(env, exports, "openSysfsIn");
   Export<DescriptorCall<OpenCharacterDevice>>(env, exports, "openCharacterDevice");
-  Export<IsNetworkNamespaceCall>(env, exports, "isNetworkNamespace");
-  Export<IsRootlessCall>(env, exports, "isRootless");
+  Export<Call<IsNetworkNamespace>>(env, exports, "isNetworkNamespace");
+  Export<Call<IsRootless>>(env, exports, "isRootless");
   Export<OpenSocketCall>(env, exports, "openSocket");
-  Export<NumberCall<DuplicateFd>>(env, exports, "duplicate");
-  Export<NumberCall<CloseFd>>(env, exports, "closeFd");
+  Export<Call<DuplicateFd>>(env, exports, "duplicate");
+  Export<Call<CloseFd>>(env, exports, "closeFd");
   Export<NewNetworkNamespaceCall>(env, exports, "newNetworkNamespace");
   Export<OpenNetlinkCall>(env, exports, "openNetlink");
-  Export<NumberCall<SendBytes>>(env, exports, "sendNetlink");
+  Export<Call<SendBytes>>(env, exports, "sendNetlink");
   Export<ReceiveNetlinkCall>(env, exports, "receiveNetlink");
   Export<ExchangeNetlinkCall>(env, exports, "exchangeNetlink");
-  Export<NumberCall<ShareMounts>>(env, exports, "shareMounts");
-  Export<NumberCall<BindNamespace>>(env, exports, "bindNamespace");
+  Export<Call<ShareMounts>>(env, exports, "shareMounts");
+  Export<Call<BindNamespace>>(env, exports, "bindNamespace");
   Export<UnbindNamespaceCall>(env, exports, "unbindNamespace");
 }
 

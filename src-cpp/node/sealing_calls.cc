@@ -25,7 +25,10 @@ class PoolHandle {
   }
 
   SealingPool* pool() { return pool_.get(); }
-  napi_value memory(size_t place) { return memories_[place].Value(); }
+  // Maps the batch that the next Send() hands over. Returns 0 or -errno.
+  [[nodiscard]] int TakeNext(BatchView* batch) {
+    return pool_ == nullptr ? -EBADF : Take(env_, memories_[pool_->WaitForPlace()].Value(), batch);
+  }
 
   void Stop() {
     napi_remove_env_cleanup_hook(env_, OnTeardown, this);
@@ -41,130 +44,84 @@ class PoolHandle {
   std::unique_ptr<SealingPool> pool_;
 };
 
-// The pool of argument `value`, or nullptr once it was stopped.
-SealingPool* PoolOf(napi_env env, napi_value value) {
-  auto* const handle = ExternalOf<PoolHandle>(env, value);
-  return handle == nullptr ? nullptr : handle->pool();
-}
-
 // newSealingPool(threads, memories): an External or -errno. The memories are PacketBatches'.
 Napi::Value NewSealingPoolCall(const Napi::CallbackInfo& info) {
   const auto memories = info[1].As<Napi::Array>();
   std::unique_ptr<SealingPool> pool;
   const int error = SealingPool::Create(Argument<size_t>(info, 0), memories.Length(), &pool);
   if (error < 0) return Result(info, error);
-  auto* handle = new PoolHandle(info.Env(), std::move(pool), memories);
-  return Napi::External<PoolHandle>::New(info.Env(), handle,
-                                         [](Napi::Env, PoolHandle* unused) { delete unused; });
+  return Own(info.Env(), std::make_unique<PoolHandle>(info.Env(), std::move(pool), memories));
 }
 
-// stopSealingPool(pool): its threads end.
-Napi::Value StopSealingPoolCall(const Napi::CallbackInfo& info) {
-  auto* const handle = info[0].As<Napi::External<PoolHandle>>().Data();
+// Its threads end.
+int StopSealingPool(PoolHandle* handle) {
   if (handle->pool() != nullptr) handle->Stop();
-  return info.Env().Undefined();
+  return 0;
 }
 
-// useSealingSocket(pool, fd, family, gso): 0 or -errno. An fd of -1: none.
-Napi::Value UseSealingSocketCall(const Napi::CallbackInfo& info) {
-  SealingPool* const pool = PoolOf(info.Env(), info[0]);
-  if (pool == nullptr) return Result(info, -EBADF);
-  const int fd = Argument<int>(info, 1);
+// 0 or -errno. An fd of -1: none.
+int UseSealingSocket(PoolHandle* handle, int fd, int family, bool gso) {
+  if (handle->pool() == nullptr) return -EBADF;
   std::unique_ptr<SealedSocket> socket;
   if (fd >= 0) {
     FileDescriptor second(DuplicateFd(fd));
-    if (!second.valid()) return Result(info, second.Release());
-    socket =
-        std::make_unique<SealedSocket>(std::move(second), Argument<int>(info, 2), Argument<bool>(info, 3));
+    if (!second.valid()) return second.Release();
+    socket = std::make_unique<SealedSocket>(std::move(second), family, gso);
   }
-  pool->UseSocket(std::move(socket));
-  return Result(info, 0);
+  handle->pool()->UseSocket(std::move(socket));
+  return 0;
 }
 
-// waitForSealing(pool): the place of the batch that is the caller's now, or -errno.
-napi_value WaitForSealingCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[1];
-  SealingPool* const pool = TakeArguments(env, info, arguments) ? PoolOf(env, arguments[0]) : nullptr;
-  return RawResult(env, pool == nullptr ? int64_t{-EBADF} : static_cast<int64_t>(pool->Begin()));
+// The place of the batch that is the caller's now, or -errno.
+int64_t WaitForSealing(PoolHandle* handle) {
+  return handle->pool() == nullptr ? -EBADF : static_cast<int64_t>(handle->pool()->Begin());
 }
 
-// isSealingIdle(pool): 1 or 0.
-napi_value IsSealingIdleCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[1];
-  SealingPool* const pool = TakeArguments(env, info, arguments) ? PoolOf(env, arguments[0]) : nullptr;
-  return RawResult(env, pool == nullptr || pool->Idle() ? 1 : 0);
-}
+bool IsSealingIdle(PoolHandle* handle) { return handle->pool() == nullptr || handle->pool()->Idle(); }
 
-// sealLater(pool, aead, start, end, header, counter, multiple, limit): how many bytes the packets will have,
-// or -errno.
-napi_value SealLaterCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[8];
-  SealingPool::Run run;
-  int64_t counter = 0;
-  if (!TakeArguments(env, info, arguments) || !TakeUint(env, arguments[2], &run.start) ||
-      !TakeUint(env, arguments[3], &run.end) ||
-      napi_get_value_int64(env, arguments[5], &counter) != napi_ok ||
-      !TakeUint(env, arguments[6], &run.padding.multiple) ||
-      !TakeUint(env, arguments[7], &run.padding.limit)) {
-    return RawResult(env, -EINVAL);
-  }
-  auto* const handle = ExternalOf<PoolHandle>(env, arguments[0]);
-  const auto* const aead = ExternalOf<AeadHandle>(env, arguments[1]);
-  if (handle == nullptr || handle->pool() == nullptr || aead == nullptr || aead->aead == nullptr) {
-    return RawResult(env, -EBADF);
-  }
+// How many bytes the packets will have, or -errno.
+int64_t SealLater(PoolHandle* handle, AeadHandle* aead, uint32_t start, uint32_t end, Bytes header,
+                  uint64_t counter, uint32_t multiple, uint32_t limit) {
+  if (aead->aead == nullptr) return -EBADF;
+  BatchView batch;
+  const int error = handle->TakeNext(&batch);
+  if (error < 0) return error;
   const size_t header_length = aead->aead->layout().header_length;
-  const uint8_t* const header = BytesOf(env, arguments[4], header_length);
-  BatchView batch;
-  const int error = TakeBatch(env, handle->memory(handle->pool()->WaitForPlace()), &batch);
-  if (error < 0) return RawResult(env, error);
-  if (header == nullptr || run.start > run.end || run.end > batch.count() ||
+  if (header.size < header_length || start > end || end > batch.count() ||
       aead->aead->contexts() <= handle->pool()->threads()) {
-    return RawResult(env, -EINVAL);
+    return -EINVAL;
   }
-  int64_t bytes = 0;
-  for (uint32_t i = run.start; i < run.end; i++) {
+  const Padding padding{multiple, limit};
+  size_t bytes = 0;
+  for (uint32_t i = start; i < end; i++) {
     const uint32_t length = batch.entries()[i].length;
-    if (length == kDropped) continue;
-    bytes += static_cast<int64_t>(header_length + length + run.padding.After(length) + Aead::kTagSize);
+    if (length != kDropped) bytes += header_length + length + padding.After(length) + Aead::kTagSize;
   }
-  run.aead = aead->aead;
-  run.header.assign(header, header + header_length);
-  run.counter = static_cast<uint64_t>(counter);
-  handle->pool()->Seal(std::move(run));
-  return RawResult(env, bytes);
+  handle->pool()->Seal(
+      {aead->aead, {header.data, header.data + header_length}, start, end, counter, padding});
+  return static_cast<int64_t>(bytes);
 }
 
-// sendLater(pool, runs, runCount, entries): 0 or -errno. One entry a run.
-napi_value SendLaterCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[4];
-  uint32_t count = 0;
-  if (!TakeArguments(env, info, arguments) || !TakeUint(env, arguments[2], &count)) {
-    return RawResult(env, -EINVAL);
-  }
-  auto* const handle = ExternalOf<PoolHandle>(env, arguments[0]);
-  if (handle == nullptr || handle->pool() == nullptr) return RawResult(env, -EBADF);
-  const uint8_t* const runs = BytesOf(env, arguments[1], count * sizeof(PacketRun));
-  const uint8_t* const entries = BytesOf(env, arguments[3], count * sizeof(DatagramEntry));
+// 0 or -errno. One entry a run.
+int SendLater(PoolHandle* handle, Rows<PacketRun> runs, uint32_t count, Rows<DatagramEntry> entries) {
   BatchView batch;
-  const int error = TakeBatch(env, handle->memory(handle->pool()->WaitForPlace()), &batch);
-  if (error < 0) return RawResult(env, error);
-  if (runs == nullptr || entries == nullptr) return RawResult(env, -EINVAL);
-  handle->pool()->Send(batch, reinterpret_cast<const PacketRun*>(runs), count,
-                       reinterpret_cast<const DatagramEntry*>(entries));
-  return RawResult(env, 0);
+  const int error = handle->TakeNext(&batch);
+  if (error < 0) return error;
+  if (runs.size < count || entries.size < count) return -EINVAL;
+  handle->pool()->Send(batch, runs.data, count, entries.data);
+  return 0;
 }
 
 }  // namespace
 
 void RegisterSealingCalls(Napi::Env env, Napi::Object exports) {
   Export<NewSealingPoolCall>(env, exports, "newSealingPool");
-  Export<StopSealingPoolCall>(env, exports, "stopSealingPool");
-  Export<UseSealingSocketCall>(env, exports, "useSealingSocket");
-  ExportRaw(env, exports, "waitForSealing", WaitForSealingCall);
-  ExportRaw(env, exports, "isSealingIdle", IsSealingIdleCall);
-  ExportRaw(env, exports, "sealLater", SealLaterCall);
-  ExportRaw(env, exports, "sendLater", SendLaterCall);
+  Export<Call<StopSealingPool>>(env, exports, "stopSealingPool");
+  Export<Call<UseSealingSocket>>(env, exports, "useSealingSocket");
+  Export<Call<WaitForSealing>>(env, exports, "waitForSealing");
+  Export<Call<IsSealingIdle>>(env, exports, "isSealingIdle");
+  Export<Call<SealLater>>(env, exports, "sealLater");
+  Export<Call<SendLater>>(env, exports, "sendLater");
 }
 
 }  // namespace tuntap

@@ -1,5 +1,4 @@
 #include <cerrno>
-#include <cstring>
 #include <ctime>
 
 #include "arguments.h"
@@ -10,146 +9,88 @@
 namespace tuntap {
 namespace {
 
-// What runsByDestination and openSessions are both given: (table, memory, start, end, runs, …).
-struct RunArguments {
-  BatchView batch;
-  uint32_t start = 0;
-  uint32_t end = 0;
-  PacketRun* runs = nullptr;
-
-  // Returns 0, or -errno if the arguments don't fit together.
-  int Take(napi_env env, const napi_value* arguments) {
-    if (!TakeUint(env, arguments[2], &start) || !TakeUint(env, arguments[3], &end)) return -EINVAL;
-    const int error = TakeBatch(env, arguments[1], &batch);
-    if (error < 0) return error;
-    if (start > end || end > batch.count()) return -EINVAL;
-    runs = reinterpret_cast<PacketRun*>(BytesOf(env, arguments[4], (end - start) * sizeof(PacketRun)));
-    return runs != nullptr || start == end ? 0 : -EINVAL;
-  }
-};
-
 // newPrefixTable(): an External.
 Napi::Value NewPrefixTableCall(const Napi::CallbackInfo& info) {
-  return Napi::External<PrefixTable>::New(info.Env(), new PrefixTable,
-                                          [](Napi::Env, PrefixTable* unused) { delete unused; });
+  return Own(info.Env(), std::make_unique<PrefixTable>());
 }
 
-// The family's trie, and the address, of (table, address of 4 or 16 bytes, …); false for other sizes.
-struct PrefixArguments {
-  PrefixTrie* trie = nullptr;
-  AddressBits address;
-  size_t bits = 0;
-
-  [[nodiscard]] bool Take(const Napi::CallbackInfo& info) {
-    PrefixTable* const table = info[0].As<Napi::External<PrefixTable>>().Data();
-    const auto bytes = info[1].As<Napi::Uint8Array>();
-    if (bytes.ByteLength() != 4 && bytes.ByteLength() != 16) return false;
-    const bool ipv4 = bytes.ByteLength() == 4;
-    trie = ipv4 ? &table->ipv4 : &table->ipv6;
-    address = ipv4 ? AddressBits::OfIpv4(bytes.Data()) : AddressBits::OfIpv6(bytes.Data());
-    bits = 8 * bytes.ByteLength();
-    return true;
-  }
-};
-
-// setPrefix(table, address, length, value): the value that it had, or 2^32 - 1; -EINVAL for what is no
-// prefix.
-Napi::Value SetPrefixCall(const Napi::CallbackInfo& info) {
-  PrefixArguments given;
-  const uint32_t length = info[2].As<Napi::Number>().Uint32Value();
-  const uint32_t value = info[3].As<Napi::Number>().Uint32Value();
-  if (!given.Take(info) || length > given.bits) return Result(info, -EINVAL);
-  return Napi::Number::New(info.Env(), given.trie->Set(given.address, length, value));
+// Calls `use` with the trie and the bits of an address of 4 or 16 bytes; returns -EINVAL for other sizes, and
+// for a prefix that is longer.
+template <typename Use>
+int64_t WithPrefix(PrefixTable* table, Bytes address, uint32_t length, Use use) {
+  if (length > 8 * address.size) return -EINVAL;
+  if (address.size == 4) return use(&table->ipv4, AddressBits::OfIpv4(address.data));
+  return address.size == 16 ? use(&table->ipv6, AddressBits::OfIpv6(address.data)) : -EINVAL;
 }
 
-// removePrefix(table, address, length): the same.
-Napi::Value RemovePrefixCall(const Napi::CallbackInfo& info) {
-  PrefixArguments given;
-  const uint32_t length = info[2].As<Napi::Number>().Uint32Value();
-  if (!given.Take(info) || length > given.bits) return Result(info, -EINVAL);
-  return Napi::Number::New(info.Env(), given.trie->Remove(given.address, length));
+// The value that the prefix had, or kNoValue; -EINVAL for what is no prefix.
+int64_t SetPrefix(PrefixTable* table, Bytes address, uint32_t length, uint32_t value) {
+  return WithPrefix(table, address, length, [=](PrefixTrie* trie, const AddressBits& bits) -> int64_t {
+    return trie->Set(bits, length, value);
+  });
 }
 
-// lookupPrefix(table, address): the value of the longest prefix, or 2^32 - 1.
-Napi::Value LookupPrefixCall(const Napi::CallbackInfo& info) {
-  PrefixArguments given;
-  if (!given.Take(info)) return Result(info, -EINVAL);
-  return Napi::Number::New(info.Env(), given.trie->Lookup(given.address));
+// The same.
+int64_t RemovePrefix(PrefixTable* table, Bytes address, uint32_t length) {
+  return WithPrefix(table, address, length, [=](PrefixTrie* trie, const AddressBits& bits) -> int64_t {
+    return trie->Remove(bits, length);
+  });
 }
 
-// runsByDestination(table, memory, start, end, runs): how many runs, or -errno.
-napi_value RunsByDestinationCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[5];
-  RunArguments given;
-  if (!TakeArguments(env, info, arguments)) return RawResult(env, -EINVAL);
-  const auto* const table = ExternalOf<PrefixTable>(env, arguments[0]);
-  const int error = table == nullptr ? -EINVAL : given.Take(env, arguments);
-  if (error < 0) return RawResult(env, error);
-  const size_t runs = RunsByDestination(given.batch, given.start, given.end, *table, given.runs);
-  return RawResult(env, static_cast<int64_t>(runs));
+// The value of the longest prefix, or kNoValue.
+int64_t LookupPrefix(PrefixTable* table, Bytes address) {
+  return WithPrefix(table, address, 0,
+                    [](PrefixTrie* trie, const AddressBits& bits) -> int64_t { return trie->Lookup(bits); });
+}
+
+// Whether these are packets of the batch, and there is a row for each.
+bool Fits(const BatchView& batch, uint32_t start, uint32_t end, Rows<PacketRun> runs) {
+  return start <= end && end <= batch.count() && end - start <= runs.size;
+}
+
+// How many runs, or -errno.
+int64_t FindRuns(PrefixTable* table, const BatchView& batch, uint32_t start, uint32_t end,
+                 Rows<PacketRun> runs) {
+  if (!Fits(batch, start, end, runs)) return -EINVAL;
+  return static_cast<int64_t>(RunsByDestination(batch, start, end, *table, runs.data));
 }
 
 // newSessionTable(cipher, layout, indexOffset, type, counterLimit): an External or -errno. The layout is that
 // of newAead().
 Napi::Value NewSessionTableCall(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  SessionLayout layout{};
-  const uint8_t* const numbers = BytesOf(env, info[1], sizeof(layout.aead));
-  if (numbers == nullptr) return Result(info, -EINVAL);
-  memcpy(&layout.aead, numbers, sizeof(layout.aead));
-  layout.index_offset = info[2].As<Napi::Number>().Uint32Value();
-  layout.type = info[3].As<Napi::Number>().Uint32Value();
-  layout.counter_limit = static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value());
+  const auto aead = Argument<Rows<AeadLayout>>(info, 1);
+  if (aead.size != 1) return Result(info, -EINVAL);
+  const SessionLayout layout{*aead.data, Argument<uint32_t>(info, 2), Argument<uint32_t>(info, 3),
+                             Argument<uint64_t>(info, 4)};
   if (layout.aead.header_length < 8 || layout.aead.counter_offset > layout.aead.header_length - 8 ||
       layout.index_offset > layout.aead.header_length - 4) {
     return Result(info, -EINVAL);
   }
-  const auto cipher = static_cast<AeadCipher>(info[0].As<Napi::Number>().Int32Value());
-  return Napi::External<SessionTable>::New(env, new SessionTable(cipher, layout),
-                                           [](Napi::Env, SessionTable* unused) { delete unused; });
+  const auto cipher = static_cast<AeadCipher>(Argument<int>(info, 0));
+  return Own(info.Env(), std::make_unique<SessionTable>(cipher, layout));
 }
 
-SessionTable& TableOf(const Napi::CallbackInfo& info) {
-  return *info[0].As<Napi::External<SessionTable>>().Data();
+// 0 or -errno.
+int SetSession(SessionTable* table, uint32_t index, Bytes key, uint32_t value) {
+  return table->Set(index, key.data, key.size, value);
 }
 
-// setSession(table, index, key, value): 0 or -errno.
-Napi::Value SetSessionCall(const Napi::CallbackInfo& info) {
-  const auto key = info[2].As<Napi::Uint8Array>();
-  const uint32_t index = info[1].As<Napi::Number>().Uint32Value();
-  const uint32_t value = info[3].As<Napi::Number>().Uint32Value();
-  return Napi::Number::New(info.Env(), TableOf(info).Set(index, key.Data(), key.ByteLength(), value));
+// Whether there was one.
+bool RemoveSession(SessionTable* table, uint32_t index) { return table->Remove(index); }
+
+// Wipes all keys.
+int ClearSessions(SessionTable* table) {
+  table->Clear();
+  return 0;
 }
 
-// removeSession(table, index): whether there was one.
-Napi::Value RemoveSessionCall(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), TableOf(info).Remove(info[1].As<Napi::Number>().Uint32Value()));
-}
-
-// clearSessions(table): wipes all keys.
-Napi::Value ClearSessionsCall(const Napi::CallbackInfo& info) {
-  TableOf(info).Clear();
-  return info.Env().Undefined();
-}
-
-// openSessions(table, memory, start, end, runs, prefixes, entries): how many runs, or -errno. Prefixes and
-// datagram entries may be null.
-napi_value OpenSessionsCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[7];
-  RunArguments given;
-  if (!TakeArguments(env, info, arguments)) return RawResult(env, -EINVAL);
-  auto* const table = ExternalOf<SessionTable>(env, arguments[0]);
-  const int error = table == nullptr ? -EINVAL : given.Take(env, arguments);
-  if (error < 0) return RawResult(env, error);
-  const auto* const sources = ExternalOf<PrefixTable>(env, arguments[5]);
-  const uint8_t* const entries = BytesOf(env, arguments[6], given.end * sizeof(DatagramEntry));
-  // A check that was asked for must not be left out.
-  if ((sources == nullptr && !IsNull(env, arguments[5])) ||
-      (entries == nullptr && !IsNull(env, arguments[6])))
-    return RawResult(env, -EINVAL);
-  const size_t runs = table->Open(given.batch, given.start, given.end, sources,
-                                  reinterpret_cast<const DatagramEntry*>(entries), given.runs);
-  return RawResult(env, static_cast<int64_t>(runs));
+// How many runs, or -errno. What may be null is a check that is left out only if it was not asked for.
+int64_t OpenSessions(SessionTable* table, const BatchView& batch, uint32_t start, uint32_t end,
+                     Rows<PacketRun> runs, std::optional<PrefixTable*> sources,
+                     std::optional<Rows<DatagramEntry>> datagrams) {
+  if (!Fits(batch, start, end, runs) || (datagrams && datagrams->size < end)) return -EINVAL;
+  return static_cast<int64_t>(table->Open(batch, start, end, sources.value_or(nullptr),
+                                          datagrams ? datagrams->data : nullptr, runs.data));
 }
 
 // bootTime(): milliseconds since the machine started, those of suspension included.
@@ -166,16 +107,16 @@ napi_value BootTimeCall(napi_env env, napi_callback_info) {
 
 void RegisterTunnelCalls(Napi::Env env, Napi::Object exports) {
   Export<NewPrefixTableCall>(env, exports, "newPrefixTable");
-  Export<SetPrefixCall>(env, exports, "setPrefix");
-  Export<RemovePrefixCall>(env, exports, "removePrefix");
-  Export<LookupPrefixCall>(env, exports, "lookupPrefix");
-  ExportRaw(env, exports, "runsByDestination", RunsByDestinationCall);
+  Export<Call<SetPrefix>>(env, exports, "setPrefix");
+  Export<Call<RemovePrefix>>(env, exports, "removePrefix");
+  Export<Call<LookupPrefix>>(env, exports, "lookupPrefix");
+  Export<Call<FindRuns>>(env, exports, "runsByDestination");
   Export<NewSessionTableCall>(env, exports, "newSessionTable");
-  Export<SetSessionCall>(env, exports, "setSession");
-  Export<RemoveSessionCall>(env, exports, "removeSession");
-  Export<ClearSessionsCall>(env, exports, "clearSessions");
-  ExportRaw(env, exports, "openSessions", OpenSessionsCall);
-  ExportRaw(env, exports, "bootTime", BootTimeCall);
+  Export<Call<SetSession>>(env, exports, "setSession");
+  Export<Call<RemoveSession>>(env, exports, "removeSession");
+  Export<Call<ClearSessions>>(env, exports, "clearSessions");
+  Export<Call<OpenSessions>>(env, exports, "openSessions");
+  Export<BootTimeCall>(env, exports, "bootTime");
 }
 
 }  // namespace tuntap

@@ -53,7 +53,7 @@ export function openReference(reference: string | number): Descriptor {
   if (isNamespace !== false) {
     const flags = constants.O_RDONLY | constants.O_NONBLOCK;
     const descriptor = check<Descriptor>(native().openIn(-1, path, flags), 'open', path);
-    if (native().isNetworkNamespace(descriptor.fd())) return descriptor;
+    if (native().isNetworkNamespace(descriptor.fd()) === 1) return descriptor;
     descriptor.close();
   }
   throw invalidArgValue('namespace', reference, 'must name a network namespace');
