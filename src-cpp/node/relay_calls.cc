@@ -1,5 +1,6 @@
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -105,69 +106,42 @@ Napi::Value NewRelaysCall(const Napi::CallbackInfo& info) {
   return Napi::External<RelaysHandle>::New(info.Env(), handle);
 }
 
-// The bytes of a Uint8Array, or none of null.
-std::vector<uint8_t> CopyBytes(napi_env env, napi_value value) {
-  Bytes bytes{nullptr, 0};
-  if (IsNull(env, value) || !TakeBytes(env, value, &bytes)) return {};
-  return {bytes.data, bytes.data + bytes.size};
+std::vector<uint8_t> CopyBytes(const std::optional<Bytes>& bytes) {
+  return bytes ? std::vector<uint8_t>(bytes->data, bytes->data + bytes->size) : std::vector<uint8_t>();
 }
 
-// startRelay(relays, id, first, second, to the first, to the second): 0 or -errno. The sockets are the
-// relay's from then on, also after an error. The bytes, or null, are sent before those of the other socket.
-napi_value StartRelayCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[6];
-  uint32_t id = 0;
-  int32_t first = -1;
-  int32_t second = -1;
-  if (!TakeArguments(env, info, arguments) || !TakeUint(env, arguments[1], &id) ||
-      napi_get_value_int32(env, arguments[2], &first) != napi_ok ||
-      napi_get_value_int32(env, arguments[3], &second) != napi_ok) {
-    return RawResult(env, -EINVAL);
-  }
-  auto* const handle = ExternalOf<RelaysHandle>(env, arguments[0]);
+// 0 or -errno. The sockets are the relay's from then on, also after an error. The bytes, or null, are sent
+// before those of the other socket.
+int StartRelay(RelaysHandle* handle, uint32_t id, int first, int second, std::optional<Bytes> to_first,
+               std::optional<Bytes> to_second) {
   auto relay = std::make_shared<Relay>(id, FileDescriptor(first), FileDescriptor(second));
-  if (handle == nullptr) return RawResult(env, -EBADF);
-  if (handle->Find(id) != nullptr) return RawResult(env, -EEXIST);
-  relay->from(1)->PutFirst(CopyBytes(env, arguments[4]));
-  relay->from(0)->PutFirst(CopyBytes(env, arguments[5]));
+  if (handle->Find(id) != nullptr) return -EEXIST;
+  relay->from(1)->PutFirst(CopyBytes(to_first));
+  relay->from(0)->PutFirst(CopyBytes(to_second));
   handle->Start(std::move(relay));
-  return RawResult(env, 0);
+  return 0;
 }
 
-// abortRelay(relays, id): both connections are reset.
-napi_value AbortRelayCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[2];
-  uint32_t id = 0;
-  if (!TakeArguments(env, info, arguments) || !TakeUint(env, arguments[1], &id))
-    return RawResult(env, -EINVAL);
-  auto* const handle = ExternalOf<RelaysHandle>(env, arguments[0]);
-  if (handle == nullptr) return RawResult(env, -EBADF);
+// Both connections are reset.
+int AbortRelay(RelaysHandle* handle, uint32_t id) {
   handle->Abort(id);
-  return RawResult(env, 0);
+  return 0;
 }
 
-// relayBytes(relays, id, side): the bytes of that socket that the other one took, or -errno.
-napi_value RelayBytesCall(napi_env env, napi_callback_info info) {
-  napi_value arguments[3];
-  uint32_t id = 0;
-  uint32_t side = 0;
-  if (!TakeArguments(env, info, arguments) || !TakeUint(env, arguments[1], &id) ||
-      !TakeUint(env, arguments[2], &side) || side > 1) {
-    return RawResult(env, -EINVAL);
-  }
-  auto* const handle = ExternalOf<RelaysHandle>(env, arguments[0]);
-  const Relay* const relay = handle == nullptr ? nullptr : handle->Find(id);
-  return relay == nullptr ? RawResult(env, -ENOENT)
-                          : RawResult(env, relay->from(static_cast<int>(side))->bytes());
+// The bytes of that socket that the other one took, or -errno.
+int64_t RelayBytes(RelaysHandle* handle, uint32_t id, uint32_t side) {
+  const Relay* const relay = handle->Find(id);
+  if (relay == nullptr || side > 1) return -ENOENT;
+  return static_cast<int64_t>(relay->from(static_cast<int>(side))->bytes());
 }
 
 }  // namespace
 
 void RegisterRelayCalls(Napi::Env env, Napi::Object exports) {
   Export<NewRelaysCall>(env, exports, "newRelays");
-  ExportRaw(env, exports, "startRelay", StartRelayCall);
-  ExportRaw(env, exports, "abortRelay", AbortRelayCall);
-  ExportRaw(env, exports, "relayBytes", RelayBytesCall);
+  Export<Call<StartRelay>>(env, exports, "startRelay");
+  Export<Call<AbortRelay>>(env, exports, "abortRelay");
+  Export<Call<RelayBytes>>(env, exports, "relayBytes");
 }
 
 }  // namespace tuntap
