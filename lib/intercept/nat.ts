@@ -179,13 +179,13 @@ export class Nat {
 
   /** The bytes that the client sent and was sent, of a connection that has not ended. */
   totals({ slot, generation }: SlotReference): readonly [read: number, written: number] | undefined {
-    if (!native().natTotals(this.handle, slot, generation, this.#totals)) return undefined;
+    if (native().natTotals(this.handle, slot, generation, this.#totals) !== 1) return undefined;
     return [this.#totals[0], this.#totals[1]];
   }
 
   /** Notes a connection of the interceptor itself, whose SYN is refused if it comes back; undefined if it can't. */
   addOwn(local: Endpoint, remote: Endpoint): SlotReference | undefined {
-    if (!native().natAddOwn(this.handle, local.entry, remote.entry, this.#pair)) return undefined;
+    if (native().natAddOwn(this.handle, local.entry, remote.entry, this.#pair) !== 1) return undefined;
     return { slot: this.#pair[0], generation: this.#pair[1] };
   }
 

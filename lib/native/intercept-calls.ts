@@ -32,9 +32,9 @@ export interface InterceptCalls {
   ): number;
   natEvents(nat: NatHandle, rows: Uint8Array): number;
   natCounters(nat: NatHandle, out: Float64Array): number;
-  natTotals(nat: NatHandle, slot: number, generation: number, out: Float64Array): boolean;
-  natAddOwn(nat: NatHandle, local: Uint8Array, remote: Uint8Array, out: Uint32Array): boolean;
-  natRemoveOwn(nat: NatHandle, slot: number, generation: number): void;
+  natTotals(nat: NatHandle, slot: number, generation: number, out: Float64Array): number;
+  natAddOwn(nat: NatHandle, local: Uint8Array, remote: Uint8Array, out: Uint32Array): number;
+  natRemoveOwn(nat: NatHandle, slot: number, generation: number): number;
   listenSocket(fd: number, backlog: number): number;
   /** An accepted fd, with its slot and generation in `out`. */
   acceptConnection(fd: number, nat: NatHandle, out: Uint32Array): number;

@@ -59,10 +59,10 @@ template <typename T>
   size_t length = 0;
   if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok)
     return -EINVAL;
-  const bool words = type == napi_uint32_array;
-  if ((!words && type != napi_uint8_array) || reinterpret_cast<uintptr_t>(data) % alignof(T) != 0)
-    return -EINVAL;
-  *out = {static_cast<T*>(data), (words ? 4 * length : length) / sizeof(T)};
+  const size_t width = type == napi_uint8_array ? 1 : type == napi_uint32_array ? 4 : 8;
+  const bool known = width < 8 || type == napi_float64_array;
+  if (!known || reinterpret_cast<uintptr_t>(data) % alignof(T) != 0) return -EINVAL;
+  *out = {static_cast<T*>(data), width * length / sizeof(T)};
   return 0;
 }
 

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <ctime>
 #include <memory>
 
@@ -24,53 +23,22 @@ uint32_t Now() {
                                static_cast<uint64_t>(now.tv_nsec) / 1'000'000);
 }
 
-// The batches that packets are appended to. Finish() makes them visible.
-class Output {
- public:
-  // Returns 0 or -errno.
-  int Take(napi_env env, napi_value client, napi_value stack) {
-    const int error = TakeBatch(env, client, &client_batch_);
-    if (error < 0) return error;
-    const int other = TakeBatch(env, stack, &stack_batch_);
-    if (other < 0) return other;
-    client_ = std::make_unique<Appender>(client_batch_, Margins{});
-    stack_ = std::make_unique<Appender>(stack_batch_, Margins{});
-    return 0;
-  }
-  NatOutput get() const { return {client_.get(), stack_.get()}; }
-  void Finish() {
-    (void)client_->Finish(0);
-    (void)stack_->Finish(0);
-  }
-
- private:
-  BatchView client_batch_;
-  BatchView stack_batch_;
-  std::unique_ptr<Appender> client_;
-  std::unique_ptr<Appender> stack_;
-};
-
-// (nat, …, toClient, toStack), of `kCount` arguments.
-template <size_t kCount>
-struct NatArguments {
-  napi_value values[kCount];
-  Nat* nat = nullptr;
-  Output out;
-
-  int Take(napi_env env, napi_callback_info info) {
-    if (!TakeArguments(env, info, values)) return -EINVAL;
-    nat = ExternalOf<Nat>(env, values[0]);
-    return nat == nullptr ? -EINVAL : out.Take(env, values[kCount - 2], values[kCount - 1]);
-  }
-};
+// Calls `use` with what appends packets to the batches, and makes these visible.
+template <typename Use>
+auto WithOutput(const BatchView& to_client, const BatchView& to_stack, Use use) {
+  Appender client(to_client, Margins{});
+  Appender stack(to_stack, Margins{});
+  const auto result = use(NatOutput{&client, &stack});
+  (void)client.Finish(0);
+  (void)stack.Finish(0);
+  return result;
+}
 
 // newNat(Uint32Array of prefix, shared, IPv4 port, IPv6 port, maxPending, maxConnections, decisionMs,
 // idleMs): an External or -EINVAL.
 Napi::Value NewNatCall(const Napi::CallbackInfo& info) {
-  uint32_t numbers[8];
-  const uint8_t* const given = BytesOf(info.Env(), info[0], sizeof(numbers));
-  if (given == nullptr) return Result(info, -EINVAL);
-  std::memcpy(numbers, given, sizeof(numbers));
+  const auto [numbers, count] = Argument<Rows<uint32_t>>(info, 0);
+  if (count != 8) return Result(info, -EINVAL);
   NatOptions options;
   options.prefix = numbers[0];
   options.shared = numbers[1] != 0;
@@ -80,117 +48,73 @@ Napi::Value NewNatCall(const Napi::CallbackInfo& info) {
   options.max_connections = numbers[5];
   options.decision_ms = numbers[6];
   options.idle_ms = numbers[7];
-  return Napi::External<Nat>::New(info.Env(), new Nat(options),
-                                  [](Napi::Env, Nat* unused) { delete unused; });
+  return Own(info.Env(), std::make_unique<Nat>(options));
 }
 
 constexpr int64_t kHasEvents = 0x10000;
 
-// natTranslate(nat, memory, runs, toClient, toStack): how many runs, and kHasEvents; or -errno.
-napi_value TranslateCall(napi_env env, napi_callback_info info) {
-  NatArguments<5> given;
-  BatchView batch;
-  int error = given.Take(env, info);
-  if (error == 0) error = TakeBatch(env, given.values[1], &batch);
-  if (error < 0) return RawResult(env, error);
-  auto* const runs =
-      reinterpret_cast<PacketRun*>(BytesOf(env, given.values[2], batch.count() * sizeof(PacketRun)));
-  if (runs == nullptr) return RawResult(env, -EINVAL);
-  const size_t count = given.nat->Translate(batch, runs, Now(), given.out.get());
-  given.out.Finish();
-  return RawResult(env, static_cast<int64_t>(count) | (given.nat->has_events() ? kHasEvents : 0));
+// How many runs, and kHasEvents; or -errno.
+int64_t Translate(Nat* nat, const BatchView& batch, Rows<PacketRun> runs, const BatchView& to_client,
+                  const BatchView& to_stack) {
+  if (runs.size < batch.count()) return -EINVAL;
+  return WithOutput(to_client, to_stack, [&](const NatOutput& out) {
+    const size_t count = nat->Translate(batch, runs.data, Now(), out);
+    return static_cast<int64_t>(count) | (nat->has_events() ? kHasEvents : 0);
+  });
 }
 
-// natTranslateBack(nat, memory, toClient, toStack): whether there are events, or -errno.
-napi_value TranslateBackCall(napi_env env, napi_callback_info info) {
-  NatArguments<4> given;
-  BatchView batch;
-  int error = given.Take(env, info);
-  if (error == 0) error = TakeBatch(env, given.values[1], &batch);
-  if (error < 0) return RawResult(env, error);
-  given.nat->TranslateBack(batch, Now(), given.out.get());
-  given.out.Finish();
-  return RawResult(env, given.nat->has_events());
+// Whether there are events, or -errno.
+int TranslateBack(Nat* nat, const BatchView& batch, const BatchView& to_client, const BatchView& to_stack) {
+  return WithOutput(to_client, to_stack, [&](const NatOutput& out) {
+    nat->TranslateBack(batch, Now(), out);
+    return nat->has_events();
+  });
 }
 
-// natExpire(nat, toClient, toStack): whether there are events, or -errno.
-napi_value ExpireCall(napi_env env, napi_callback_info info) {
-  NatArguments<3> given;
-  const int error = given.Take(env, info);
-  if (error < 0) return RawResult(env, error);
-  given.nat->Expire(Now(), given.out.get());
-  given.out.Finish();
-  return RawResult(env, given.nat->has_events());
+// Whether there are events, or -errno.
+int Expire(Nat* nat, const BatchView& to_client, const BatchView& to_stack) {
+  return WithOutput(to_client, to_stack, [&](const NatOutput& out) {
+    nat->Expire(Now(), out);
+    return nat->has_events();
+  });
 }
 
-// natAbortAll(nat, toClient, toStack): whether connections are left, for which there was no room; or -errno.
-napi_value AbortAllCall(napi_env env, napi_callback_info info) {
-  NatArguments<3> given;
-  const int error = given.Take(env, info);
-  if (error < 0) return RawResult(env, error);
-  const bool left = given.nat->AbortSome(given.out.get());
-  given.out.Finish();
-  return RawResult(env, left);
+// Whether connections are left, for which there was no room; or -errno.
+int AbortAll(Nat* nat, const BatchView& to_client, const BatchView& to_stack) {
+  return WithOutput(to_client, to_stack, [&](const NatOutput& out) { return nat->AbortSome(out); });
 }
 
-// natDecide(nat, slot, generation, decision, toClient, toStack): whether it was one to decide about, or
-// -errno. The decision is a RefusalKind, kAccept, or kAbort, which ends an accepted connection.
-napi_value DecideCall(napi_env env, napi_callback_info info) {
+// Whether it was one to decide about, or -errno. The decision is a RefusalKind, kAccept, or kAbort, which
+// ends an accepted connection.
+int Decide(Nat* nat, uint32_t slot, uint32_t generation, uint32_t decision, const BatchView& to_client,
+           const BatchView& to_stack) {
   constexpr uint32_t kAccept = 16;
   constexpr uint32_t kAbort = 17;
-  NatArguments<6> given;
-  uint32_t slot = 0;
-  uint32_t generation = 0;
-  uint32_t decision = 0;
-  int error = given.Take(env, info);
-  if (error < 0) return RawResult(env, error);
-  if (!TakeUint(env, given.values[1], &slot) || !TakeUint(env, given.values[2], &generation) ||
-      !TakeUint(env, given.values[3], &decision)) {
-    return RawResult(env, -EINVAL);
-  }
-  const NatOutput out = given.out.get();
-  bool done = false;
-  if (decision == kAccept) {
-    done = given.nat->Accept(slot, generation, Now(), out);
-  } else if (decision == kAbort) {
-    done = given.nat->Abort(slot, generation, out);
-  } else if (decision <= static_cast<uint32_t>(RefusalKind::kSilence)) {
-    done = given.nat->Refuse(slot, generation, static_cast<RefusalKind>(decision), Now(), out);
-  }
-  given.out.Finish();
-  return RawResult(env, done);
+  return WithOutput(to_client, to_stack, [&](const NatOutput& out) {
+    if (decision == kAccept) return nat->Accept(slot, generation, Now(), out);
+    if (decision == kAbort) return nat->Abort(slot, generation, out);
+    return decision <= static_cast<uint32_t>(RefusalKind::kSilence) &&
+           nat->Refuse(slot, generation, static_cast<RefusalKind>(decision), Now(), out);
+  });
 }
 
-Nat& NatOf(const Napi::CallbackInfo& info) { return *info[0].As<Napi::External<Nat>>().Data(); }
-
-// natEvents(nat, rows): how many rows of NatEvent were filled, or -EINVAL.
-Napi::Value EventsCall(const Napi::CallbackInfo& info) {
-  auto rows = info[1].As<Napi::Uint8Array>();
-  auto* const events = reinterpret_cast<NatEvent*>(rows.Data());
-  if (reinterpret_cast<uintptr_t>(events) % alignof(NatEvent) != 0) return Result(info, -EINVAL);
-  return Result(info, static_cast<int>(NatOf(info).TakeEvents(events, rows.ByteLength() / sizeof(NatEvent))));
+// How many rows were filled, or -EINVAL.
+int64_t Events(Nat* nat, Rows<NatEvent> rows) {
+  return static_cast<int64_t>(nat->TakeEvents(rows.data, rows.size));
 }
 
-// natCounters(nat, out): fills a Float64Array with those of NatCounter, then how many wait and are open; 0 or
-// -EINVAL.
-Napi::Value CountersCall(const Napi::CallbackInfo& info) {
-  auto out = info[1].As<Napi::Float64Array>();
-  const Nat& nat = NatOf(info);
-  if (out.ElementLength() < kNatCounters + 2) return Result(info, -EINVAL);
-  for (size_t i = 0; i < kNatCounters; i++) out[i] = static_cast<double>(nat.counters()[i]);
-  out[kNatCounters] = static_cast<double>(nat.pending());
-  out[kNatCounters + 1] = static_cast<double>(nat.open());
-  return Result(info, 0);
+// Fills `out` with those of NatCounter, then how many wait and are open; 0 or -EINVAL.
+int Counters(Nat* nat, Rows<double> out) {
+  if (out.size < kNatCounters + 2) return -EINVAL;
+  for (size_t i = 0; i < kNatCounters; i++) out.data[i] = static_cast<double>(nat->counters()[i]);
+  out.data[kNatCounters] = static_cast<double>(nat->pending());
+  out.data[kNatCounters + 1] = static_cast<double>(nat->open());
+  return 0;
 }
 
-// natTotals(nat, slot, generation, out): fills a Float64Array with the bytes that client and server have
-// sent; returns whether the connection is there.
-Napi::Value TotalsCall(const Napi::CallbackInfo& info) {
-  auto out = info[3].As<Napi::Float64Array>();
-  const bool found =
-      out.ElementLength() >= 2 && NatOf(info).Totals(Argument<uint32_t>(info, 1), Argument<uint32_t>(info, 2),
-                                                     &out.Data()[0], &out.Data()[1]);
-  return Napi::Boolean::New(info.Env(), found);
+// Fills `out` with the bytes that client and server have sent; returns whether the connection is there.
+bool Totals(Nat* nat, uint32_t slot, uint32_t generation, Rows<double> out) {
+  return out.size >= 2 && nat->Totals(slot, generation, &out.data[0], &out.data[1]);
 }
 
 // The end that a sockaddr names; false for other families.
@@ -202,40 +126,30 @@ bool ReadEnd(const uint8_t* bytes, size_t size, bool* ipv4, PacketEnd* end) {
   return *ipv4 || family == AF_INET6;
 }
 
-// natAddOwn(nat, local, remote, out): notes a connection of the interceptor by two sockaddrs, and fills
-// `out`, a Uint32Array, with its slot and generation; returns whether it could.
-Napi::Value AddOwnCall(const Napi::CallbackInfo& info) {
-  const auto [local, local_size] = Argument<Bytes>(info, 1);
-  const auto [remote, remote_size] = Argument<Bytes>(info, 2);
-  auto out = info[3].As<Napi::Uint32Array>();
+// Notes a connection of the interceptor by two sockaddrs, and fills `out` with its slot and generation;
+// returns whether it could.
+bool AddOwn(Nat* nat, Bytes local, Bytes remote, Rows<uint32_t> out) {
   bool ipv4 = false;
   bool same = false;
   PacketEnd source{};
   PacketEnd destination{};
-  uint32_t generation = 0;
-  if (!ReadEnd(local, local_size, &ipv4, &source) || !ReadEnd(remote, remote_size, &same, &destination) ||
-      ipv4 != same || out.ElementLength() < 2) {
-    return Napi::Boolean::New(info.Env(), false);
+  if (!ReadEnd(local.data, local.size, &ipv4, &source) ||
+      !ReadEnd(remote.data, remote.size, &same, &destination) || ipv4 != same || out.size < 2) {
+    return false;
   }
-  const uint32_t slot = NatOf(info).AddOwn(ConnectionKey::Of(ipv4, source, destination), &generation);
-  out[0] = slot;
-  out[1] = generation;
-  return Napi::Boolean::New(info.Env(), slot != kNoValue);
+  out.data[0] = nat->AddOwn(ConnectionKey::Of(ipv4, source, destination), &out.data[1]);
+  return out.data[0] != kNoValue;
 }
 
-// natRemoveOwn(nat, slot, generation)
-Napi::Value RemoveOwnCall(const Napi::CallbackInfo& info) {
-  NatOf(info).RemoveOwn(Argument<uint32_t>(info, 1), Argument<uint32_t>(info, 2));
-  return info.Env().Undefined();
+int RemoveOwn(Nat* nat, uint32_t slot, uint32_t generation) {
+  nat->RemoveOwn(slot, generation);
+  return 0;
 }
 
-// acceptConnection(fd, nat, out): the fd of a connection that the stack accepted, and in `out` its slot and
-// generation; or -errno. Connections that have ended meanwhile are passed over.
-Napi::Value AcceptConnectionCall(const Napi::CallbackInfo& info) {
-  const int listener = Argument<int>(info, 0);
-  const Nat& nat = *info[1].As<Napi::External<Nat>>().Data();
-  auto out = info[2].As<Napi::Uint32Array>();
-  if (out.ElementLength() < 2) return Result(info, -EINVAL);
+// The fd of a connection that the stack accepted, and in `out` its slot and generation; or -errno.
+// Connections that have ended meanwhile are passed over.
+int AcceptConnection(int listener, Nat* nat, Rows<uint32_t> out) {
+  if (out.size < 2) return -EINVAL;
   for (;;) {
     uint8_t address[sizeof(sockaddr_in6)] = {};
     socklen_t size = sizeof(address);
@@ -243,39 +157,35 @@ Napi::Value AcceptConnectionCall(const Napi::CallbackInfo& info) {
       return accept4(listener, reinterpret_cast<sockaddr*>(address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     }));
     if (fd == -ECONNABORTED) continue;
-    if (fd < 0) return Result(info, fd);
+    if (fd < 0) return fd;
     bool ipv4 = false;
     PacketEnd end{};
-    uint32_t slot = 0;
-    uint32_t generation = 0;
-    if (ReadEnd(address, sizeof(address), &ipv4, &end) && nat.FindAccepted(ipv4, end, &slot, &generation)) {
-      out[0] = slot;
-      out[1] = generation;
-      return Result(info, fd);
+    if (ReadEnd(address, sizeof(address), &ipv4, &end) &&
+        nat->FindAccepted(ipv4, end, &out.data[0], &out.data[1])) {
+      return fd;
     }
     close(fd);
   }
 }
 
-// listenSocket(fd, backlog): 0 or -errno.
 int ListenSocket(int fd, int backlog) { return listen(fd, backlog) < 0 ? -errno : 0; }
 
 }  // namespace
 
 void RegisterInterceptCalls(Napi::Env env, Napi::Object exports) {
   Export<NewNatCall>(env, exports, "newNat");
-  ExportRaw(env, exports, "natTranslate", TranslateCall);
-  ExportRaw(env, exports, "natTranslateBack", TranslateBackCall);
-  ExportRaw(env, exports, "natExpire", ExpireCall);
-  ExportRaw(env, exports, "natAbortAll", AbortAllCall);
-  ExportRaw(env, exports, "natDecide", DecideCall);
-  Export<EventsCall>(env, exports, "natEvents");
-  Export<CountersCall>(env, exports, "natCounters");
-  Export<TotalsCall>(env, exports, "natTotals");
-  Export<AddOwnCall>(env, exports, "natAddOwn");
-  Export<RemoveOwnCall>(env, exports, "natRemoveOwn");
-  Export<NumberCall<ListenSocket>>(env, exports, "listenSocket");
-  Export<AcceptConnectionCall>(env, exports, "acceptConnection");
+  Export<Call<Translate>>(env, exports, "natTranslate");
+  Export<Call<TranslateBack>>(env, exports, "natTranslateBack");
+  Export<Call<Expire>>(env, exports, "natExpire");
+  Export<Call<AbortAll>>(env, exports, "natAbortAll");
+  Export<Call<Decide>>(env, exports, "natDecide");
+  Export<Call<Events>>(env, exports, "natEvents");
+  Export<Call<Counters>>(env, exports, "natCounters");
+  Export<Call<Totals>>(env, exports, "natTotals");
+  Export<Call<AddOwn>>(env, exports, "natAddOwn");
+  Export<Call<RemoveOwn>>(env, exports, "natRemoveOwn");
+  Export<Call<ListenSocket>>(env, exports, "listenSocket");
+  Export<Call<AcceptConnection>>(env, exports, "acceptConnection");
 }
 
 }  // namespace tuntap
