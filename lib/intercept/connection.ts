@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { invalidArgValue, unsupported } from '../arguments.js';
 import { native } from '../native/addon.js';
+import { adoptStream } from '../net/namespace/sockets.js';
 import type { ConnectionEnd, Ending, SlotReference } from './nat.js';
 
 /** How a connection can be refused. */
@@ -104,7 +105,7 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    */
   async accept(): Promise<Socket> {
     if (process.versions.bun) throw unsupported('Bun has no accept()', 'it adopts no connected sockets');
-    return this.acceptFd((fd) => new Socket({ fd, readable: true, writable: true }));
+    return this.acceptFd(adoptStream);
   }
 
   /**

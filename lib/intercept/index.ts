@@ -10,5 +10,6 @@ export {
   type Refusal,
 } from './connection.js';
 export { type InterceptOptions, intercept } from './intercept.js';
-export { Interceptor, type InterceptorEvents } from './interceptor.js';
+export { Interceptor, type InterceptorCounters, type InterceptorEvents } from './interceptor.js';
 export type { ConnectionEnd } from './nat.js';
+export type { InterceptorConnectOptions } from './own-connections.js';

@@ -1,4 +1,4 @@
-import { invalidArgType, invalidArgValue, requireInteger, requireObject } from '../arguments.js';
+import { checkName, invalidArgType, invalidArgValue, requireInteger, requireObject } from '../arguments.js';
 import { VIRTIO_HEADER_SIZE } from '../device/offload.js';
 import { TunDevice } from '../device/tun-tap-device.js';
 import { Interceptor } from './interceptor.js';
@@ -19,6 +19,10 @@ export interface InterceptOptions {
   readonly maxConnections?: number;
   /** Milliseconds without a packet after which a connection is reset. **Default:** `7440000`, the 2 hours 4 minutes of RFC 5382 */
   readonly idleTimeout?: number;
+  /** A firewall mark for what {@link Interceptor.connect} opens, so that routing rules keep it out of the device; needs CAP_NET_ADMIN. */
+  readonly mark?: number;
+  /** The link that {@link Interceptor.connect} goes through, so that it can't come back. */
+  readonly device?: string;
 }
 
 const MAX_TIMEOUT = 2 ** 31 - 1;
@@ -46,6 +50,8 @@ export async function intercept(tun: TunDevice, options: InterceptOptions = {}):
     maxPending = 1024,
     maxConnections = 65_536,
     idleTimeout = 7_440_000,
+    mark,
+    device,
   } = options;
   if (kind !== 'private' && kind !== 'shared') {
     throw invalidArgValue('options.stack', kind, "must be 'private' or 'shared'");
@@ -54,10 +60,13 @@ export async function intercept(tun: TunDevice, options: InterceptOptions = {}):
   requireInteger('options.maxPending', maxPending, 1, 65_536);
   requireInteger('options.maxConnections', maxConnections, 1, 524_288);
   requireInteger('options.idleTimeout', idleTimeout, 1, MAX_TIMEOUT);
+  if (mark !== undefined) requireInteger('options.mark', mark, 0, 0xffffffff);
+  if (device !== undefined) checkName(device, false);
+  const limits = { decisionTimeout, maxPending, maxConnections, idleTimeout };
   const stack = await openStack(tun, kind);
   try {
     const prefix = tun.offloads.mode === 'raw' ? VIRTIO_HEADER_SIZE : 0;
-    return new Interceptor({ tun, stack, prefix, decisionTimeout, maxPending, maxConnections, idleTimeout });
+    return new Interceptor({ tun, stack, prefix, bypass: { mark, device }, ...limits });
   } catch (error) {
     for (const listener of stack.listeners) listener.close();
     await stack.close();

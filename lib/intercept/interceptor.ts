@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
 import type { TunDevice } from '../device/tun-tap-device.js';
 import type { PacketBatch } from '../io/packet-batch.js';
 import { PacketRuns } from '../io/packet-runs.js';
@@ -9,9 +10,11 @@ import { LAYOUT, READABLE } from '../native/layout.js';
 import { check } from '../system-error.js';
 import { type ConnectionOwner, InterceptedConnection } from './connection.js';
 import { Nat, type NatOptions, type SlotReference } from './nat.js';
+import { type Bypass, type InterceptorConnectOptions, OwnConnections } from './own-connections.js';
 import type { Stack } from './stack.js';
 
-const EXPIRY_INTERVAL = 1000;
+/** How often old connections are looked for, in milliseconds: at most, and for short timeouts. */
+const EXPIRY_INTERVAL = { most: 1000, least: 20 };
 /** When the process has no fd left, accepting is tried again after this time. */
 const ACCEPT_RETRY = 100;
 const MAX_RUNS = 4096;
@@ -26,11 +29,43 @@ export interface InterceptorEvents {
   close: [];
 }
 
+/** What an {@link Interceptor} has done. */
+export interface InterceptorCounters {
+  /** Connections that clients asked for. */
+  readonly connections: number;
+  /** Those that wait for a decision now. */
+  readonly pending: number;
+  /** Those that were accepted and have not ended. */
+  readonly open: number;
+  /** Those that were refused. */
+  readonly refused: number;
+  /** Those that nobody decided about in time. */
+  readonly timedOut: number;
+  /** SYNs of the interceptor's own connections, which were refused. */
+  readonly loops: number;
+  /** RSTs that answered segments of no connection. */
+  readonly resets: number;
+  /** Packets that were dropped, by reason. */
+  readonly dropped: {
+    /** Headers that contradict each other, or a SYN with a wrong checksum. */
+    readonly malformed: number;
+    /** Segments of no connection. */
+    readonly unknown: number;
+    /** SYNs beyond `maxPending`. */
+    readonly maxPending: number;
+    /** SYNs beyond `maxConnections`. */
+    readonly maxConnections: number;
+    /** Protocols that are not intercepted, and addresses that are no single host's. */
+    readonly unsupported: number;
+  };
+}
+
 /** What an {@link Interceptor} is made of. */
 export interface InterceptorParts extends Omit<NatOptions, 'prefix' | 'ports' | 'shared'> {
   readonly tun: TunDevice;
   readonly stack: Stack;
   readonly prefix: number;
+  readonly bypass: Bypass;
 }
 
 /**
@@ -40,6 +75,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   readonly #tun: TunDevice;
   readonly #stack: Stack;
   readonly #nat: Nat;
+  readonly #own: OwnConnections;
   readonly #runs = new PacketRuns(MAX_RUNS);
   readonly #connections = new Map<number, InterceptedConnection>();
   readonly #loops: Promise<void>[] = [];
@@ -49,7 +85,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   #closing: Promise<void> | undefined;
 
   /** @internal */
-  constructor({ tun, stack, ...options }: InterceptorParts) {
+  constructor({ tun, stack, bypass, ...options }: InterceptorParts) {
     super();
     this.#tun = tun;
     this.#stack = stack;
@@ -59,9 +95,51 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
       { begun: this.#begun, ended: this.#ended },
     );
     for (const listener of stack.listeners) this.#watch(listener);
+    this.#own = new OwnConnections(this.#nat, bypass);
     this.#read(tun, this.#fromClient);
     if (!shared) this.#read(stack.tun, this.#fromStack);
-    this.#timer = setInterval(this.#expire, EXPIRY_INTERVAL).unref();
+    const shortest = Math.min(options.decisionTimeout, options.idleTimeout) / 4;
+    const interval = Math.min(Math.max(shortest, EXPIRY_INTERVAL.least), EXPIRY_INTERVAL.most);
+    this.#timer = setInterval(this.#expire, interval).unref();
+  }
+
+  /** What happened since the interceptor was opened. */
+  get counters(): InterceptorCounters {
+    const { malformed, unknown, pendingLimit, openLimit, protocol, ...counters } = this.#nat.counters;
+    const dropped = {
+      malformed,
+      unknown,
+      maxPending: pendingLimit,
+      maxConnections: openLimit,
+      unsupported: protocol,
+    };
+    return { ...counters, dropped };
+  }
+
+  /**
+   * Opens a TCP connection in the namespace of this process, past the intercepted device: with the `mark` or `device` of
+   * {@link InterceptOptions}. If it comes back out of the device all the same, it fails with EHOSTUNREACH, and
+   * `counters.loops` counts it.
+   * @throws what {@link NetworkNamespace.connect} throws
+   */
+  connect(options: InterceptorConnectOptions): Promise<Socket> {
+    return this.#own.connect(options);
+  }
+
+  /** Lets the process end while the interceptor is open, as the device's `unref`. Sockets are not affected. */
+  unref(): this {
+    return this.#setReferenced(false);
+  }
+
+  /** Undoes {@link unref}. */
+  ref(): this {
+    return this.#setReferenced(true);
+  }
+
+  #setReferenced(referenced: boolean): this {
+    for (const listener of this.#stack.listeners) listener.setReferenced(referenced);
+    for (const tun of [this.#tun, this.#stack.tun]) referenced ? tun.ref() : tun.unref();
+    return this;
   }
 
   /** Closes: all connections are reset, and the interceptor's namespace goes. The device stays yours. */
@@ -213,7 +291,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
     for (const listener of this.#stack.listeners) listener.close();
     for (const reader of this.#readers) await reader.return?.();
     await Promise.all(this.#loops);
-    await this.#stack.close();
+    await Promise.all([this.#stack.close(), this.#own.close()]);
     this.emit('close');
   }
 }

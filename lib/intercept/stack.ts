@@ -6,6 +6,7 @@ import type { TunDevice } from '../device/tun-tap-device.js';
 import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
 import { closingOnError, type Descriptor } from '../native/descriptor.js';
+import type { Link } from '../net/link.js';
 import { NetworkNamespace } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
 
@@ -53,10 +54,10 @@ async function openPrivate(client: TunDevice): Promise<Stack> {
     const ipv6 = await configure(namespace);
     const { mtu, offloads } = client;
     const families = ipv6 && mtu >= IPV6_MIN_MTU ? FAMILIES : ([4] as const);
-    const addresses = families.map((family) => `${ADDRESSES[family]}/${PREFIX_LENGTHS[family]}`);
     const offload: OffloadOption = offloads.mode === 'raw' ? 'raw' : offloads.mode === 'split';
-    tun = openTun('intercept', { namespace, addresses, mtu, offload, up: true });
-    const device = tun;
+    const device = openTun('intercept', { namespace, mtu, offload, up: true });
+    tun = device;
+    await addAddresses(await namespace.link('intercept'), families);
     return {
       tun,
       ...(await listenIn(namespace, families)),
@@ -89,21 +90,22 @@ async function configure(namespace: NetworkNamespace): Promise<boolean> {
 async function openShared(client: TunDevice): Promise<Stack> {
   const link = await client.link();
   const families = client.mtu >= IPV6_MIN_MTU ? FAMILIES : ([4] as const);
-  const added: string[] = [];
-  const removeAddresses = async () => {
-    for (const address of added) await link.deleteAddress(address).catch(() => {});
+  const close = async () => {
+    for (const family of families) await link.deleteAddress(addressOf(family)).catch(() => {});
   };
   try {
-    for (const family of families) {
-      const address = `${ADDRESSES[family]}/${PREFIX_LENGTHS[family]}`;
-      await link.addAddress(address);
-      added.push(address);
-    }
-    return { tun: client, ...(await listenIn(link.namespace, families)), close: removeAddresses };
+    await addAddresses(link, families);
+    return { tun: client, ...(await listenIn(link.namespace, families)), close };
   } catch (error) {
-    await removeAddresses();
+    await close();
     throw error;
   }
+}
+
+const addressOf = (family: 4 | 6) => `${ADDRESSES[family]}/${PREFIX_LENGTHS[family]}`;
+
+async function addAddresses(link: Link, families: readonly (4 | 6)[]): Promise<void> {
+  for (const family of families) await link.addAddress(addressOf(family), { noDad: family === 6 });
 }
 
 async function listenIn(

@@ -30,6 +30,8 @@ export interface NamespaceConnectOptions extends ResolveOptions {
   readonly device?: string;
   /** Milliseconds until the attempt ends with ETIMEDOUT. **Default:** as long as the kernel tries */
   readonly timeout?: number;
+  /** @internal */
+  readonly onAttempt?: DialOptions['onAttempt'];
 }
 
 /** Options of {@link NetworkNamespace.listen} and {@link NetworkNamespace.createUdpSocket}. */

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "intercept/ip_headers.h"
 #include "offload/virtio_net_header.h"
 
 namespace tuntap {
@@ -20,12 +21,6 @@ uint32_t Advance(uint32_t* next, uint32_t end) {
   if (ahead == 0 || ahead >= kMaxAdvance) return 0;
   *next = end;
   return ahead;
-}
-
-bool IsHost(bool ipv4, const uint8_t* address) {
-  if (ipv4) return address[0] != 0 && address[0] != 127 && address[0] < 224;
-  static constexpr uint8_t kZeros[15] = {};
-  return address[0] != 0xff && !(std::memcmp(address, kZeros, sizeof(kZeros)) == 0 && address[15] <= 1);
 }
 
 }  // namespace
@@ -178,7 +173,7 @@ bool Nat::MayBegin(const Framed& framed, const ConnectionKey& key) {
   const IpPacket& packet = framed.packet;
   const bool ipv4 = packet.ipv4;
   const bool listens = (ipv4 ? options_.ipv4_port : options_.ipv6_port) != 0;
-  if (!listens || !IsHost(ipv4, packet.source()) || !IsHost(ipv4, packet.destination()) ||
+  if (!listens || !IsHost(packet.source(), !ipv4) || !IsHost(packet.destination(), !ipv4) ||
       key.source().port == 0 || key.destination().port == 0) {
     counters_[kProtocolCount]++;
     return false;
@@ -321,7 +316,7 @@ bool Nat::ComesFromListener(const IpPacket& packet) const {
 
 // A segment for which there is no connection.
 void Nat::Answer(const IpPacket& packet, uint32_t now_ms, Appender* out) {
-  if (!IsHost(packet.ipv4, packet.source()) || !IsHost(packet.ipv4, packet.destination())) return;
+  if (!IsHost(packet.source(), !packet.ipv4) || !IsHost(packet.destination(), !packet.ipv4)) return;
   if (now_ms - resets_ms_ >= 1000) {
     resets_ms_ = now_ms;
     resets_left_ = kResetsPerSecond;

@@ -6,7 +6,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-30}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- checksum segmentation coalescing
+[ $# -gt 0 ] || set -- checksum segmentation coalescing nat
 compiler=${CXX:-$(command -v clang++ || command -v clang++-16 || true)}
 if [ -z "$compiler" ]; then
   echo 'No clang++: install clang-16, or set CXX.' >&2
@@ -14,11 +14,12 @@ if [ -z "$compiler" ]; then
 fi
 work=${FUZZ_DIR:-$(mktemp -d)}
 mkdir -p "$work"
+units='offload/checksum offload/segmentation offload/coalescing offload/coalescing_rules batch/batch_view'
+for unit in ip_packet keyed_hash nat nat_decisions replies rewrite slot_table; do units="$units intercept/$unit"; done
 for target; do
   "$compiler" -std=c++17 -g -O1 -Wall -Wextra -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
     -I"$root/src-cpp" -o "$work/$target" "$root/test/fuzz/$target.cc" \
-    "$root/src-cpp/offload/checksum.cc" "$root/src-cpp/offload/segmentation.cc" \
-    "$root/src-cpp/offload/coalescing.cc" "$root/src-cpp/offload/coalescing_rules.cc"
+    $(printf "$root/src-cpp/%s.cc " $units)
   mkdir -p "$work/corpus-$target"
   echo "== $target, $seconds s"
   "$work/$target" -max_total_time="$seconds" -max_len=70000 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \

@@ -1,7 +1,12 @@
 /** The C++ of intercept(), which knows neither devices nor Node: its test programs. */
 
 import assert from 'node:assert/strict';
-import { nativePrograms } from './programs.ts';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { nativePrograms, ROOT } from './programs.ts';
+
+// Where random cases begin: the seed that a failure prints.
+const SEED = process.env.NAT_SEED ?? '1';
 
 describe('datagrams of intercept() in C++', function () {
   this.timeout(180_000);
@@ -22,4 +27,29 @@ describe('datagrams of intercept() in C++', function () {
       assert.match(await programs.run([`test/native/${program}.cc`]), /passed/);
     });
   }
+});
+
+describe('connections of intercept() in C++', function () {
+  this.timeout(180_000);
+  const programs = nativePrograms([
+    'batch/batch_view.cc',
+    'intercept/ip_packet.cc',
+    'intercept/keyed_hash.cc',
+    'intercept/nat.cc',
+    'intercept/nat_decisions.cc',
+    'intercept/replies.cc',
+    'intercept/rewrite.cc',
+    'intercept/slot_table.cc',
+    'offload/checksum.cc',
+  ]);
+
+  it('translates random packets with right checksums, ends connections in time, and survives garbage', async () => {
+    assert.match(await programs.run(['test/native/nat.cc'], [SEED]), /passed/);
+  });
+
+  it('finds nothing in the kept corpus of the fuzz target nat', async () => {
+    const corpus = join(ROOT, 'test', 'fuzz', 'corpus', 'nat');
+    const output = await programs.run(['test/fuzz/nat.cc', 'test/fuzz/replay.cc'], [corpus]);
+    assert.equal(output, `${readdirSync(corpus).length} inputs\n`);
+  });
 });

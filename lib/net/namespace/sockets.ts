@@ -7,7 +7,7 @@ import {
 } from 'node:dgram';
 import { Server, Socket } from 'node:net';
 import { abortError, unsupported } from '../../arguments.js';
-import { ADDRESS_FAMILIES, type Endpoint } from '../../endpoint.js';
+import { ADDRESS_FAMILIES, Endpoint } from '../../endpoint.js';
 import { native } from '../../native/addon.js';
 import { closingOnError, type Descriptor, watchArrays } from '../../native/descriptor.js';
 import { EINPROGRESS } from '../../native/errno.js';
@@ -92,6 +92,8 @@ export function descriptorOf(socket: Socket): number | undefined {
 export interface DialOptions extends SocketOptions {
   readonly local?: Endpoint;
   readonly signal?: AbortSignal;
+  /** Hears of each attempt before its first packet can be answered. What it returns is called when that socket is closed. */
+  readonly onAttempt?: (local: Endpoint, remote: Endpoint) => () => void;
 }
 
 /** Connects to one address. */
@@ -103,14 +105,26 @@ export async function dial(namespace: number, remote: Endpoint, options: DialOpt
     ...options,
     reuseAddress: options.local !== undefined,
   });
+  let closed: (() => void) | undefined;
   try {
     const started = native().connectSocket(descriptor.fd(), ADDRESS_FAMILIES[family], remote.entry);
+    closed = options.onAttempt?.(localOf(descriptor), remote);
     const error = started === EINPROGRESS ? await connected(descriptor, options.signal) : started;
     if (error < 0) throw socketError(error, 'connect', remote);
-    return adopt(descriptor, adoptStream);
+    const socket = adopt(descriptor, adoptStream);
+    if (closed) socket.once('close', closed);
+    closed = undefined;
+    return socket;
   } finally {
+    closed?.();
     descriptor.close();
   }
+}
+
+function localOf(descriptor: Descriptor): Endpoint {
+  const local = new Endpoint('0.0.0.0', 0);
+  check(native().socketAddress(descriptor.fd(), local.entry), 'getsockname');
+  return local;
 }
 
 /** Waits until connect(2) has ended: 0, or its negative errno. */
