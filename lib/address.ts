@@ -1,7 +1,14 @@
 /** Addresses as text and as bytes in network order. */
 
-import { isIPv4, isIPv6 } from 'node:net';
 import { invalidArgType, invalidArgValue, outOfRange } from './arguments.js';
+
+let net: typeof import('node:net') | undefined;
+
+/** That of node:net, which takes milliseconds to load: programs that parse no address need not wait for it. @internal */
+export function isIP(text: string): 0 | 4 | 6 {
+  net ??= process.getBuiltinModule('node:net');
+  return net.isIP(text) as 0 | 4 | 6;
+}
 
 /** An address with the length of its network prefix, as `ip address` writes it: `10.0.0.1/24`. */
 export interface Cidr {
@@ -21,7 +28,7 @@ export interface Cidr {
  * @throws `ERR_INVALID_ARG_TYPE` if `text` is no string, `ERR_INVALID_ARG_VALUE` if it is no IPv4 address
  */
 export function parseIpv4(text: string): Buffer {
-  if (!isIPv4(requireString('text', text))) {
+  if (isIP(requireString('text', text)) !== 4) {
     throw invalidArgValue('text', text, "must be an IPv4 address such as '192.0.2.1'");
   }
   return ipv4Bytes(text);
@@ -48,7 +55,7 @@ export function formatIpv4(bytes: Uint8Array, offset = 0): string {
  * @see {@link https://www.rfc-editor.org/rfc/rfc4291#section-2.2 | RFC 4291}
  */
 export function parseIpv6(text: string): Buffer {
-  if (!isIPv6(requireString('text', text)) || text.includes('%')) {
+  if (isIP(requireString('text', text)) !== 6 || text.includes('%')) {
     throw invalidArgValue('text', text, "must be an IPv6 address without a zone, such as '2001:db8::1'");
   }
   return ipv6Bytes(text);
@@ -188,7 +195,7 @@ function requireBytes(bytes: Uint8Array, offset: number, length: number): void {
 /** {@link parseCidr} of an argument with a name. */
 export function checkCidr(name: string, text: unknown): Cidr {
   const [host, digits, ...more] = requireString(name, text).split('/');
-  const family = isIPv4(host) ? 4 : isIPv6(host) && !host.includes('%') ? 6 : undefined;
+  const family = host.includes('%') ? 0 : isIP(host);
   const bits = family === 4 ? 32 : 128;
   const length = digits ?? String(bits);
   if (family && more.length === 0 && /^(0|[1-9][0-9]{0,2})$/.test(length) && Number(length) <= bits) {
@@ -206,8 +213,9 @@ export function checkCidr(name: string, text: unknown): Cidr {
 /** {@link parseIp} of an argument with a name. */
 export function checkIp(name: string, text: unknown): Buffer {
   const address = requireString(name, text);
-  if (isIPv4(address)) return ipv4Bytes(address);
-  if (isIPv6(address) && !address.includes('%')) return ipv6Bytes(address);
+  const family = address.includes('%') ? 0 : isIP(address);
+  if (family === 4) return ipv4Bytes(address);
+  if (family === 6) return ipv6Bytes(address);
   throw invalidArgValue(name, text, "must be an IPv4 or IPv6 address such as '192.0.2.1' or '2001:db8::1'");
 }
 

@@ -1,5 +1,4 @@
-import { isIP } from 'node:net';
-import { formatIpv4, formatIpv6, parseIp } from './address.js';
+import { formatIpv4, formatIpv6, isIP, parseIp } from './address.js';
 import { invalidArgType, invalidArgValue, requireInteger } from './arguments.js';
 import { LAYOUT } from './native/layout.js';
 

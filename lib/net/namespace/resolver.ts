@@ -1,8 +1,7 @@
 /** Names of hosts, looked up in a namespace: by its hosts file, and by the name servers that it reaches. */
 
-import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
+import { isIP } from '../../address.js';
 import { abortError, invalidArgType, invalidArgValue } from '../../arguments.js';
 import { Endpoint } from '../../endpoint.js';
 import { type AddressType, type DnsAnswer, decodeAnswer, dnsName, encodeQuestion } from './dns-message.js';
@@ -91,7 +90,7 @@ async function ask(
   let failure = dnsError('ECONNREFUSED', name);
   for (let attempt = 0; attempt < attempts; attempt++) {
     for (const server of servers) {
-      const question = encodeQuestion(randomInt(0x10000), name, type);
+      const question = encodeQuestion(crypto.getRandomValues(new Uint16Array(1))[0], name, type);
       const limit = AbortSignal.timeout(1000 * timeout);
       const both = signal ? AbortSignal.any([signal, limit]) : limit;
       try {

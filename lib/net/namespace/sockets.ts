@@ -1,11 +1,7 @@
 /** Sockets that are opened in a namespace and handed to Node.js, whose own socket classes adopt their fds. */
 
-import {
-  createSocket,
-  type SocketOptions as DatagramOptions,
-  type Socket as DatagramSocket,
-} from 'node:dgram';
-import { Server, Socket } from 'node:net';
+import type { SocketOptions as DatagramOptions, Socket as DatagramSocket } from 'node:dgram';
+import type { Server, Socket } from 'node:net';
 import { abortError, unsupported } from '../../arguments.js';
 import { ADDRESS_FAMILIES, Endpoint } from '../../endpoint.js';
 import { native } from '../../native/addon.js';
@@ -78,6 +74,8 @@ const streamFds = new WeakMap<Socket, number>();
 
 /** Lets Node.js take over the fd of a connected stream socket, and remembers it. */
 export function adoptStream(fd: number): Socket {
+  // Sockets take milliseconds to load.
+  const { Socket } = process.getBuiltinModule('node:net');
   const socket = new Socket({ fd, readable: true, writable: true });
   streamFds.set(socket, fd);
   return socket;
@@ -156,7 +154,7 @@ export async function listen(
     ...options,
     reuseAddress: true,
   });
-  const server = new Server();
+  const server = new (process.getBuiltinModule('node:net').Server)();
   return adopt(
     descriptor,
     (fd) =>
@@ -180,6 +178,7 @@ export async function bindDatagrams(
     throw unsupported('Deno has no createUdpSocket()', 'it adopts no UDP sockets. Use openUdp()');
   const descriptor = await openBound(namespace, 'SOCK_DGRAM', local.family, local, options);
   const type = local.family === 4 ? 'udp4' : 'udp6';
+  const { createSocket } = process.getBuiltinModule('node:dgram');
   const socket = createSocket({ type, ...(options.lookup && { lookup: options.lookup }) });
   return adopt(
     descriptor,

@@ -1,4 +1,4 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { constants as system } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -42,6 +42,8 @@ export function spawnIn(
   // The namespace is the child's last fd, which namespace_exec closes.
   const required = options.etc === undefined ? '0' : '1';
   const argv = [String(streams.length), etc, required, String(signal), command, ...args];
+  // Takes milliseconds to load.
+  const { spawn } = process.getBuiltinModule('node:child_process');
   let child: ChildProcess;
   try {
     child = spawn(namespaceExecPath(), argv, { ...others, cwd, stdio: [...streams, fd] });
