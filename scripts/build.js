@@ -27,6 +27,9 @@ function faultsOf(output, sources) {
   return newer ? [`${output} is older than ${newer}`] : [];
 }
 
+/** What scripts/join-modules.js makes of all modules. */
+const PARTS = join('dist', 'parts/');
+
 /** The same for all that tsc makes of some folders, where each source has outputs of its own. */
 function faultsOfCompiled({ folders, rootDir, outDir, extensions, settings }) {
   const outputs = new Map();
@@ -34,7 +37,7 @@ function faultsOfCompiled({ folders, rootDir, outDir, extensions, settings }) {
     const stem = join(outDir, source.slice(rootDir.length, -'.ts'.length));
     for (const extension of extensions) outputs.set(`${stem}${extension}`, [source, ...settings]);
   }
-  const orphans = filesOf(outDir).filter((file) => !outputs.has(file));
+  const orphans = filesOf(outDir).filter((file) => !outputs.has(file) && !file.startsWith(PARTS));
   return [
     ...[...outputs].flatMap(([output, sources]) => faultsOf(output, sources)),
     ...orphans.map((file) => `${file} has no source any more`),
@@ -61,14 +64,16 @@ const parts = {
     const candidates = ['build/Release/tuntap_native.node', prebuilt].map(faultsOfBinary);
     return candidates.some((faults) => faults.length === 0) ? [] : candidates[0];
   },
-  'build:lib': () =>
-    faultsOfCompiled({
+  'build:lib': () => [
+    ...faultsOfCompiled({
       folders: ['lib'],
       rootDir: 'lib',
       outDir: 'dist',
       extensions: ['.js', '.d.ts'],
       settings: ['tsconfig.json'],
     }),
+    ...faultsOf(join(PARTS, 'main.js'), [...filesOf('lib'), 'scripts/join-modules.js']),
+  ],
   'build:programs': () =>
     faultsOfCompiled({
       folders: ['test', 'examples', 'bench'],
