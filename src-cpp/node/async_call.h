@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 namespace tuntap {
@@ -27,7 +28,9 @@ class AsyncCall {
         napi_create_async_work(env, nullptr, name, OnPool, OnDone, call.get(), &call->work_) != napi_ok) {
       return nullptr;
     }
-    if (napi_queue_async_work(env, call->work_) != napi_ok) {
+    if (napi_add_env_cleanup_hook(env, OnTeardown, call.get()) != napi_ok ||
+        napi_queue_async_work(env, call->work_) != napi_ok) {
+      (void)napi_remove_env_cleanup_hook(env, OnTeardown, call.get());
       napi_delete_async_work(env, call->work_);
       return nullptr;
     }
@@ -40,14 +43,26 @@ class AsyncCall {
  private:
   static void OnPool(napi_env, void* data) {
     auto* call = static_cast<AsyncCall*>(data);
-    call->result_ = call->execute_();
-    call->execute_ = nullptr;  // and its fds: in Deno OnDone() does not follow once the worker has ended
+    Result result = call->execute_();
+    call->execute_ = nullptr;  // and its fds
+    const std::lock_guard lock(call->mutex_);
+    if (!call->abandoned_) call->result_ = std::move(result);
+  }
+
+  // The environment ends first: in Deno OnDone() does not follow, and what the result holds would stay.
+  static void OnTeardown(void* data) {
+    auto* call = static_cast<AsyncCall*>(data);
+    const std::lock_guard lock(call->mutex_);
+    call->abandoned_ = true;
+    call->result_ = {};
   }
 
   // On the JavaScript thread.
   static void OnDone(napi_env env, napi_status status, void* data) {
     std::unique_ptr<AsyncCall> call(static_cast<AsyncCall*>(data));
     napi_delete_async_work(env, call->work_);
+    if (call->abandoned_) return;
+    (void)napi_remove_env_cleanup_hook(env, OnTeardown, call.get());
     if (status != napi_ok) return;  // the environment ends before the work began
     napi_handle_scope scope = nullptr;
     if (napi_open_handle_scope(env, &scope) != napi_ok) return;
@@ -58,6 +73,8 @@ class AsyncCall {
 
   Execute execute_;
   Convert convert_;
+  std::mutex mutex_;
+  bool abandoned_ = false;  // written on the JavaScript thread
   Result result_{};
   napi_deferred deferred_ = nullptr;
   napi_async_work work_ = nullptr;

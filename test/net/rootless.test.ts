@@ -9,11 +9,10 @@ import { Worker } from 'node:worker_threads';
 import { NetworkNamespace, openTun } from 'tuntap-native';
 import { createVethPair } from 'tuntap-native/net';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
-import { moduleArguments, needs, run } from '../support.ts';
+import { moduleArguments, needs, openFds, run } from '../support.ts';
 import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
 
 const rootless = () => NetworkNamespace.create(undefined, { user: true });
-const fds = () => readdirSync('/proc/self/fd').length;
 
 describe('a network namespace in a user namespace', () => {
   before(function () {
@@ -58,14 +57,14 @@ describe('a network namespace in a user namespace', () => {
 
   it('leaves neither processes nor fds, and the process its own memory to look at', async () => {
     await (await rootless()).close();
-    const before = fds();
+    const before = openFds();
     for (let i = 0; i < 20; i++) {
       const namespace = await rootless();
       await openTun('tun0', { namespace }).close();
       await namespace.close();
     }
-    for (let wait = 0; fds() > before && wait < 100; wait++) await delay(10);
-    assert.equal(fds(), before);
+    for (let wait = 0; openFds() > before && wait < 100; wait++) await delay(10);
+    assert.equal(openFds(), before);
     const children = readFileSync('/proc/thread-self/children', 'utf8');
     assert.equal(children, '');
     // A process whose credentials change becomes another user's, in /proc, until it says otherwise.
