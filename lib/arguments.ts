@@ -81,9 +81,14 @@ export function requireObject(name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null) throw invalidArgType(name, 'an object', value);
 }
 
+/** An error that callers match by its `code`. */
+export function codedError(code: string, message: string, more?: object): Error & { code: string } {
+  return Object.assign(withCode(new Error(message), code), more);
+}
+
 /** The error of a method that exists and can't work here. */
 export function unsupported(what: string, instead: string): Error {
-  return Object.assign(new Error(`${what}: ${instead}`), { code: 'ERR_TUNTAP_UNSUPPORTED' });
+  return codedError('ERR_TUNTAP_UNSUPPORTED', `${what}: ${instead}`);
 }
 
 /** Node's error of an operation whose signal aborted; `cause` is the signal's reason. */

@@ -30,7 +30,8 @@ export class Capture implements AsyncDisposable {
   readonly #device: CapturedDevice;
   #packets = 0;
   #dropped = 0;
-  #closing = false;
+  /** Whether `close` was called. @internal */
+  closing = false;
 
   /** @internal */
   constructor(path: PathLike, options: CaptureOptions, device: CapturedDevice) {
@@ -62,14 +63,9 @@ export class Capture implements AsyncDisposable {
     return this.#file.errored;
   }
 
-  /** Whether `close` was called. @internal */
-  get closing(): boolean {
-    return this.#closing;
-  }
-
   /** @internal */
   record(packet: Uint8Array, direction: Direction): void {
-    if (this.#closing) return;
+    if (this.closing) return;
     this.#packets++;
     if (this.errored || this.#file.writableLength > MAX_PENDING_BYTES) this.#dropped++;
     else this.#writer.packet(packet.subarray(this.#device.packetPrefix), { direction });
@@ -80,8 +76,8 @@ export class Capture implements AsyncDisposable {
    * @throws the file's error, if it could not be written
    */
   close(): Promise<void> {
-    if (!this.#closing) {
-      this.#closing = true;
+    if (!this.closing) {
+      this.closing = true;
       if (!this.errored) this.#writer.statistics({ received: this.#packets, dropped: this.#dropped });
       this.#file.end();
       this.#written.then(this.#device.onWritten, this.#device.onWritten);

@@ -79,7 +79,6 @@ function control({ descriptor, name }: Attachment, options: CheckedOptions): voi
 /** Configures the link and returns its index. */
 export function configure(socket: NetlinkSocket, name: string, options: CheckedOptions): number {
   const link = getLink(socket, name);
-  if (!options.configures) return link.index;
   const { mtu, mac, txQueueLength, up, addresses } = options;
   if (mtu !== undefined || mac !== undefined || txQueueLength !== undefined) {
     setLink(socket, link, { mtu, mac, txQueueLength });

@@ -92,7 +92,6 @@ export interface CheckedOptions extends Omit<TapOptions, 'addresses' | 'mac' | '
   readonly offload: CheckedOffload;
   readonly addresses: readonly Cidr[];
   readonly mac?: Buffer;
-  readonly configures: boolean;
 }
 
 /** Checks all options before anything is opened, so that bad ones leave nothing behind. */
@@ -102,7 +101,6 @@ export function checkOptions(options: TapOptions): CheckedOptions {
     addresses = [],
     mac,
     mtu,
-    up,
     txQueueLength,
     sendBuffer,
     headroom,
@@ -135,11 +133,5 @@ export function checkOptions(options: TapOptions): CheckedOptions {
     mac: macBytes,
     offload: checkOffload(offload),
     addresses: addresses.map((address) => checkCidr('options.addresses', address)),
-    configures:
-      addresses.length > 0 ||
-      macBytes !== undefined ||
-      mtu !== undefined ||
-      up !== undefined ||
-      txQueueLength !== undefined,
   };
 }

@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'node:events';
+import { codedError } from '../arguments.js';
 import { EAGAIN } from '../native/errno.js';
 import { READABLE, WRITABLE } from '../native/layout.js';
 import type { PacketBatch } from './packet-batch.js';
@@ -157,7 +158,7 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
     this.#error = null;
     if (error) throw error;
     if (this.#done) return { value: undefined, done: true };
-    throw Object.assign(new Error('A batch is already being waited for'), { code: 'ERR_TUNTAP_READING' });
+    throw codedError('ERR_TUNTAP_READING', 'A batch is already being waited for');
   }
 
   async return(): Promise<IteratorResult<PacketBatch>> {

@@ -1,3 +1,4 @@
+import { codedError } from '../arguments.js';
 import { type Descriptor, watchArrays } from '../native/descriptor.js';
 import { EAGAIN, isFatal } from '../native/errno.js';
 import { LAYOUT, READABLE } from '../native/layout.js';
@@ -73,9 +74,7 @@ export class PacketChannel {
 
   /** The number. Throws `ERR_TUNTAP_CLOSED` once closed. */
   requireFd(): number {
-    if (this.#fd < 0) {
-      throw Object.assign(new Error(`'${this.name}' is closed`), { code: 'ERR_TUNTAP_CLOSED' });
-    }
+    if (this.#fd < 0) throw codedError('ERR_TUNTAP_CLOSED', `'${this.name}' is closed`);
     return this.#fd;
   }
 
@@ -167,7 +166,5 @@ export function alreadyReading(name: string, how: 'as a stream' | 'in batches'):
     how === 'in batches'
       ? 'leave that loop first'
       : "take off its 'data' and 'readable' listeners and call pause() first";
-  return Object.assign(new Error(`'${name}' is already being read ${how}: ${first}`), {
-    code: 'ERR_TUNTAP_READING',
-  });
+  return codedError('ERR_TUNTAP_READING', `'${name}' is already being read ${how}: ${first}`);
 }

@@ -1,3 +1,4 @@
+import { codedError } from '../arguments.js';
 import type { Link } from '../net/link.js';
 import { sysctlParts } from '../net/namespace/sysctl.js';
 import { NetworkNamespace } from '../net/network-namespace.js';
@@ -226,13 +227,11 @@ async function operational(
   } catch (error) {
     if (!signal.aborted) throw error;
     const states = [...waiting.values()].map(({ name, state }) => `'${name}' is ${state}`).join(', ');
-    throw Object.assign(
-      new Error(
-        `Links of the host '${host}' are not up after ${OPERATIONAL_TIMEOUT_MS / 1000} seconds: ${states}. ` +
-          'Something in its network namespace, or in that of the other end, keeps them down',
-      ),
-      { code: 'ERR_TUNTAP_LINK_DOWN', host, links: [...waiting.values()].map(({ name }) => name) },
-    );
+    const message =
+      `Links of the host '${host}' are not up after ${OPERATIONAL_TIMEOUT_MS / 1000} seconds: ${states}. ` +
+      'Something in its network namespace, or in that of the other end, keeps them down';
+    const links = [...waiting.values()].map(({ name }) => name);
+    throw codedError('ERR_TUNTAP_LINK_DOWN', message, { host, links });
   }
 }
 

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type bindings from 'bindings';
+import { codedError } from '../arguments.js';
 import { layoutDifference } from './layout.js';
 
 /**
@@ -13,9 +14,8 @@ import { layoutDifference } from './layout.js';
  */
 export function loadAddon(): unknown {
   if (process.platform !== 'linux') {
-    throw Object.assign(new Error(`tuntap-native works on Linux only; this is ${process.platform}`), {
-      code: 'ERR_TUNTAP_UNSUPPORTED_PLATFORM',
-    });
+    const message = `tuntap-native works on Linux only; this is ${process.platform}`;
+    throw codedError('ERR_TUNTAP_UNSUPPORTED_PLATFORM', message);
   }
   // A bundler that makes CommonJS leaves no URL.
   const url: string | undefined = import.meta.url;

@@ -7,6 +7,7 @@ import {
   requireInteger,
   requireObject,
 } from '../arguments.js';
+import { defined } from './netlink/attributes.js';
 import type { NetlinkMessage } from './netlink/message.js';
 import { NotificationSocket } from './netlink/notification-socket.js';
 import { type AddressInfo, addressMessages, decodeAddress } from './rtnetlink/address.js';
@@ -233,10 +234,7 @@ export class NetworkMonitor implements AsyncIterableIterator<NetworkEvent>, Asyn
     this.#snapshotDue = false;
     this.#events.push({
       type: 'snapshot',
-      ...(wants('link') && { links }),
-      ...(addresses && { addresses }),
-      ...(routes && { routes }),
-      ...(neighbors && { neighbors }),
+      ...defined({ links: wants('link') ? links : undefined, addresses, routes, neighbors }),
     });
   }
 

@@ -20,6 +20,16 @@ export const ICMP_HEADER_LENGTH = 8;
 
 /** View of an ICMP message of either IP version. */
 export abstract class IcmpPacket extends PacketView {
+  /** Why `bytes` can't be such a message; undefined if nothing is wrong. The checksum is not looked at. */
+  static check(bytes: Uint8Array): string | undefined {
+    return tooShort(bytes, ICMP_HEADER_LENGTH);
+  }
+
+  /** @throws `ERR_PACKET_MALFORMED` if {@link IcmpPacket.check} finds something wrong */
+  constructor(bytes: Uint8Array) {
+    super(bytes, IcmpPacket.check(bytes));
+  }
+
   /** An `Icmpv4Type` or `Icmpv6Type`. */
   get type(): number {
     return this.bytes[TYPE];
@@ -91,19 +101,9 @@ export abstract class IcmpPacket extends PacketView {
  * ```
  */
 export class Icmpv4Packet extends IcmpPacket {
-  /** Why `bytes` can't be such a message; undefined if nothing is wrong. The checksum is not looked at. */
-  static check(bytes: Uint8Array): string | undefined {
-    return tooShort(bytes, ICMP_HEADER_LENGTH);
-  }
-
   /** A view of `bytes`, or undefined if {@link Icmpv4Packet.check} finds something wrong. */
   static parse(bytes: Uint8Array): Icmpv4Packet | undefined {
     return Icmpv4Packet.check(bytes) === undefined ? new Icmpv4Packet(bytes) : undefined;
-  }
-
-  /** @throws `ERR_PACKET_MALFORMED` if {@link Icmpv4Packet.check} finds something wrong */
-  constructor(bytes: Uint8Array) {
-    super(bytes, Icmpv4Packet.check(bytes));
   }
 
   /** Whether the stored checksum is right for the message. */
@@ -130,19 +130,9 @@ export class Icmpv4Packet extends IcmpPacket {
  * ```
  */
 export class Icmpv6Packet extends IcmpPacket {
-  /** Why `bytes` can't be such a message; undefined if nothing is wrong. The checksum is not looked at. */
-  static check(bytes: Uint8Array): string | undefined {
-    return tooShort(bytes, ICMP_HEADER_LENGTH);
-  }
-
   /** A view of `bytes`, or undefined if {@link Icmpv6Packet.check} finds something wrong. */
   static parse(bytes: Uint8Array): Icmpv6Packet | undefined {
     return Icmpv6Packet.check(bytes) === undefined ? new Icmpv6Packet(bytes) : undefined;
-  }
-
-  /** @throws `ERR_PACKET_MALFORMED` if {@link Icmpv6Packet.check} finds something wrong */
-  constructor(bytes: Uint8Array) {
-    super(bytes, Icmpv6Packet.check(bytes));
   }
 
   /** Whether the stored checksum is right for the message between these addresses: `packet` is the IPv6 view. */

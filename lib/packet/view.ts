@@ -1,6 +1,6 @@
 /** What all packet views share: bytes that were checked once. */
 
-import { invalidArgType } from '../arguments.js';
+import { codedError, invalidArgType } from '../arguments.js';
 
 /**
  * Bytes seen as a packet. A view copies nothing: it shares the bytes it was given, every getter reads them, every
@@ -21,9 +21,7 @@ export abstract class PacketView {
   protected constructor(bytes: Uint8Array, problem: string | undefined, length = bytes.length) {
     if (!(bytes instanceof Uint8Array)) throw invalidArgType('bytes', 'a Buffer or Uint8Array', bytes);
     if (problem !== undefined) {
-      throw Object.assign(new Error(`Malformed ${new.target.name}: ${problem}`), {
-        code: 'ERR_PACKET_MALFORMED',
-      });
+      throw codedError('ERR_PACKET_MALFORMED', `Malformed ${new.target.name}: ${problem}`);
     }
     const whole = Buffer.isBuffer(bytes) && bytes.length === length;
     this.bytes = whole ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, length);

@@ -25,15 +25,11 @@ interface SenderParts {
 /** Sends datagrams. Checks all arguments before anything is sent. */
 export class UdpSender {
   readonly #parts: SenderParts;
-  #remote: Endpoint | undefined;
+  /** The connected peer, if any. */
+  remote: Endpoint | undefined;
 
   constructor(parts: SenderParts) {
     this.#parts = parts;
-  }
-
-  /** The connected peer, if any. */
-  get remote(): Endpoint | undefined {
-    return this.#remote;
   }
 
   connect(remote: Endpoint): void {
@@ -41,7 +37,7 @@ export class UdpSender {
     const fd = channel.requireFd();
     this.#check(remote);
     check(native().connectSocket(fd, ADDRESS_FAMILIES[family], remote.entry), 'connect', `${remote}`);
-    this.#remote = remote;
+    this.remote = remote;
     state[PEER_FAMILY] = ADDRESS_FAMILIES[remote.family];
   }
 
@@ -89,15 +85,15 @@ export class UdpSender {
     }
     if (result < 0) {
       channel.countRefused(result);
-      throw systemError(result, 'sendmsg', `${remote ?? this.#remote}`);
+      throw systemError(result, 'sendmsg', `${remote ?? this.remote}`);
     }
     return true;
   }
 
   #check(remote: Endpoint | undefined): void {
-    if (remote === undefined && this.#remote !== undefined) return;
+    if (remote === undefined && this.remote !== undefined) return;
     if (!(remote instanceof Endpoint)) {
-      const expected = this.#remote ? 'an Endpoint' : 'an Endpoint, since the socket is not connected';
+      const expected = this.remote ? 'an Endpoint' : 'an Endpoint, since the socket is not connected';
       throw invalidArgType('remote', expected, remote);
     }
     if (remote.port === 0) throw outOfRange('remote.port', '1 to 65535', 0);

@@ -1,4 +1,11 @@
-import { invalidArgType, invalidArgValue, outOfRange, requireInteger, requireObject } from '../arguments.js';
+import {
+  codedError,
+  invalidArgType,
+  invalidArgValue,
+  outOfRange,
+  requireInteger,
+  requireObject,
+} from '../arguments.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { type AeadHandle, native } from '../native/addon.js';
 import { ENODEV, ENOSYS } from '../native/errno.js';
@@ -46,7 +53,7 @@ export function noCipher(errno: number, algorithm: string): Error {
       ? 'the processor has no instructions for AES, without which the bundled cipher would be slow and leak its key'
       : `${errno === ENOSYS ? 'this process has no OpenSSL' : 'its OpenSSL lacks it'}, and this build of the addon ` +
         'has no ciphers of its own, as the prebuilt ones have';
-  return Object.assign(new Error(`${algorithm} can't be used: ${reason}`), { code: 'ERR_TUNTAP_NO_OPENSSL' });
+  return codedError('ERR_TUNTAP_NO_OPENSSL', `${algorithm} can't be used: ${reason}`);
 }
 
 /** What {@link Aead} encrypts with: RFC 8439, or NIST SP 800-38D. */
@@ -221,19 +228,15 @@ export class Aead implements Disposable {
   }
 
   #requireHandle(): AeadHandle {
-    if (!this.#handle) {
-      throw Object.assign(new Error('The Aead was disposed of'), { code: 'ERR_TUNTAP_CLOSED' });
-    }
+    if (!this.#handle) throw codedError('ERR_TUNTAP_CLOSED', 'The Aead was disposed of');
     return this.#handle;
   }
 
   /** Takes `count` counters; returns the first. */
   #reserve(count: number): number {
     if (count > this.counterLimit - this.#counter) {
-      throw Object.assign(
-        new Error(`The counter would reach its limit of ${this.counterLimit}: use another key`),
-        { code: 'ERR_TUNTAP_COUNTER_EXHAUSTED' },
-      );
+      const message = `The counter would reach its limit of ${this.counterLimit}: use another key`;
+      throw codedError('ERR_TUNTAP_COUNTER_EXHAUSTED', message);
     }
     const first = this.#counter;
     this.#counter += count;

@@ -1,3 +1,4 @@
+import { codedError } from '../arguments.js';
 import { ADDRESS_FAMILIES } from '../endpoint.js';
 import { PacketBatch, type PacketBatchOptions } from '../io/packet-batch.js';
 import { type PacketRuns, rowsOf } from '../io/packet-runs.js';
@@ -70,7 +71,7 @@ export class SealingThreads implements Disposable {
 
   get #handle(): SealingPoolHandle {
     if (this.#pool) return this.#pool;
-    throw Object.assign(new Error('The threads have ended'), { code: 'ERR_TUNTAP_CLOSED' });
+    throw codedError('ERR_TUNTAP_CLOSED', 'The threads have ended');
   }
 
   /** Ends the threads. What was not sent yet is dropped. */

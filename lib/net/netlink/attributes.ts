@@ -121,7 +121,7 @@ export class AttributeTable<S extends Shape> {
   }
 
   /** The kernel's name of an attribute. */
-  nameOf(type: number): string | undefined {
+  nameOf(type = -1): string | undefined {
     return this.#byType[type]?.[1].kernelName;
   }
 
@@ -138,6 +138,11 @@ export class AttributeTable<S extends Shape> {
     }
     return undefined;
   }
+}
+
+/** The properties that are not undefined. */
+export function defined<T extends object>(values: T): T {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
 }
 
 /** One attribute, padded. */

@@ -10,26 +10,13 @@ const LITTLE_ENDIAN = endianness() === 'LE';
 /** Netlink pads everything to four bytes. */
 export const align = (length: number): number => (length + 3) & ~3;
 
-/** Makes a function that writes a number into a buffer of its own. */
-function writer<T>(size: number, write: (into: Buffer, value: T) => unknown): (value: T) => Buffer {
-  return (value) => {
-    const bytes = Buffer.alloc(size);
-    write(bytes, value);
-    return bytes;
-  };
-}
-
 export const u8 = (value: number): Buffer => Buffer.of(value);
-export const u16be = writer<number>(2, (into, value) => into.writeUInt16BE(value));
-export const u32be = writer<number>(4, (into, value) => into.writeUInt32BE(value));
-export const u16 = LITTLE_ENDIAN ? writer<number>(2, (into, value) => into.writeUInt16LE(value)) : u16be;
+export const u16 = (value: number): Buffer => Buffer.from(Uint16Array.of(value).buffer);
 /** A negative number is written as its two's complement. */
-export const u32 = writer<number>(4, (into, value) =>
-  LITTLE_ENDIAN ? into.writeUInt32LE(value >>> 0) : into.writeUInt32BE(value >>> 0),
-);
-export const u64 = writer<bigint>(8, (into, value) =>
-  LITTLE_ENDIAN ? into.writeBigUInt64LE(value) : into.writeBigUInt64BE(value),
-);
+export const u32 = (value: number): Buffer => Buffer.from(Uint32Array.of(value).buffer);
+export const u64 = (value: bigint): Buffer => Buffer.from(BigUint64Array.of(value).buffer);
+export const u16be = (value: number): Buffer => Buffer.of(value >> 8, value);
+export const u32be = (value: number): Buffer => Buffer.of(value >>> 24, value >>> 16, value >>> 8, value);
 
 export function readU16(bytes: Buffer, offset = 0): number {
   return LITTLE_ENDIAN ? bytes.readUInt16LE(offset) : bytes.readUInt16BE(offset);

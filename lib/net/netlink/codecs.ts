@@ -146,6 +146,18 @@ export function named<N extends string>(number: Codec<number>, names: EnumNames<
   };
 }
 
+/** A value that the kernel also sends as `none`, which stands for no value. */
+export function optional<T>(codec: Codec<T>, none: T): Codec<T | undefined> {
+  return {
+    ...codec,
+    read(from, start, end, siblings) {
+      const value = codec.read(from, start, end, siblings);
+      return value === none ? undefined : value;
+    },
+    write: (value, field, siblings) => codec.write(value as T, field, siblings),
+  };
+}
+
 /** A value that only the kernel sends. */
 export function readOnly<T>(codec: Pick<Codec<T>, 'fits' | 'read'>): Codec<T> {
   return { fits: codec.fits, read: codec.read, readOnly: true, write: () => Buffer.alloc(0) };

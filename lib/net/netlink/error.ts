@@ -1,5 +1,5 @@
 import { type SystemError, systemError } from '../../system-error.js';
-import { type AttributeTable, attribute, type Shape, AttributeTable as Table } from './attributes.js';
+import { AttributeTable, attribute, defined, type Shape } from './attributes.js';
 import { align, readI32, readU32 } from './bytes.js';
 import { text, u32 } from './codecs.js';
 import { type NetlinkMessage, NLM_F_CAPPED, NLMSG_ERROR, NLMSG_HEADER_SIZE } from './message.js';
@@ -25,7 +25,7 @@ export interface RequestDescription {
   readonly table: AttributeTable<Shape>;
 }
 
-const extendedAck = new Table({
+const extendedAck = new AttributeTable({
   message: attribute(1, 'NLMSGERR_ATTR_MSG', text),
   offset: attribute(2, 'NLMSGERR_ATTR_OFFS', u32),
   missingType: attribute(5, 'NLMSGERR_ATTR_MISS_TYPE', u32),
@@ -48,17 +48,11 @@ export function netlinkError(
   const attributeName =
     offset !== undefined
       ? table.nameAt(request, offset, NLMSG_HEADER_SIZE + headerSize)
-      : missingType !== undefined
-        ? table.nameOf(missingType)
-        : undefined;
+      : table.nameOf(missingType);
   const error = systemError(errno, 'rtnetlink', subject);
   const said = [message, attributeName].filter((part) => part !== undefined).join(', ');
   error.message += ` (${operation}${said && `: ${said}`})`;
-  return Object.assign(error, {
-    operation,
-    ...(message !== undefined && { extendedAck: message }),
-    ...(attributeName !== undefined && { attribute: attributeName }),
-  });
+  return Object.assign(error, { operation }, defined({ extendedAck: message, attribute: attributeName }));
 }
 
 /** The extended acknowledgement follows the errno, and in an acknowledgement the echoed request. */

@@ -1,3 +1,4 @@
+import { codedError } from '../../arguments.js';
 import { native } from '../../native/addon.js';
 import type { Descriptor } from '../../native/descriptor.js';
 import { systemError } from '../../system-error.js';
@@ -17,7 +18,7 @@ interface Pending {
 }
 
 export function closedError(): Error {
-  return Object.assign(new Error('The network namespace is closed'), { code: 'ERR_TUNTAP_CLOSED' });
+  return codedError('ERR_TUNTAP_CLOSED', 'The network namespace is closed');
 }
 
 /**

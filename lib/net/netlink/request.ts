@@ -1,5 +1,6 @@
 /** A request and its answer, as data without I/O. */
 
+import { codedError } from '../../arguments.js';
 import type { AttributeTable, Shape } from './attributes.js';
 import { errnoOf, netlinkError, type RequestDescription } from './error.js';
 import {
@@ -80,12 +81,8 @@ export function isDump(request: Request<unknown>): boolean {
 export const DUMP_ATTEMPTS = 50;
 
 export function dumpInterrupted({ operation }: Request<unknown>): Error {
-  return Object.assign(
-    new Error(
-      `The list changed while it was read, ${DUMP_ATTEMPTS} times in a row (${operation}): try again`,
-    ),
-    { code: 'ERR_TUNTAP_DUMP_INTERRUPTED', operation },
-  );
+  const message = `The list changed while it was read, ${DUMP_ATTEMPTS} times in a row (${operation}): try again`;
+  return codedError('ERR_TUNTAP_DUMP_INTERRUPTED', message, { operation });
 }
 
 /** One request under way. */
@@ -93,10 +90,12 @@ export class PendingRequest<T> {
   readonly request: Request<T>;
   readonly bytes: Buffer;
   readonly sequence: number;
+  /** The whole answer is here. */
+  done = false;
+  /** The parts of a dump do not fit together. */
+  interrupted = false;
   readonly #results: T[] = [];
   #error: unknown;
-  #done = false;
-  #interrupted = false;
 
   constructor(request: Request<T>, sequence: number) {
     this.request = request;
@@ -109,27 +108,17 @@ export class PendingRequest<T> {
     );
   }
 
-  /** The whole answer is here. */
-  get done(): boolean {
-    return this.#done;
-  }
-
-  /** The parts of a dump do not fit together. */
-  get interrupted(): boolean {
-    return this.#interrupted;
-  }
-
   /** Takes one message of the answer. It ignores messages of other requests. */
   take(message: NetlinkMessage): void {
-    if (this.#done || message.sequence !== this.sequence) return;
-    if (message.flags & NLM_F_DUMP_INTR && isDump(this.request)) this.#interrupted = true;
+    if (this.done || message.sequence !== this.sequence) return;
+    if (message.flags & NLM_F_DUMP_INTR && isDump(this.request)) this.interrupted = true;
     if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
-      this.#done = true;
+      this.done = true;
       const errno = errnoOf(message);
       if (errno < 0) this.#error ??= netlinkError(errno, this.request, this.bytes, message);
       return;
     }
-    if (this.#interrupted) return;
+    if (this.interrupted) return;
     try {
       const result = this.request.decode(message);
       if (result !== undefined) this.#results.push(result);

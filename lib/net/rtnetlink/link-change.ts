@@ -42,7 +42,7 @@ export function changeValues({
   };
   return {
     ...linkSettingsTable.pick(change),
-    ...(addressGeneration !== undefined && { families: { inet6: { addressGeneration } } }),
-    ...((bridge || port) && { info }),
+    families: addressGeneration === undefined ? undefined : { inet6: { addressGeneration } },
+    info: bridge || port ? info : undefined,
   };
 }

@@ -1,6 +1,6 @@
 /** Links as the kernel reports them. */
 
-import type { UnknownAttribute } from '../netlink/attributes.js';
+import { defined, type UnknownAttribute } from '../netlink/attributes.js';
 import { readI32, readU16, readU32 } from '../netlink/bytes.js';
 import type { NetlinkMessage } from '../netlink/message.js';
 import { enumNames, flagNames } from '../netlink/names.js';
@@ -100,26 +100,24 @@ export function decodeLink({ payload }: NetlinkMessage, withStatistics = false):
   const flags = readU32(payload, 8);
   const decoded = linkTable.decode(payload, IFINFOMSG_SIZE);
   const { info, families, statistics, unknown } = decoded;
-  const { masterIndex, ...properties } = linkPropertiesTable.pick(decoded);
   const { kind, data, portKind, port } = info ?? {};
-  const details = toDetails(kind, data);
-  const addressGeneration = families?.inet6?.addressGeneration;
   const up = (flags & IFF_UP) !== 0;
   return {
     index: readI32(payload, 4),
     ...DEFAULTS,
-    ...properties,
-    ...(kind !== undefined && { kind }),
-    ...(details !== undefined && { details }),
+    ...linkPropertiesTable.pick(decoded),
     type: TYPES.nameOf(readU16(payload, 2)),
     flags: up && !(flags & IFF_RUNNING) ? ['NO-CARRIER', ...FLAGS.namesOf(flags)] : FLAGS.namesOf(flags),
     flagBits: flags,
     up,
-    ...(masterIndex !== undefined && masterIndex !== 0 && { masterIndex }),
-    ...(portKind !== undefined && { portKind }),
-    ...(portKind === 'bridge' && port !== undefined && { port: port as BridgePortDetails }),
-    ...(addressGeneration !== undefined && { addressGeneration }),
-    ...(withStatistics && statistics !== undefined && { statistics }),
-    ...(unknown !== undefined && { unknown }),
+    ...defined({
+      kind,
+      details: toDetails(kind, data),
+      portKind,
+      port: portKind === 'bridge' ? (port as BridgePortDetails | undefined) : undefined,
+      addressGeneration: families?.inet6?.addressGeneration,
+      statistics: withStatistics ? statistics : undefined,
+      unknown,
+    }),
   };
 }

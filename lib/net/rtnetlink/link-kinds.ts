@@ -1,6 +1,13 @@
 /** The kinds of virtual links and their properties (linux/if_link.h, ip-link(8)). */
 
-import { AttributeTable, attribute, type Codec, type FieldsOf, type Shape } from '../netlink/attributes.js';
+import {
+  AttributeTable,
+  attribute,
+  type Codec,
+  defined,
+  type FieldsOf,
+  type Shape,
+} from '../netlink/attributes.js';
 import { readU32, u32 as u32Bytes } from '../netlink/bytes.js';
 import { flag, ip, named, range, raw, u8, u16, u16be, u32 } from '../netlink/codecs.js';
 import { enumNames, flagNames } from '../netlink/names.js';
@@ -165,10 +172,5 @@ export function toDetails(kind: string | undefined, data: object | undefined): L
   if (kind === 'veth') return { kind };
   if (kind !== 'vxlan') return { kind, ...data } as LinkDetails;
   const { remote6, local6, ...rest } = (data ?? {}) as { remote6?: string; local6?: string };
-  return {
-    kind,
-    ...(remote6 !== undefined && { remote: remote6 }),
-    ...(local6 !== undefined && { local: local6 }),
-    ...rest,
-  };
+  return { kind, ...defined({ remote: remote6, local: local6 }), ...rest };
 }

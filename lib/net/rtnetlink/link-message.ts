@@ -16,6 +16,7 @@ import {
   named,
   nested,
   nestedBy,
+  optional,
   readOnly,
   text,
   u8,
@@ -124,7 +125,7 @@ const linkProperties = {
   /** Its queueing discipline. */
   qdisc: attribute(6, 'IFLA_QDISC', text),
   /** Index of the bridge, or other link, that it is a port of. */
-  masterIndex: attribute(10, 'IFLA_MASTER', i32),
+  masterIndex: attribute(10, 'IFLA_MASTER', optional(i32, 0)),
   /** Its operational state (RFC 2863). */
   state: attribute(16, 'IFLA_OPERSTATE', named(u8, STATES)),
   /** Which state follows when the link has a carrier (RFC 2863). */
@@ -190,13 +191,7 @@ export const linkTable = new AttributeTable({
 
 /** The header of every message about a link (struct ifinfomsg). */
 export function ifinfomsg(index: number, flags = 0, change = 0, family = 0): Buffer {
-  return Buffer.concat([
-    Buffer.of(family, 0),
-    bytes.u16(0),
-    bytes.u32(index),
-    bytes.u32(flags),
-    bytes.u32(change),
-  ]);
+  return Buffer.concat([Buffer.of(family, 0, 0, 0), ...[index, flags, change].map(bytes.u32)]);
 }
 
 type LinkShape = typeof linkTable extends AttributeTable<infer S> ? S : never;

@@ -1,6 +1,7 @@
 /** Links by name or index within one namespace, and the names that belong to indices. */
 
 import { checkIndex, invalidArgType, invalidArgValue } from '../../arguments.js';
+import { defined } from '../netlink/attributes.js';
 import type { RequestQueue } from '../netlink/request-queue.js';
 import type { LinkInfo } from './link-info.js';
 import { getLinkRequest, type LinkName, listLinksRequest, replied } from './link-requests.js';
@@ -99,10 +100,6 @@ function nameOrIndex(rtnetlink: RequestQueue, reference: LinkReference): string 
 export function withNames(link: LinkInfo, nameOf: (index: number) => string): LinkInfo {
   const { masterIndex, linkIndex, linkNetnsid } = link;
   const near = linkNetnsid === undefined && linkIndex !== undefined && linkIndex > 0;
-  if (masterIndex === undefined && !near) return link;
-  return {
-    ...link,
-    ...(masterIndex !== undefined && { master: nameOf(masterIndex) }),
-    ...(near && { link: nameOf(linkIndex) }),
-  };
+  const master = masterIndex === undefined ? undefined : nameOf(masterIndex);
+  return { ...link, ...defined({ master, link: near ? nameOf(linkIndex) : undefined }) };
 }

@@ -1,6 +1,6 @@
 /** Requests about links, as data without I/O. */
 
-import { checkIndex, invalidArgType, invalidArgValue } from '../../arguments.js';
+import { checkIndex, codedError, invalidArgType, invalidArgValue } from '../../arguments.js';
 import { type NetlinkMessage, NLM_F_ECHO } from '../netlink/message.js';
 import { changeRequest, getRequest, type Request } from '../netlink/request.js';
 import { decodeLink, type LinkInfo } from './link-info.js';
@@ -54,9 +54,7 @@ export function getLinkRequest(which: string | number, statistics = false): Requ
 /** The link that a request got as its answer. */
 export function replied([link]: readonly LinkInfo[], which: string | number): LinkInfo {
   if (link !== undefined) return link;
-  throw Object.assign(new Error(`The kernel sent no reply about link '${which}'`), {
-    code: 'ERR_TUNTAP_NO_REPLY',
-  });
+  throw codedError('ERR_TUNTAP_NO_REPLY', `The kernel sent no reply about link '${which}'`);
 }
 
 /** All links, or those that the kernel's filters let through. Linux before 4.20 may send all. */

@@ -11,6 +11,7 @@ import {
   requireObject,
 } from '../../arguments.js';
 import type { NamespaceHandle } from '../namespace/handle.js';
+import { defined } from '../netlink/attributes.js';
 import type { BridgeOptions } from './bridge.js';
 import type { LinkInfo } from './link-info.js';
 import { kindTables, type MacvlanOptions, type VlanOptions, type VxlanOptions } from './link-kinds.js';
@@ -108,12 +109,8 @@ function baseValues(link: NewLinkBase): LinkValues & { readonly name: string } {
 const KINDS = [...Object.keys(kindTables).filter((kind) => kind !== 'tun'), ...PLAIN_KINDS];
 
 /** The link that a link belongs to. A veth's `LinkInfo` names its peer there. */
-const parentOf = ({ kind, link }: ParentedLink): LinkReference | undefined =>
-  kind === 'veth' ? undefined : link;
-
-interface ParentedLink {
-  readonly kind?: string;
-  readonly link?: LinkReference;
+function parentOf({ kind, link }: { kind?: string; link?: LinkReference }): LinkReference | undefined {
+  return kind === 'veth' ? undefined : link;
 }
 
 /** The references to other links in a new link, which are to be turned into indices. */
@@ -141,8 +138,9 @@ export function newLinkValues(
   const parent = parentOf(link);
   const linkIndex = parent === undefined ? undefined : index(parent);
   const data = kindTables[kind as keyof typeof kindTables].pick(options);
-  if (kind === 'vxlan')
+  if (kind === 'vxlan') {
     return { ...values, info: { kind, data: vxlanValues(data as VxlanOptions, linkIndex) } };
+  }
   if (kind === 'bridge') {
     // A kernel without VLAN filtering lists `false`, and refuses even that.
     const vlanFiltering = (options as BridgeOptions).vlanFiltering || undefined;
@@ -181,7 +179,7 @@ function vxlanValues(options: VxlanOptions, linkIndex: number | undefined): obje
     ...(isV6('remote', remote) && { remote: undefined, remote6: remote }),
     ...(isV6('local', local) && { local: undefined, local6: local }),
     ...{ port, learning },
-    ...(linkIndex !== undefined && { linkIndex }),
+    ...defined({ linkIndex }),
   };
 }
 

@@ -7,7 +7,13 @@ import {
   requireInteger,
   requireObject,
 } from '../../arguments.js';
-import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
+import {
+  AttributeTable,
+  attribute,
+  type Codec,
+  defined,
+  type UnknownAttribute,
+} from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import { nestedBy, text, u32, u64 } from '../netlink/codecs.js';
 import type { NetlinkMessage } from '../netlink/message.js';
@@ -128,13 +134,7 @@ export interface NewQdisc extends Omit<TbfOptions, 'limit'> {
 const qdiscMessages = { type: 36, headerSize: TCMSG_SIZE, table: qdiscTable } as const;
 
 function tcmsg(index: number, handle: number, parent: number): Buffer {
-  return Buffer.concat([
-    Buffer.alloc(4),
-    bytes.u32(index),
-    bytes.u32(handle),
-    bytes.u32(parent),
-    bytes.u32(0),
-  ]);
+  return Buffer.concat([0, index, handle, parent, 0].map(bytes.u32));
 }
 
 export function listQdiscsRequest(): Request<Omit<QdiscInfo, 'device'>> {
@@ -151,30 +151,28 @@ function decodeQdisc({ payload }: NetlinkMessage): Omit<QdiscInfo, 'device'> | u
     handle: handleText(bytes.readU32(payload, 8)),
     parent: parent === TC_H_ROOT ? 'root' : parent === TC_H_INGRESS ? 'ingress' : handleText(parent),
     ...(kind === 'tbf'
-      ? options !== undefined && toTbf(options as TbfValues)
+      ? defined({ tbf: toTbf(options as TbfValues | undefined) })
       : { options: (options as Uint8Array | undefined) ?? NO_OPTIONS }),
-    ...(unknown !== undefined && { unknown }),
+    ...defined({ unknown }),
   };
 }
 
 const NO_OPTIONS = new Uint8Array();
 type TbfValues = Parameters<typeof tbfTable.encode>[0];
 
-function toTbf({ parameters, rate64, peakRate64 }: TbfValues): { readonly tbf: TbfOptions } | undefined {
+function toTbf({ parameters, rate64, peakRate64 }: TbfValues = {}): TbfOptions | undefined {
   if (parameters === undefined) return undefined;
   const { limit, buffer, peakBuffer, overhead, mpu, linkLayer } = parameters;
   const rate = rate64 ?? parameters.rate;
   const peakRate = peakRate64 ?? parameters.peakRate;
   return {
-    tbf: {
-      rate: rate * 8,
-      burst: toSize(buffer, rate, parameters),
-      limit,
-      ...(peakRate !== 0 && { peakRate: peakRate * 8, peakBurst: toSize(peakBuffer, peakRate, parameters) }),
-      ...(overhead !== 0 && { overhead }),
-      ...(mpu !== 0 && { mpu }),
-      ...(linkLayer !== TC_LINKLAYER_ETHERNET && { linkLayer: LINK_LAYERS.nameOf(linkLayer) }),
-    },
+    rate: rate * 8,
+    burst: toSize(buffer, rate, parameters),
+    limit,
+    ...(peakRate !== 0 && { peakRate: peakRate * 8, peakBurst: toSize(peakBuffer, peakRate, parameters) }),
+    ...(overhead !== 0 && { overhead }),
+    ...(mpu !== 0 && { mpu }),
+    ...(linkLayer !== TC_LINKLAYER_ETHERNET && { linkLayer: LINK_LAYERS.nameOf(linkLayer) }),
   };
 }
 
@@ -224,16 +222,12 @@ export function qdiscRequest(
 ): Request<undefined> {
   requireObject('qdisc', qdisc);
   const { kind, handle = '0:', parent = 'root' } = qdisc;
-  const raw = 'options' in qdisc ? qdisc.options : undefined;
+  const { tbf, options: raw, unknown } = qdisc as Partial<QdiscInfo>;
   if (kind !== 'tbf' && raw === undefined) {
-    throw invalidArgValue(
-      'qdisc.kind',
-      kind,
-      "must be 'tbf', or come with the `options` that qdiscs() listed",
-    );
+    const reason = "must be 'tbf', or come with the `options` that qdiscs() listed";
+    throw invalidArgValue('qdisc.kind', kind, reason);
   }
-  const unknown = 'unknown' in qdisc ? qdisc.unknown : undefined;
-  const options = kind === 'tbf' ? tbfValues(('tbf' in qdisc && qdisc.tbf) || (qdisc as NewQdisc)) : raw;
+  const options = kind === 'tbf' ? tbfValues(tbf ?? (qdisc as NewQdisc)) : raw;
   return changeRequest(qdiscMessages, action, 'qdisc', String(qdisc.device), [
     tcmsg(index, parseHandle('qdisc.handle', handle), parseParent(parent)),
     qdiscTable.encode({ kind, options, unknown }),
@@ -264,10 +258,10 @@ function tbfValues(qdisc: TbfOptions | NewQdisc): TbfValues {
       ...{ rate, peakRate, limit, buffer, peakBuffer, ...cost },
       mpu: requireInteger('qdisc.mpu', mpu, 0, 0xffff),
     },
-    ...(rate > 0xffffffff && { rate64: rate }),
-    ...(peakRate > 0xffffffff && { peakRate64: peakRate }),
+    rate64: rate > 0xffffffff ? rate : undefined,
+    peakRate64: peakRate > 0xffffffff ? peakRate : undefined,
     burst: exactSize(burst, buffer, rate, cost),
-    ...(hasPeak && { peakBurst: exactSize(peakBurst, peakBuffer, peakRate, cost) }),
+    peakBurst: hasPeak ? exactSize(peakBurst, peakBuffer, peakRate, cost) : undefined,
   };
 }
 

@@ -10,7 +10,7 @@ import {
 } from '../../arguments.js';
 import { AttributeTable, attribute, type FieldsOf, type UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
-import { flag, ip, named, range, text, u8, u16, u32 } from '../netlink/codecs.js';
+import { flag, ip, named, optional, range, text, u8, u16, u32 } from '../netlink/codecs.js';
 import type { NetlinkMessage } from '../netlink/message.js';
 import { enumNames } from '../netlink/names.js';
 import { changeRequest, getRequest, type Request } from '../netlink/request.js';
@@ -45,9 +45,9 @@ const ruleFields = {
   /** For packets with this mark. */
   fwmark: attribute(10, 'FRA_FWMARK', u32),
   /** Group of links. The kernel ignores the routes through them. */
-  suppressGroup: attribute(13, 'FRA_SUPPRESS_IFGROUP', u32),
+  suppressGroup: attribute(13, 'FRA_SUPPRESS_IFGROUP', optional(u32, NO_SUPPRESSION)),
   /** Prefix length. The kernel ignores routes with this length or less. */
-  suppressPrefixLength: attribute(14, 'FRA_SUPPRESS_PREFIXLEN', u32),
+  suppressPrefixLength: attribute(14, 'FRA_SUPPRESS_PREFIXLEN', optional(u32, NO_SUPPRESSION)),
   /** The table to look in. **Default:** `main` */
   table: attribute(15, 'FRA_TABLE', named(u32, TABLES)),
   /** Which bits of the mark matter. **Default:** all */
@@ -55,7 +55,7 @@ const ruleFields = {
   /** For packets of sockets bound to this link. */
   oif: attribute(17, 'FRA_OIFNAME', text),
   /** Whether it looks in the table of the packet's VRF. */
-  l3mdev: attribute(19, 'FRA_L3MDEV', flag),
+  l3mdev: attribute(19, 'FRA_L3MDEV', optional(flag, false)),
   /** For packets of these users' sockets, first and last id. */
   uidRange: attribute(20, 'FRA_UID_RANGE', range(u32, 4)),
   /** Who made it. */
@@ -91,7 +91,7 @@ export interface RuleInfo extends NewRule {
   readonly from: string;
   /** A network, or `all`. */
   readonly to: string;
-  readonly action: 'lookup' | 'goto' | 'nop' | 'blackhole' | 'unreachable' | 'prohibit' | number;
+  readonly action: NonNullable<NewRule['action']>;
 }
 
 /** RTM_NEWRULE. */
@@ -109,31 +109,18 @@ function decodeRule({ payload }: NetlinkMessage): RuleInfo | undefined {
   if (payload.length < HEADER_SIZE) return undefined;
   const family = toFamily(payload[0]);
   if (family === undefined) return undefined;
-  const {
-    to,
-    from,
-    table,
-    suppressPrefixLength,
-    suppressGroup,
-    priority = 0,
-    l3mdev,
-    ...rest
-  } = ruleTable.decode(payload, HEADER_SIZE);
+  const { to, from, table, ...rest } = ruleTable.decode(payload, HEADER_SIZE);
   const action = ACTIONS.nameOf(payload[7]);
   const where = table ?? TABLES.nameOf(payload[4]);
   return {
     family,
-    priority,
+    priority: 0,
     from: network(from, payload[2]),
     to: network(to, payload[1]),
     action: action === 'unspec' ? 0 : action,
     ...(action === 'lookup' && where !== 0 && { table: where }),
     ...(payload[3] !== 0 && { tos: payload[3] }),
     ...(bytes.readU32(payload, 8) & FIB_RULE_INVERT && { not: true }),
-    ...(l3mdev && { l3mdev }),
-    ...(suppressPrefixLength !== undefined &&
-      suppressPrefixLength !== NO_SUPPRESSION && { suppressPrefixLength }),
-    ...(suppressGroup !== undefined && suppressGroup !== NO_SUPPRESSION && { suppressGroup }),
     ...rest,
   };
 }
@@ -154,12 +141,10 @@ export function ruleRequest(action: 'add' | 'delete', rule: NewRule): Request<un
   const to = cidr('to');
   const family = rule.family ?? from?.family ?? to?.family ?? 4;
   if (family !== 4 && family !== 6) throw invalidArgValue('rule.family', family, 'must be 4 or 6');
-  for (const [name, each] of [
-    ['from', from],
-    ['to', to],
-  ] as const) {
-    if (each && each.family !== family)
-      throw invalidArgValue(`rule.${name}`, rule[name], `must be IPv${family}`);
+  for (const [name, each] of Object.entries({ from, to })) {
+    if (each && each.family !== family) {
+      throw invalidArgValue(`rule.${name}`, rule[name as 'from' | 'to'], `must be IPv${family}`);
+    }
   }
   for (const name of ['iif', 'oif'] as const) if (rule[name] !== undefined) checkName(rule[name], false);
   const { tos = 0, not = false } = rule;
