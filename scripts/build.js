@@ -45,11 +45,18 @@ function faultsOfCompiled({ folders, rootDir, outDir, extensions, settings }) {
 }
 
 const cppSources = ['binding.gyp', ...filesOf('src-cpp')];
+const isOfHelper = (file) => file.startsWith(join('src-cpp', 'programs/'));
 const prebuildSources = [...cppSources, ...filesOf('src-zig')];
 
 function faultsOfBinary(file) {
   const helper = join(dirname(file), 'namespace_exec');
-  const faults = [...faultsOf(file, cppSources), ...faultsOf(helper, cppSources)];
+  const faults = [
+    ...faultsOf(
+      file,
+      cppSources.filter((source) => !isOfHelper(source)),
+    ),
+    ...faultsOf(helper, cppSources.filter(isOfHelper)),
+  ];
   if (existsSync(helper) && !(statSync(helper).mode & constants.S_IXUSR))
     faults.push(`${helper} is not executable`);
   return faults;
