@@ -24,6 +24,7 @@
             "src-cpp/crypto/openssl_chacha20_poly1305.cc",
             "src-cpp/crypto/x25519.cc",
             "src-cpp/intercept/datagrams.cc",
+            "src-cpp/intercept/dialer.cc",
             "src-cpp/intercept/flow_table.cc",
             "src-cpp/intercept/ip_packet.cc",
             "src-cpp/intercept/keyed_hash.cc",

@@ -5,6 +5,7 @@ import { invalidArgValue } from '../arguments.js';
 import { native, type RelaysHandle } from '../native/addon.js';
 import { descriptorOf } from '../net/namespace/sockets.js';
 import { check } from '../system-error.js';
+import type { ProxyMessages } from './proxy.js';
 
 /** A socket for a relay: its fd, and what was read from it before. Whoever has it must relay or close it. */
 export interface RelaySocket {
@@ -15,58 +16,83 @@ export interface RelaySocket {
 /** How a relay ended: 0 after both directions, or the negative errno of a socket. */
 export interface RelayEnd {
   readonly error: number;
+  /** Why a proxy refused: see {@link refusedByProxy}; or 0. */
+  readonly reply: number;
   /** Bytes of the first socket that the second one took, and of the second that the first took. */
   readonly bytes: readonly [fromFirst: number, fromSecond: number];
 }
 
 /** Two sockets whose bytes a thread passes on. */
 export class Relay {
+  /** Resolves once the relay is connected: to nothing, or to its end if that can't be. */
+  readonly connected: Promise<RelayEnd | undefined>;
   /** Resolves once both sockets are closed. */
   readonly ended: Promise<RelayEnd>;
-  readonly #id: number;
+  readonly #id = nextId();
+  readonly #thread = relayThread();
   #end: RelayEnd | undefined;
 
-  /** Takes both sockets over, also if it throws. */
-  constructor(first: RelaySocket, second: RelaySocket) {
-    const thread = relayThread();
-    this.#id = nextId();
-    check(
-      native().startRelay(thread, this.#id, first.fd, second.fd, second.received, first.received),
-      'relay',
-    );
+  private constructor(start: (thread: RelaysHandle, id: number) => number) {
+    check(start(this.#thread, this.#id), 'relay');
+    let connected: (end: RelayEnd | undefined) => void;
+    this.connected = new Promise((resolve) => {
+      connected = resolve;
+    });
     this.ended = new Promise((resolve) => {
       listeners.set(this.#id, (end) => {
         this.#end = end;
-        resolve(end);
+        connected(end);
+        if (end) resolve(end);
       });
     });
   }
 
+  /** Takes both sockets over, also if it throws. */
+  static between(first: RelaySocket, second: RelaySocket): Relay {
+    return new Relay((thread, id) =>
+      native().startRelay(thread, id, first.fd, second.fd, second.received, first.received),
+    );
+  }
+
+  /** A relay whose second socket is connecting; {@link join} gives it the first one. Takes that socket over. */
+  static dial(second: number, protocol: number, messages: ProxyMessages): Relay {
+    const { greeting, password, request } = messages;
+    return new Relay((thread, id) =>
+      native().dialRelay(thread, id, second, protocol, greeting, password, request),
+    );
+  }
+
+  /** Gives a connected relay its first socket, which is reset if the relay has ended. */
+  join(first: number): void {
+    native().joinRelay(this.#thread, this.#id, first);
+  }
+
   /** The bytes of the first (0) or second (1) socket that the other one has taken so far. */
   bytes(side: 0 | 1): number {
-    return this.#end?.bytes[side] ?? native().relayBytes(relayThread(), this.#id, side);
+    return this.#end?.bytes[side] ?? native().relayBytes(this.#thread, this.#id, side);
   }
 
   /** Resets both connections; `ended` has ECANCELED. */
   abort(): void {
-    native().abortRelay(relayThread(), this.#id);
+    native().abortRelay(this.#thread, this.#id);
   }
 }
 
-const listeners = new Map<number, (end: RelayEnd) => void>();
-let thread: RelaysHandle | undefined;
+/** By id: is told that a relay is connected, and how it ended. */
+const listeners = new Map<number, (end: RelayEnd | undefined) => void>();
+let relays: RelaysHandle | undefined;
 let lastId = 0;
 
 function relayThread(): RelaysHandle {
-  thread ??= check<RelaysHandle>(
-    native().newRelays((id, error, fromFirst, fromSecond) => {
+  relays ??= check<RelaysHandle>(
+    native().newRelays((id, hasEnded, error, reply, fromFirst, fromSecond) => {
       const listener = listeners.get(id);
-      listeners.delete(id);
-      listener?.({ error, bytes: [fromFirst, fromSecond] });
+      if (hasEnded) listeners.delete(id);
+      listener?.(hasEnded ? { error, reply, bytes: [fromFirst, fromSecond] } : undefined);
     }),
     'epoll_create1',
   );
-  return thread;
+  return relays;
 }
 
 function nextId(): number {

@@ -178,9 +178,18 @@ export interface Native extends InterceptCalls {
     limit: number,
   ): number;
   sendLater(pool: SealingPoolHandle, runs: Uint32Array, runCount: number, entries: Uint8Array): number;
+  /** An fd of the process's namespace that does not block. */
+  openStreamSocket(family: number): number;
   /** A thread that relays between sockets; see src-cpp/node/relay_calls.cc. */
   newRelays(
-    onEnd: (id: number, error: number, fromFirst: number, fromSecond: number) => void,
+    onEvent: (
+      id: number,
+      hasEnded: number,
+      error: number,
+      reply: number,
+      fromFirst: number,
+      fromSecond: number,
+    ) => void,
   ): RelaysHandle | number;
   /** The sockets are the relay's from then on, also after an error. */
   startRelay(
@@ -191,6 +200,17 @@ export interface Native extends InterceptCalls {
     toFirst: Uint8Array | null,
     toSecond: Uint8Array | null,
   ): number;
+  /** The same of the second socket, which is connecting. */
+  dialRelay(
+    relays: RelaysHandle,
+    id: number,
+    second: number,
+    protocol: number,
+    greeting: Uint8Array,
+    password: Uint8Array,
+    request: Uint8Array,
+  ): number;
+  joinRelay(relays: RelaysHandle, id: number, first: number): number;
   abortRelay(relays: RelaysHandle, id: number): number;
   relayBytes(relays: RelaysHandle, id: number, side: 0 | 1): number;
 }

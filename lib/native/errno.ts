@@ -12,6 +12,7 @@ export const EISDIR = -21;
 export const EINVAL = -22;
 export const EDOM = -33;
 export const ENOSYS = -38;
+export const EPROTO = -71;
 export const EBADMSG = -74;
 export const EBADFD = -77;
 export const ENOTSOCK = -88;

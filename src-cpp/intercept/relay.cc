@@ -25,6 +25,12 @@ int PendingError(int socket) {
 
 }  // namespace
 
+void ResetConnection(FileDescriptor* socket) {
+  const linger now{1, 0};
+  if (socket->valid()) (void)setsockopt(socket->get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+  socket->Reset();
+}
+
 // Only into an empty pipe: of a full one, splice(2) says EAGAIN as well.
 ssize_t RelayDirection::Read(int socket, PipePool* pipes) {
   if (!pipe_.valid()) pipe_ = pipes->Take();
@@ -107,24 +113,46 @@ void RelayDirection::Drop() {
 }
 
 Relay::Relay(uint64_t id, FileDescriptor first, FileDescriptor second) : id_(id) {
-  sides_[0].socket = std::move(first);
-  sides_[1].socket = std::move(second);
-  for (RelaySide& side : sides_) {
-    side.relay = this;
-    // SPLICE_F_NONBLOCK is about the pipe alone.
-    const int flags = fcntl(side.socket.get(), F_GETFL);
-    if (flags >= 0) (void)fcntl(side.socket.get(), F_SETFL, flags | O_NONBLOCK);
-  }
+  SetSide(0, std::move(first));
+  SetSide(1, std::move(second));
+}
+
+Relay::Relay(uint64_t id, FileDescriptor second, std::unique_ptr<Dialer> dialer)
+    : id_(id), dialer_(std::move(dialer)) {
+  SetSide(1, std::move(second));
+}
+
+void Relay::Join(FileDescriptor first) { SetSide(0, std::move(first)); }
+
+void Relay::SetSide(int index, FileDescriptor socket) {
+  // SPLICE_F_NONBLOCK is about the pipe alone.
+  const int flags = fcntl(socket.get(), F_GETFL);
+  if (flags >= 0) (void)fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK);
+  sides_[index].relay = this;
+  sides_[index].socket = std::move(socket);
+}
+
+int Relay::Dial() {
+  RelaySide& side = sides_[1];
+  const int result = dialer_->Continue(side.socket.get(), &side.readable, &side.writable);
+  if (result > 0) return kWorks;
+  reply_ = dialer_->reply();
+  if (result < 0) return result;
+  directions_[1].PutFirst(dialer_->TakeRest());
+  dialer_.reset();
+  return kConnected;
 }
 
 int Relay::Move(PipePool* pipes, bool* more) {
+  if (dialer_ != nullptr) return Dial();
+  if (!sides_[0].socket.valid()) return kWorks;
   using Progress = RelayDirection::Progress;
   Progress progress[2];
   for (int i = 0; i < 2; i++) {
     progress[i] = directions_[i].Move(&sides_[i], &sides_[1 - i], pipes);
     if (progress[i] == Progress::kFailed) return directions_[i].error();
   }
-  if (progress[0] == Progress::kEnded && progress[1] == Progress::kEnded) return 0;
+  if (progress[0] == Progress::kEnded && progress[1] == Progress::kEnded) return kEnded;
   *more = progress[0] == Progress::kMore || progress[1] == Progress::kMore;
   if (*more) return kWorks;
   // A reset that neither reading nor writing has met, since that direction waits for the other socket.
@@ -138,8 +166,7 @@ int Relay::Move(PipePool* pipes, bool* more) {
 
 void Relay::Close(bool reset) {
   for (RelaySide& side : sides_) {
-    const linger now{1, 0};
-    if (reset) (void)setsockopt(side.socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    if (reset) ResetConnection(&side.socket);
     side.socket.Reset();
   }
   for (RelayDirection& direction : directions_) direction.Drop();

@@ -3,14 +3,19 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "intercept/dialer.h"
 #include "intercept/pipe_pool.h"
 #include "linux/file_descriptor.h"
 
 namespace tuntap {
 
 class Relay;
+
+// Closes a socket so that its peer sees a reset connection instead of an end.
+void ResetConnection(FileDescriptor* socket);
 
 // One of a relay's two sockets, and what epoll has told of it since the last EAGAIN.
 struct RelaySide {
@@ -60,29 +65,44 @@ class RelayDirection {
 // Two sockets, what one receives being sent by the other. No lock: all but bytes() is for one thread.
 class Relay {
  public:
+  // What Move() returns beside -errno.
+  static constexpr int kEnded = 0;
   static constexpr int kWorks = 1;
+  static constexpr int kConnected = 2;
 
   Relay(uint64_t id, FileDescriptor first, FileDescriptor second);
+  // Only the second one, which is connecting; Join() gives the first.
+  Relay(uint64_t id, FileDescriptor second, std::unique_ptr<Dialer> dialer);
 
   uint64_t id() const { return id_; }
+  // Why a proxy refused: Dialer::reply().
+  int reply() const { return reply_; }
   RelaySide* side(int index) { return &sides_[index]; }
   // The direction that begins at a side.
   RelayDirection* from(int index) { return &directions_[index]; }
   const RelayDirection* from(int index) const { return &directions_[index]; }
 
-  // Moves what can be moved. Returns kWorks, 0 once both directions have ended, or the -errno of a socket.
-  // `*more`: call again, since no event tells of the rest.
+  // Moves what can be moved. Returns kConnected once the dialer is done, kEnded after both directions, the
+  // -errno of a socket, and else kWorks. `*more`: call again, since no event tells of the rest.
   [[nodiscard]] int Move(PipePool* pipes, bool* more);
+
+  void Join(FileDescriptor first);
 
   // Closes both sockets; with `reset`, the peers see a reset connection instead of an end.
   void Close(bool reset);
 
-  bool is_queued = false;  // RelayThread's
-  bool is_aborted = false;
+  // RelayThread's.
+  bool is_queued = false;
+  int failure = 0;
 
  private:
+  [[nodiscard]] int Dial();
+  void SetSide(int index, FileDescriptor socket);
+
   const uint64_t id_;
   RelaySide sides_[2];
+  std::unique_ptr<Dialer> dialer_;  // until it is done
+  int reply_ = 0;
   RelayDirection directions_[2];
 };
 

@@ -40,33 +40,31 @@ int RelayThread::Create(Listener* listener, std::unique_ptr<RelayThread>* out) {
 }
 
 RelayThread::~RelayThread() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (std::exchange(stopped_, true)) return;  // it never began
-  }
-  Wake();
+  if (stopped_) return;  // it never began
+  Request([this] { stopped_ = true; });
   pthread_join(thread_, nullptr);
   for (const auto& relay : started_) relay->Close(true);
   for (const auto& [key, relay] : relays_) relay->Close(true);
 }
 
 void RelayThread::Start(std::shared_ptr<Relay> relay) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    started_.push_back(std::move(relay));
-  }
-  Wake();
+  Request([&] { started_.push_back(std::move(relay)); });
+}
+
+void RelayThread::Join(std::shared_ptr<Relay> relay, FileDescriptor first) {
+  Request([&] { joined_.push_back({std::move(relay), std::move(first)}); });
 }
 
 void RelayThread::Abort(std::shared_ptr<Relay> relay) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    aborted_.push_back(std::move(relay));
-  }
-  Wake();
+  Request([&] { aborted_.push_back(std::move(relay)); });
 }
 
-void RelayThread::Wake() {
+template <typename Change>
+void RelayThread::Request(Change change) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    change();
+  }
   const uint64_t one = 1;
   (void)!write(wake_.get(), &one, sizeof(one));
 }
@@ -92,9 +90,9 @@ void RelayThread::Run() {
     }
     if (woken && !TakeRequests()) return;
     // No event is left that could name a relay that ends now.
-    std::vector<Relay*> turn;
-    turn.swap(queue_);
-    for (Relay* relay : turn) Serve(relay);
+    turn_.swap(queue_);
+    for (Relay* relay : turn_) Serve(relay);
+    turn_.clear();
   }
 }
 
@@ -103,18 +101,26 @@ bool RelayThread::TakeRequests() {
   uint64_t count;
   (void)!read(wake_.get(), &count, sizeof(count));
   std::vector<std::shared_ptr<Relay>> started;
+  std::vector<Joined> joined;
   std::vector<std::shared_ptr<Relay>> aborted;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (stopped_) return false;
     started.swap(started_);
+    joined.swap(joined_);
     aborted.swap(aborted_);
   }
   for (auto& relay : started) Add(std::move(relay));
+  for (Joined& join : joined) {
+    if (relays_.count(join.relay.get()) == 0) {
+      ResetConnection(&join.first);
+      continue;
+    }
+    join.relay->Join(std::move(join.first));
+    if (const int error = Watch(join.relay->side(0)); error < 0) Fail(join.relay.get(), error);
+  }
   for (const auto& relay : aborted) {
-    if (relays_.count(relay.get()) == 0) continue;
-    relay->is_aborted = true;
-    Queue(relay.get());
+    if (relays_.count(relay.get()) > 0) Fail(relay.get(), -ECANCELED);
   }
   return true;
 }
@@ -123,13 +129,22 @@ void RelayThread::Add(std::shared_ptr<Relay> relay) {
   Relay* const added = relay.get();
   relays_.emplace(added, std::move(relay));
   for (int i = 0; i < 2; i++) {
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLET;
-    event.data.ptr = added->side(i);
-    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, added->side(i)->socket.get(), &event) == 0) continue;
-    End(added, -errno);
-    return;
+    if (!added->side(i)->socket.valid()) continue;
+    if (const int error = Watch(added->side(i)); error < 0) Fail(added, error);
   }
+}
+
+int RelayThread::Watch(RelaySide* side) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLET;
+  event.data.ptr = side;
+  return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, side->socket.get(), &event) < 0 ? -errno : 0;
+}
+
+// Ends the relay in its turn, since the queue may have it.
+void RelayThread::Fail(Relay* relay, int error) {
+  relay->failure = error;
+  Queue(relay);
 }
 
 void RelayThread::Queue(Relay* relay) {
@@ -140,8 +155,10 @@ void RelayThread::Queue(Relay* relay) {
 void RelayThread::Serve(Relay* relay) {
   relay->is_queued = false;
   bool more = false;
-  const int result = relay->is_aborted ? -ECANCELED : relay->Move(&pipes_, &more);
-  if (result != Relay::kWorks) {
+  const int result = relay->failure < 0 ? relay->failure : relay->Move(&pipes_, &more);
+  if (result == Relay::kConnected) {
+    listener_->OnConnected(relays_[relay]);
+  } else if (result != Relay::kWorks) {
     End(relay, result);
   } else if (more) {
     Queue(relay);

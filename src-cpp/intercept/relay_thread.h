@@ -19,7 +19,9 @@ class RelayThread {
   // Is told on the thread.
   class Listener {
    public:
-    // Both sockets are closed. `error` is 0, or the -errno that ended it: -ECANCELED after Abort().
+    // The relay's second socket is connected, and it waits for Join().
+    virtual void OnConnected(const std::shared_ptr<Relay>& relay) = 0;
+    // Its sockets are closed. `error` is 0, or the -errno that ended it: -ECANCELED after Abort().
     virtual void OnEnd(const std::shared_ptr<Relay>& relay, int error) = 0;
 
    protected:
@@ -33,6 +35,9 @@ class RelayThread {
 
   // Begins a relay; any thread may.
   void Start(std::shared_ptr<Relay> relay);
+  // Gives a relay that is connected its first socket. If the relay has ended,
+  // that one is reset.
+  void Join(std::shared_ptr<Relay> relay, FileDescriptor first);
   // Resets both connections. Nothing happens if the relay has ended.
   void Abort(std::shared_ptr<Relay> relay);
 
@@ -40,10 +45,18 @@ class RelayThread {
   RelayThread(Listener* listener, FileDescriptor epoll, FileDescriptor wake)
       : listener_(listener), epoll_(std::move(epoll)), wake_(std::move(wake)) {}
 
-  void Wake();
+  struct Joined {
+    std::shared_ptr<Relay> relay;
+    FileDescriptor first;
+  };
+
+  template <typename Change>
+  void Request(Change change);
   void Run();
   [[nodiscard]] bool TakeRequests();
   void Add(std::shared_ptr<Relay> relay);
+  [[nodiscard]] int Watch(RelaySide* side);
+  void Fail(Relay* relay, int error);
   void Queue(Relay* relay);
   void Serve(Relay* relay);
   void End(Relay* relay, int error);
@@ -55,12 +68,14 @@ class RelayThread {
 
   std::mutex mutex_;  // for what follows
   std::vector<std::shared_ptr<Relay>> started_;
+  std::vector<Joined> joined_;
   std::vector<std::shared_ptr<Relay>> aborted_;
   bool stopped_ = false;
 
   // The thread's own.
   std::unordered_map<Relay*, std::shared_ptr<Relay>> relays_;
   std::vector<Relay*> queue_;  // to be served
+  std::vector<Relay*> turn_;   // being served
   PipePool pipes_;
 };
 

@@ -1,3 +1,5 @@
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <memory>
 #include <optional>
@@ -48,6 +50,15 @@ class RelaysHandle final : RelayThread::Listener {
     thread_->Start(std::move(relay));
   }
 
+  void Join(uint32_t id, FileDescriptor first) {
+    const auto place = relays_.find(id);
+    if (place == relays_.end()) {
+      ResetConnection(&first);
+    } else {
+      thread_->Join(place->second, std::move(first));
+    }
+  }
+
   void Abort(uint32_t id) {
     const auto place = relays_.find(id);
     if (place != relays_.end()) thread_->Abort(place->second);
@@ -56,30 +67,39 @@ class RelaysHandle final : RelayThread::Listener {
  private:
   explicit RelaysHandle(napi_env env) : env_(env) {}
 
-  // How a relay ended.
-  struct End {
+  // What the thread tells.
+  struct Event {
     std::shared_ptr<Relay> relay;
+    bool has_ended;
     int error;
   };
 
   // On the thread.
-  void OnEnd(const std::shared_ptr<Relay>& relay, int error) override {
-    auto end = std::make_unique<End>(End{relay, error});
-    if (napi_call_threadsafe_function(tell_, end.get(), napi_tsfn_nonblocking) == napi_ok) {
-      (void)end.release();  // OnWake's
+  void OnConnected(const std::shared_ptr<Relay>& relay) override { Tell({relay, false, 0}); }
+  void OnEnd(const std::shared_ptr<Relay>& relay, int error) override { Tell({relay, true, error}); }
+  void Tell(Event told) {
+    auto event = std::make_unique<Event>(std::move(told));
+    if (napi_call_threadsafe_function(tell_, event.get(), napi_tsfn_nonblocking) == napi_ok) {
+      (void)event.release();  // OnWake's
     }
   }
 
   static void OnWake(napi_env env, napi_value callback, void* context, void* data) {
-    const std::unique_ptr<End> end(static_cast<End*>(data));
+    const std::unique_ptr<Event> event(static_cast<Event*>(data));
     if (env == nullptr) return;  // the environment ends
     auto* const self = static_cast<RelaysHandle*>(context);
-    const Relay& relay = *end->relay;
-    self->relays_.erase(relay.id());
-    if (self->relays_.empty()) (void)napi_unref_threadsafe_function(env, self->tell_);
+    const Relay& relay = *event->relay;
+    if (event->has_ended) {
+      self->relays_.erase(relay.id());
+      if (self->relays_.empty()) (void)napi_unref_threadsafe_function(env, self->tell_);
+    }
     napi_value undefined = nullptr;
-    napi_value arguments[] = {RawResult(env, relay.id()), RawResult(env, end->error),
-                              RawResult(env, relay.from(0)->bytes()), RawResult(env, relay.from(1)->bytes())};
+    napi_value arguments[] = {RawResult(env, relay.id()),
+                              RawResult(env, event->has_ended ? 1 : 0),
+                              RawResult(env, event->error),
+                              RawResult(env, relay.reply()),
+                              RawResult(env, relay.from(0)->bytes()),
+                              RawResult(env, relay.from(1)->bytes())};
     if (napi_get_undefined(env, &undefined) != napi_ok) return;
     (void)napi_call_function(env, undefined, callback, std::size(arguments), arguments, nullptr);
   }
@@ -97,8 +117,15 @@ class RelaysHandle final : RelayThread::Listener {
   std::unique_ptr<RelayThread> thread_;
 };
 
-// newRelays(onEnd): an External or -errno. It lives as long as the environment. onEnd(id, error, bytes from
-// the first, bytes from the second).
+// openStreamSocket(family): the fd of a socket that does not block, in the process's namespace, or -errno.
+int OpenStreamSocket(int family) {
+  const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  return fd < 0 ? -errno : fd;
+}
+
+// newRelays(onEvent): an External or -errno. It lives as long as the environment. onEvent(id, 0 or 1, error,
+// reply, bytes from the first, bytes from the second): 0 says that the relay is connected, 1 that it has
+// ended.
 Napi::Value NewRelaysCall(const Napi::CallbackInfo& info) {
   int error = 0;
   RelaysHandle* const handle = RelaysHandle::Create(info.Env(), info[0], &error);
@@ -122,6 +149,27 @@ int StartRelay(RelaysHandle* handle, uint32_t id, int first, int second, std::op
   return 0;
 }
 
+Dialer::Message ToMessage(Bytes bytes) { return {bytes.data, bytes.data + bytes.size}; }
+
+// 0 or -errno. The second socket, which is connecting, is the relay's from then on, also after an error. The
+// messages are Dialer's.
+int DialRelay(RelaysHandle* handle, uint32_t id, int second, uint32_t protocol, Bytes greeting,
+              Bytes password, Bytes request) {
+  FileDescriptor socket(second);
+  if (protocol > static_cast<uint32_t>(Dialer::Protocol::kHttp)) return -EINVAL;
+  if (handle->Find(id) != nullptr) return -EEXIST;
+  const Dialer::Messages messages{ToMessage(greeting), ToMessage(password), ToMessage(request)};
+  auto dialer = std::make_unique<Dialer>(static_cast<Dialer::Protocol>(protocol), messages);
+  handle->Start(std::make_shared<Relay>(id, std::move(socket), std::move(dialer)));
+  return 0;
+}
+
+// Gives a connected relay its first socket, which is the relay's from then on.
+int JoinRelay(RelaysHandle* handle, uint32_t id, int first) {
+  handle->Join(id, FileDescriptor(first));
+  return 0;
+}
+
 // Both connections are reset.
 int AbortRelay(RelaysHandle* handle, uint32_t id) {
   handle->Abort(id);
@@ -138,8 +186,11 @@ int64_t RelayBytes(RelaysHandle* handle, uint32_t id, uint32_t side) {
 }  // namespace
 
 void RegisterRelayCalls(Napi::Env env, Napi::Object exports) {
+  Export<Call<OpenStreamSocket>>(env, exports, "openStreamSocket");
   Export<NewRelaysCall>(env, exports, "newRelays");
   Export<Call<StartRelay>>(env, exports, "startRelay");
+  Export<Call<DialRelay>>(env, exports, "dialRelay");
+  Export<Call<JoinRelay>>(env, exports, "joinRelay");
   Export<Call<AbortRelay>>(env, exports, "abortRelay");
   Export<Call<RelayBytes>>(env, exports, "relayBytes");
 }

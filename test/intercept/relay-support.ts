@@ -36,7 +36,7 @@ export class Loopback implements AsyncDisposable {
   async relayed(): Promise<[a: Socket, b: Socket, relay: Relay]> {
     const [a, first] = await this.connect();
     const [b, second] = await this.connect();
-    return [a, b, new Relay(await takeSocket(first), await takeSocket(second))];
+    return [a, b, Relay.between(await takeSocket(first), await takeSocket(second))];
   }
 
   /** A socket for a relay, and its other end. */

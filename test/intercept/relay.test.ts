@@ -27,7 +27,7 @@ describe('a relay of two sockets', () => {
     assert.equal(await received[1], fromA);
     const fromB = await sendRandom(b, 30 * MEGABYTE + 1);
     assert.equal(await received[0], fromB);
-    assert.deepEqual(await relay.ended, { error: 0, bytes: [20 * MEGABYTE, 30 * MEGABYTE + 1] });
+    assert.deepEqual(await relay.ended, { error: 0, reply: 0, bytes: [20 * MEGABYTE, 30 * MEGABYTE + 1] });
     assert.equal(relay.bytes(1), 30 * MEGABYTE + 1);
   });
 
@@ -38,7 +38,7 @@ describe('a relay of two sockets', () => {
     a.write('one ');
     await once(first, 'readable');
     second.write('zero ');
-    const relay = new Relay(await takeSocket(first), await takeSocket(second));
+    const relay = Relay.between(await takeSocket(first), await takeSocket(second));
     a.end('two');
     b.end();
     const chunks = await b.toArray();

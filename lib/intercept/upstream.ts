@@ -1,0 +1,71 @@
+/** Connections of the interceptor's own, made by the thread that will relay them. */
+
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
+import { native } from '../native/addon.js';
+import { EINPROGRESS, EPROTO } from '../native/errno.js';
+import { socketError } from '../net/namespace/sockets.js';
+import { check } from '../system-error.js';
+import { authority, connectMessages, type Destination, type ProxyServer, refusedByProxy } from './proxy.js';
+import { Relay } from './relay.js';
+
+/** How a connection is made. */
+export interface UpstreamOptions {
+  readonly via?: ProxyServer;
+  /** A firewall mark; needs CAP_NET_ADMIN. */
+  readonly mark?: number;
+  /** The link that the connection goes through. */
+  readonly device?: string;
+}
+
+const PROTOCOLS = { direct: 0, socks5: 1, http: 2 } as const;
+
+/**
+ * Connects, through the proxy if there is one, which then looks names up. Resolves to a relay that has one side yet.
+ * @param begun gets that relay before an answer can come; aborting it ends the attempt with ECANCELED
+ * @throws errors as `net.connect` has them; EACCES, ECONNREFUSED and the like by the proxy's reply
+ */
+export async function dialUpstream(
+  destination: Destination,
+  options: UpstreamOptions,
+  begun: (relay: Relay, fd: number) => void,
+): Promise<Relay> {
+  const { via } = options;
+  const messages = connectMessages(via, destination);
+  const { host, port } = via ?? destination;
+  const address = isIP(host) === 0 ? (await lookup(host)).address : host;
+  const remote = new Endpoint(address, port);
+  const fd = openConnecting(remote, options);
+  const relay = Relay.dial(fd, PROTOCOLS[via?.protocol ?? 'direct'], messages);
+  begun(relay, fd);
+  const failure = await relay.connected;
+  if (failure === undefined) return relay;
+  const { error, reply } = failure;
+  if (via !== undefined && reply !== 0) throw refusedByProxy(via, destination, reply);
+  const thrown = socketError(error, 'connect', remote);
+  if (via !== undefined) {
+    const what = error === EPROTO ? `it does not speak ${via.protocol}` : 'the proxy failed';
+    thrown.message += `, for ${authority(destination)}: ${what}`;
+  }
+  throw thrown;
+}
+
+/** A socket whose connect(2) is under way. */
+function openConnecting(remote: Endpoint, { mark, device }: UpstreamOptions): number {
+  const constants = native().socketConstants;
+  const family = ADDRESS_FAMILIES[remote.family];
+  const fd = check<number>(native().openStreamSocket(family), 'socket');
+  try {
+    const set = (name: string, value: number | string) =>
+      check(native().setSocketOption(fd, constants.SOL_SOCKET, constants[name], value), `setsockopt ${name}`);
+    if (mark !== undefined) set('SO_MARK', mark | 0);
+    if (device !== undefined) set('SO_BINDTODEVICE', device);
+    const started = native().connectSocket(fd, family, remote.entry);
+    if (started < 0 && started !== EINPROGRESS) throw socketError(started, 'connect', remote);
+    return fd;
+  } catch (error) {
+    native().closeFd(fd);
+    throw error;
+  }
+}
