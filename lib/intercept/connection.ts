@@ -1,9 +1,12 @@
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { invalidArgValue, unsupported } from '../arguments.js';
 import { native } from '../native/addon.js';
 import { adoptStream } from '../net/namespace/sockets.js';
 import type { ConnectionEnd, Ending, SlotReference } from './nat.js';
+import type { OwnConnections } from './own-connections.js';
+import { type RelayOutcome, type RelayToOptions, relayBetween, relayTo } from './relaying.js';
 
 /** How a connection can be refused. */
 export type Refusal = 'reset' | 'port-unreachable' | 'host-unreachable' | 'prohibited' | 'drop';
@@ -38,6 +41,8 @@ export interface ConnectionEvents {
 
 /** What a connection needs of its interceptor. */
 export interface ConnectionOwner {
+  /** The interceptor's own connections. */
+  own(): OwnConnections;
   /** Returns false if the connection has ended meanwhile. */
   decide(slot: SlotReference, decision: Refusal | 'accept' | 'abort'): boolean;
   totals(slot: SlotReference): readonly [read: number, written: number] | undefined;
@@ -105,7 +110,7 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    */
   async accept(): Promise<Socket> {
     if (process.versions.bun) throw unsupported('Bun has no accept()', 'it adopts no connected sockets');
-    return this.acceptFd(adoptStream);
+    return this.acceptFd((fd) => adoptStream(fd));
   }
 
   /**
@@ -129,6 +134,41 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
         reject,
       };
     });
+  }
+
+  /**
+   * Answers the client, and passes on what it sends to the other stream, and back, with the ends of both directions and
+   * with resets. A thread does that for sockets of `interceptor.connect()`, `namespace.connect()` and {@link accept},
+   * which are taken over: their objects are destroyed, and what they had received comes first. Any other stream is piped.
+   * @param stream open in both directions; it is destroyed if this throws
+   * @returns when both are closed: the error of the one that was reset, or undefined. That is no failure: the reset
+   * was passed on
+   * @throws what {@link accept} throws; TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
+   * @example
+   * ```ts
+   * const { address, port } = connection.destination;
+   * await connection.relay(await namespace.connect({ host: address, port }));
+   * ```
+   */
+  relay(stream: Duplex): Promise<RelayOutcome> {
+    return relayBetween(this, stream);
+  }
+
+  /**
+   * Connects to where the client wants, or to another host, directly or through a proxy; then answers the client, and
+   * relays as {@link relay} does. All of it is a thread's work. The sockets are of this process's namespace.
+   * @returns as {@link relay}
+   * @throws ECONNREFUSED, EHOSTUNREACH and the like if it can't connect, as `net.connect` or the proxy reports it: give the
+   * error to {@link refuse}; what {@link accept} throws; TypeError or RangeError with an `ERR_…` code for bad options
+   * @example
+   * ```ts
+   * interceptor.on('connection', (connection) => {
+   *   connection.relayTo({ via: 'socks5://127.0.0.1:1080' }).catch((error) => connection.refuse(error));
+   * });
+   * ```
+   */
+  relayTo(options: RelayToOptions = {}): Promise<RelayOutcome> {
+    return relayTo(this, this.#owner.own(), options);
   }
 
   /**

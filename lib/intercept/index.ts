@@ -13,3 +13,4 @@ export { type InterceptOptions, intercept } from './intercept.js';
 export { Interceptor, type InterceptorCounters, type InterceptorEvents } from './interceptor.js';
 export type { ConnectionEnd } from './nat.js';
 export type { InterceptorConnectOptions } from './own-connections.js';
+export type { RelayOutcome, RelayToOptions } from './relaying.js';

@@ -187,6 +187,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   };
 
   readonly #owner: ConnectionOwner = {
+    own: () => this.#own,
     decide: (slot, decision) => {
       const done = this.#nat.decide(slot, decision);
       this.#flushLater();

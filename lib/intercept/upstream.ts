@@ -1,11 +1,10 @@
 /** Connections of the interceptor's own, made by the thread that will relay them. */
 
-import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
 import { EINPROGRESS, EPROTO } from '../native/errno.js';
-import { socketError } from '../net/namespace/sockets.js';
+import { localOf, socketError } from '../net/namespace/sockets.js';
 import { check } from '../system-error.js';
 import { authority, connectMessages, type Destination, type ProxyServer, refusedByProxy } from './proxy.js';
 import { Relay } from './relay.js';
@@ -23,22 +22,23 @@ const PROTOCOLS = { direct: 0, socks5: 1, http: 2 } as const;
 
 /**
  * Connects, through the proxy if there is one, which then looks names up. Resolves to a relay that has one side yet.
- * @param begun gets that relay before an answer can come; aborting it ends the attempt with ECANCELED
+ * @param begun gets that relay and the connection's ends before an answer can come; aborting it ends the attempt with ECANCELED
  * @throws errors as `net.connect` has them; EACCES, ECONNREFUSED and the like by the proxy's reply
  */
 export async function dialUpstream(
   destination: Destination,
   options: UpstreamOptions,
-  begun: (relay: Relay, fd: number) => void,
+  begun: (relay: Relay, local: Endpoint, remote: Endpoint) => void,
 ): Promise<Relay> {
   const { via } = options;
   const messages = connectMessages(via, destination);
   const { host, port } = via ?? destination;
-  const address = isIP(host) === 0 ? (await lookup(host)).address : host;
+  const address = isIP(host) === 0 ? await addressOf(host) : host;
   const remote = new Endpoint(address, port);
   const fd = openConnecting(remote, options);
+  const local = localOf(fd);
   const relay = Relay.dial(fd, PROTOCOLS[via?.protocol ?? 'direct'], messages);
-  begun(relay, fd);
+  begun(relay, local, remote);
   const failure = await relay.connected;
   if (failure === undefined) return relay;
   const { error, reply } = failure;
@@ -49,6 +49,11 @@ export async function dialUpstream(
     thrown.message += `, for ${authority(destination)}: ${what}`;
   }
   throw thrown;
+}
+
+async function addressOf(host: string): Promise<string> {
+  const { lookup } = process.getBuiltinModule('node:dns/promises');
+  return (await lookup(host)).address;
 }
 
 /** A socket whose connect(2) is under way. */

@@ -178,6 +178,8 @@ export interface Native extends InterceptCalls {
     limit: number,
   ): number;
   sendLater(pool: SealingPoolHandle, runs: Uint32Array, runCount: number, entries: Uint8Array): number;
+  /** Closes a connection's fd with RST. */
+  resetFd(fd: number): void;
   /** An fd of the process's namespace that does not block. */
   openStreamSocket(family: number): number;
   /** A thread that relays between sockets; see src-cpp/node/relay_calls.cc. */

@@ -1,6 +1,8 @@
 #include "intercept/relay.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -128,6 +130,9 @@ void Relay::SetSide(int index, FileDescriptor socket) {
   // SPLICE_F_NONBLOCK is about the pipe alone.
   const int flags = fcntl(socket.get(), F_GETFL);
   if (flags >= 0) (void)fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK);
+  // Nothing waits to be sent together: what one socket gave goes to the other at once.
+  const int on = 1;
+  (void)setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   sides_[index].relay = this;
   sides_[index].socket = std::move(socket);
 }

@@ -123,6 +123,13 @@ int OpenStreamSocket(int family) {
   return fd < 0 ? -errno : fd;
 }
 
+// resetFd(fd): closes a connection's fd so that its peer sees a reset.
+int ResetFd(int fd) {
+  FileDescriptor socket(fd);
+  ResetConnection(&socket);
+  return 0;
+}
+
 // newRelays(onEvent): an External or -errno. It lives as long as the environment. onEvent(id, 0 or 1, error,
 // reply, bytes from the first, bytes from the second): 0 says that the relay is connected, 1 that it has
 // ended.
@@ -187,6 +194,7 @@ int64_t RelayBytes(RelaysHandle* handle, uint32_t id, uint32_t side) {
 
 void RegisterRelayCalls(Napi::Env env, Napi::Object exports) {
   Export<Call<OpenStreamSocket>>(env, exports, "openStreamSocket");
+  Export<Call<ResetFd>>(env, exports, "resetFd");
   Export<NewRelaysCall>(env, exports, "newRelays");
   Export<Call<StartRelay>>(env, exports, "startRelay");
   Export<Call<DialRelay>>(env, exports, "dialRelay");

@@ -73,10 +73,10 @@ function adopt<T>(descriptor: Descriptor, use: (fd: number) => T): T {
 const streamFds = new WeakMap<Socket, number>();
 
 /** Lets Node.js take over the fd of a connected stream socket, and remembers it. */
-export function adoptStream(fd: number): Socket {
+export function adoptStream(fd: number, options: { readonly allowHalfOpen?: boolean } = {}): Socket {
   // Sockets take milliseconds to load.
   const { Socket } = process.getBuiltinModule('node:net');
-  const socket = new Socket({ fd, readable: true, writable: true });
+  const socket = new Socket({ ...options, fd, readable: true, writable: true });
   streamFds.set(socket, fd);
   return socket;
 }
@@ -106,10 +106,10 @@ export async function dial(namespace: number, remote: Endpoint, options: DialOpt
   let closed: (() => void) | undefined;
   try {
     const started = native().connectSocket(descriptor.fd(), ADDRESS_FAMILIES[family], remote.entry);
-    closed = options.onAttempt?.(localOf(descriptor), remote);
+    closed = options.onAttempt?.(localOf(descriptor.fd()), remote);
     const error = started === EINPROGRESS ? await connected(descriptor, options.signal) : started;
     if (error < 0) throw socketError(error, 'connect', remote);
-    const socket = adopt(descriptor, adoptStream);
+    const socket = adopt(descriptor, (fd) => adoptStream(fd));
     if (closed) socket.once('close', closed);
     closed = undefined;
     return socket;
@@ -119,9 +119,10 @@ export async function dial(namespace: number, remote: Endpoint, options: DialOpt
   }
 }
 
-function localOf(descriptor: Descriptor): Endpoint {
+/** Where a socket's connection comes from. */
+export function localOf(fd: number): Endpoint {
   const local = new Endpoint('0.0.0.0', 0);
-  check(native().socketAddress(descriptor.fd(), local.entry), 'getsockname');
+  check(native().socketAddress(fd, local.entry), 'getsockname');
   return local;
 }
 

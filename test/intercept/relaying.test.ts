@@ -1,0 +1,181 @@
+/** connection.relay() and relayTo(): intercepted connections passed on, with the kernel's TCP at both ends. */
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { setTimeout } from 'node:timers/promises';
+import { NetworkNamespace } from 'tuntap-native';
+import type { InterceptedConnection } from 'tuntap-native/intercept';
+import { needs, openFds, skip } from '../support.ts';
+import { receiveAll, sendRandom } from './relay-support.ts';
+import { withIntercepted } from './support.ts';
+
+const HOST = '203.0.113.5';
+
+/** A server of this process's namespace. */
+async function withServer(
+  onConnection: (socket: Socket) => void,
+  body: (port: number, server: Server) => Promise<void>,
+): Promise<void> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {});
+    onConnection(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    await body((server.address() as AddressInfo).port, server);
+  } finally {
+    server.close();
+  }
+}
+
+type Pass = (connection: InterceptedConnection, port: number) => Promise<unknown>;
+
+const current = NetworkNamespace.current();
+
+const WAYS: Readonly<Record<string, Pass>> = {
+  'relay() of a socket whose fd is known': async (connection, port) =>
+    connection.relay(await (await current).connect({ host: '127.0.0.1', port })),
+  'relay() of another stream': async (connection, port) => {
+    const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true });
+    await once(socket, 'connect');
+    return connection.relay(socket);
+  },
+  'relayTo()': (connection, port) => connection.relayTo({ host: '127.0.0.1', port }),
+};
+
+describe('an intercepted connection that is relayed', function () {
+  this.timeout(30_000);
+  before(function () {
+    needs(this);
+    if (process.versions.bun) skip(this, 'Bun adopts no connected sockets');
+  });
+  after(async () => (await current).close());
+
+  for (const [way, pass] of Object.entries(WAYS)) {
+    it(`carries all bytes both ways, one direction longer than the other: ${way}`, async () => {
+      let sent = '';
+      let received = '';
+      const serve = async (socket: Socket) => {
+        received = await receiveAll(socket);
+        sent = await sendRandom(socket, 10_000_000);
+      };
+      await withServer(serve, (port) =>
+        withIntercepted({}, async ({ namespace, interceptor }) => {
+          interceptor.on('connection', async (connection) => {
+            assert.equal(await pass(connection, port), undefined);
+            interceptor.emit('error', new Error('done'));
+          });
+          const client = await namespace.connect({ host: HOST, port: 7 });
+          client.allowHalfOpen = true;
+          const done = once(interceptor, 'error');
+          const got = receiveAll(client);
+          const given = await sendRandom(client, 5_000_000);
+          assert.equal(await got, sent);
+          assert.equal(received, given);
+          await done;
+        }),
+      );
+    });
+
+    it(`passes resets on: ${way}`, async () => {
+      for (const who of ['client', 'server']) {
+        const accepted: Socket[] = [];
+        await withServer(
+          (socket) => accepted.push(socket.resume()),
+          (port) =>
+            withIntercepted({}, async ({ namespace, interceptor }) => {
+              const outcome = new Promise<unknown>((resolve, reject) => {
+                interceptor.on('connection', (connection) => pass(connection, port).then(resolve, reject));
+              });
+              const client = (await namespace.connect({ host: HOST, port: 7 })).resume();
+              client.write('x');
+              while (accepted.length === 0 || accepted[0].bytesRead === 0) await setTimeout(5);
+              const [resets, other] = who === 'client' ? [client, accepted[0]] : [accepted[0], client];
+              const seen = new Promise<NodeJS.ErrnoException>((resolve) => other.once('error', resolve));
+              resets.resetAndDestroy();
+              assert.equal((await seen).code, 'ECONNRESET');
+              assert.equal(((await outcome) as NodeJS.ErrnoException).code, 'ECONNRESET');
+            }),
+        );
+      }
+    });
+  }
+
+  it('is refused before its SYN is answered if relayTo() can not connect', async () => {
+    let port = 0;
+    await withServer(
+      () => {},
+      async (free) => {
+        port = free;
+      },
+    );
+    await withIntercepted({}, async ({ namespace, interceptor }) => {
+      interceptor.on('connection', (connection) => {
+        connection.relayTo({ host: '127.0.0.1', port }).catch((error) => {
+          assert.equal(error.message, `connect ECONNREFUSED 127.0.0.1:${port}`);
+          connection.refuse(error);
+        });
+      });
+      await assert.rejects(namespace.connect({ host: HOST, port: 7 }), { code: 'ECONNREFUSED' });
+    });
+  });
+
+  it('takes nothing along if nobody answers relayTo() in time', () =>
+    withServer(
+      (socket) => socket.resume(), // a proxy that never answers
+      (port, server) =>
+        withIntercepted({ decisionTimeout: 50 }, async ({ namespace, interceptor }) => {
+          const round = async (): Promise<void> => {
+            const ended = new Promise<unknown>((resolve) =>
+              server.once('connection', (s) => s.once('close', resolve)),
+            );
+            const failed = new Promise<NodeJS.ErrnoException>((resolve, reject) => {
+              interceptor.once('connection', (connection) => {
+                connection.relayTo({ via: `socks5://127.0.0.1:${port}` }).then(reject, resolve);
+              });
+            });
+            const end = new AbortController();
+            const { signal } = end;
+            const client = assert.rejects(namespace.connect({ host: HOST, port: 7, signal }));
+            assert.equal((await failed).code, 'ETIMEDOUT');
+            await ended;
+            end.abort();
+            await client;
+          };
+          await round();
+          const fds = openFds();
+          await round();
+          assert.ok(openFds() <= fds, `${openFds()} fds, ${fds} before`);
+        }),
+    ));
+
+  it('rejects what is no stream, and sockets that have ended', () =>
+    withServer(
+      (socket) => socket.end('bye'),
+      (port) =>
+        withIntercepted({}, async ({ namespace, interceptor }) => {
+          const errors: Promise<string>[] = [];
+          interceptor.on('connection', (connection) => {
+            const codes = async () => {
+              const code = (wrong: unknown) =>
+                connection.relay(wrong as Duplex).then(
+                  () => '',
+                  (error) => error.code,
+                );
+              const wrong = await code('socket');
+              const ended = await (await current).connect({ host: '127.0.0.1', port });
+              ended.end();
+              return `${wrong} ${await code(ended)}`;
+            };
+            errors.push(codes());
+          });
+          const client = await namespace.connect({ host: HOST, port: 7 });
+          assert.equal(await text(client).catch((error) => error.code), 'ECONNRESET');
+          assert.deepEqual(await Promise.all(errors), ['ERR_INVALID_ARG_TYPE ERR_INVALID_ARG_VALUE']);
+        }),
+    ));
+});
