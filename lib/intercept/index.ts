@@ -9,8 +9,13 @@ export {
   InterceptedConnection,
   type Refusal,
 } from './connection.js';
+export type { InterceptorCounters } from './counters.js';
+export type { DatagramRefusal } from './datagrams.js';
+export { InterceptedEcho } from './echo.js';
+export { type FlowEvents, InterceptedFlow } from './flow.js';
 export { type InterceptOptions, intercept } from './intercept.js';
-export { Interceptor, type InterceptorCounters, type InterceptorEvents } from './interceptor.js';
+export { Interceptor } from './interceptor.js';
+export type { InterceptorEvents } from './interceptor-events.js';
 export type { ConnectionEnd } from './nat.js';
 export type { InterceptorConnectOptions } from './own-connections.js';
 export type { RelayOutcome, RelayToOptions } from './relaying.js';

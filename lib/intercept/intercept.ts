@@ -1,4 +1,11 @@
-import { checkName, invalidArgType, invalidArgValue, requireInteger, requireObject } from '../arguments.js';
+import {
+  checkName,
+  invalidArgType,
+  invalidArgValue,
+  requireBoolean,
+  requireInteger,
+  requireObject,
+} from '../arguments.js';
 import { VIRTIO_HEADER_SIZE } from '../device/offload.js';
 import { TunDevice } from '../device/tun-tap-device.js';
 import { Interceptor } from './interceptor.js';
@@ -19,6 +26,17 @@ export interface InterceptOptions {
   readonly maxConnections?: number;
   /** Milliseconds without a packet after which a connection is reset. **Default:** `7440000`, the 2 hours 4 minutes of RFC 5382 */
   readonly idleTimeout?: number;
+  /** Flows of UDP datagrams that there may be at once, up to 1,048,576; then the longest idle one ends. **Default:** `65536` */
+  readonly maxFlows?: number;
+  /** Milliseconds without a datagram after which a flow ends. **Default:** `120000` */
+  readonly flowTimeout?: number;
+  /**
+   * Whether to answer the clients' questions for names, which are then told as `destination.name` of connections and flows:
+   * all UDP datagrams to port 53 are answered with addresses of 198.18.0.0/15 and fd74:6e74:6e61:6d65::/64, which must
+   * be routed to the device. An address stays a name's while connections use it, and for 5 minutes.
+   * **Default:** `false`
+   */
+  readonly names?: boolean;
   /** A firewall mark for what {@link Interceptor.connect} opens, so that routing rules keep it out of the device; needs CAP_NET_ADMIN. */
   readonly mark?: number;
   /** The link that {@link Interceptor.connect} goes through, so that it can't come back. */
@@ -50,6 +68,9 @@ export async function intercept(tun: TunDevice, options: InterceptOptions = {}):
     maxPending = 1024,
     maxConnections = 65_536,
     idleTimeout = 7_440_000,
+    maxFlows = 65_536,
+    flowTimeout = 120_000,
+    names = false,
     mark,
     device,
   } = options;
@@ -60,13 +81,16 @@ export async function intercept(tun: TunDevice, options: InterceptOptions = {}):
   requireInteger('options.maxPending', maxPending, 1, 65_536);
   requireInteger('options.maxConnections', maxConnections, 1, 524_288);
   requireInteger('options.idleTimeout', idleTimeout, 1, MAX_TIMEOUT);
+  requireInteger('options.maxFlows', maxFlows, 1, 2 ** 20);
+  requireInteger('options.flowTimeout', flowTimeout, 1, MAX_TIMEOUT);
+  requireBoolean('options.names', names);
   if (mark !== undefined) requireInteger('options.mark', mark, 0, 0xffffffff);
   if (device !== undefined) checkName(device, false);
-  const limits = { decisionTimeout, maxPending, maxConnections, idleTimeout };
+  const limits = { decisionTimeout, maxPending, maxConnections, idleTimeout, maxFlows, flowTimeout };
   const stack = await openStack(tun, kind);
   try {
     const prefix = tun.offloads.mode === 'raw' ? VIRTIO_HEADER_SIZE : 0;
-    return new Interceptor({ tun, stack, prefix, bypass: { mark, device }, ...limits });
+    return new Interceptor({ tun, stack, prefix, names, bypass: { mark, device }, ...limits });
   } catch (error) {
     for (const listener of stack.listeners) listener.close();
     await stack.close();

@@ -7,9 +7,14 @@ import { native } from '../native/addon.js';
 import { type Descriptor, watchArrays } from '../native/descriptor.js';
 import { EAGAIN } from '../native/errno.js';
 import { LAYOUT, READABLE } from '../native/layout.js';
+import type { DatagramTable } from '../socket/datagram-table.js';
 import { check } from '../system-error.js';
 import { type ConnectionOwner, InterceptedConnection } from './connection.js';
-import { Nat, type NatOptions, type SlotReference } from './nat.js';
+import { countersOf, type InterceptorCounters } from './counters.js';
+import type { InterceptorEvents } from './interceptor-events.js';
+import { FakeNames } from './names.js';
+import { type ConnectionEnd, Nat, type NatOptions, type SlotReference } from './nat.js';
+import { OtherPackets, type OtherPacketsOwner } from './other-packets.js';
 import { type Bypass, type InterceptorConnectOptions, OwnConnections } from './own-connections.js';
 import type { Stack } from './stack.js';
 
@@ -19,53 +24,15 @@ const EXPIRY_INTERVAL = { most: 1000, least: 20 };
 const ACCEPT_RETRY = 100;
 const MAX_RUNS = 4096;
 
-/** The events of an {@link Interceptor}. */
-export interface InterceptorEvents {
-  /** A client asks for a connection, and waits until you accept or refuse it. Without a listener it is reset. */
-  connection: [connection: InterceptedConnection];
-  /** The interceptor can't go on, as when its device was deleted; `'close'` follows. */
-  error: [error: Error];
-  /** The interceptor is closed. */
-  close: [];
-}
-
-/** What an {@link Interceptor} has done. */
-export interface InterceptorCounters {
-  /** Connections that clients asked for. */
-  readonly connections: number;
-  /** Those that wait for a decision now. */
-  readonly pending: number;
-  /** Those that were accepted and have not ended. */
-  readonly open: number;
-  /** Those that were refused. */
-  readonly refused: number;
-  /** Those that nobody decided about in time. */
-  readonly timedOut: number;
-  /** SYNs of the interceptor's own connections, which were refused. */
-  readonly loops: number;
-  /** RSTs that answered segments of no connection. */
-  readonly resets: number;
-  /** Packets that were dropped, by reason. */
-  readonly dropped: {
-    /** Headers that contradict each other, or a SYN with a wrong checksum. */
-    readonly malformed: number;
-    /** Segments of no connection. */
-    readonly unknown: number;
-    /** SYNs beyond `maxPending`. */
-    readonly maxPending: number;
-    /** SYNs beyond `maxConnections`. */
-    readonly maxConnections: number;
-    /** Protocols that are not intercepted, and addresses that are no single host's. */
-    readonly unsupported: number;
-  };
-}
-
 /** What an {@link Interceptor} is made of. */
 export interface InterceptorParts extends Omit<NatOptions, 'prefix' | 'ports' | 'shared'> {
   readonly tun: TunDevice;
   readonly stack: Stack;
   readonly prefix: number;
   readonly bypass: Bypass;
+  readonly names: boolean;
+  readonly maxFlows: number;
+  readonly flowTimeout: number;
 }
 
 /**
@@ -76,6 +43,8 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   readonly #stack: Stack;
   readonly #nat: Nat;
   readonly #own: OwnConnections;
+  readonly #names: FakeNames | undefined;
+  readonly #others: OtherPackets;
   readonly #runs = new PacketRuns(MAX_RUNS);
   readonly #connections = new Map<number, InterceptedConnection>();
   readonly #loops: Promise<void>[] = [];
@@ -85,7 +54,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   #closing: Promise<void> | undefined;
 
   /** @internal */
-  constructor({ tun, stack, bypass, ...options }: InterceptorParts) {
+  constructor({ tun, stack, bypass, names, maxFlows, flowTimeout, ...options }: InterceptorParts) {
     super();
     this.#tun = tun;
     this.#stack = stack;
@@ -94,26 +63,22 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
       { ...options, shared, ports: stack.ports },
       { begun: this.#begun, ended: this.#ended },
     );
+    this.#names = names ? new FakeNames() : undefined;
+    const { prefix } = options;
+    const parts = { tun, prefix, names: this.#names, maxFlows, flowTimeout };
+    this.#others = new OtherPackets(parts, this.#packetsOwner());
     for (const listener of stack.listeners) this.#watch(listener);
     this.#own = new OwnConnections(this.#nat, bypass);
     this.#read(tun, this.#fromClient);
     if (!shared) this.#read(stack.tun, this.#fromStack);
-    const shortest = Math.min(options.decisionTimeout, options.idleTimeout) / 4;
+    const shortest = Math.min(options.decisionTimeout, options.idleTimeout, flowTimeout) / 4;
     const interval = Math.min(Math.max(shortest, EXPIRY_INTERVAL.least), EXPIRY_INTERVAL.most);
     this.#timer = setInterval(this.#expire, interval).unref();
   }
 
   /** What happened since the interceptor was opened. */
   get counters(): InterceptorCounters {
-    const { malformed, unknown, pendingLimit, openLimit, protocol, ...counters } = this.#nat.counters;
-    const dropped = {
-      malformed,
-      unknown,
-      maxPending: pendingLimit,
-      maxConnections: openLimit,
-      unsupported: protocol,
-    };
-    return { ...counters, dropped };
+    return countersOf(this.#nat, this.#others);
   }
 
   /**
@@ -124,6 +89,47 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
    */
   connect(options: InterceptorConnectOptions): Promise<Socket> {
     return this.#own.connect(options);
+  }
+
+  /**
+   * Gives the datagrams of all clients in batches: their payloads, and in {@link received} where each comes from and goes
+   * to. There is no allocation per datagram. Every turn yields a batch that is valid until the next one. Only one loop can
+   * run at a time, and while it runs there are no `'flow'` events. What comes while the loop is busy waits for its next
+   * turn; more than 4,096 datagrams are lost, and counted.
+   *
+   * With option `names`, the questions for names are answered, and dropped from the batch.
+   * @throws Error `ERR_TUNTAP_READING` if a loop runs already
+   * @example
+   * ```ts
+   * for await (const batch of interceptor.datagrams()) interceptor.writeBatch(batch, interceptor.received); // echo
+   * ```
+   */
+  datagrams(): AsyncIterableIterator<PacketBatch> {
+    return this.#others.port.batches();
+  }
+
+  /**
+   * Belongs to the latest batch of {@link datagrams}: the remote of entry `i` is the client that sent packet `i`, the
+   * local address and port are where it sent it.
+   */
+  get received(): DatagramTable {
+    return this.#others.port.received;
+  }
+
+  /**
+   * Sends packets `start` to the end of a batch as datagrams to clients: packet `i` to the remote of entry `i`, from that
+   * entry's local address and port, with its TOS. The entry of a table that has one is for all packets.
+   * @returns how many became datagrams. One that did not has its error in `batch.status(i)`: EMSGSIZE, EDESTADDRREQ (no
+   * remote), EADDRNOTAVAIL (no local address and port of the remote's family)
+   * @throws TypeError or RangeError with an `ERR_…` code for bad arguments, before anything is sent
+   */
+  writeBatch(batch: PacketBatch, table: DatagramTable, start = 0): number {
+    return this.#others.port.writeBatch(batch, table, start);
+  }
+
+  /** With option `names`: the name that a fake address stands for, or undefined if it is none. */
+  nameOf(address: string): string | undefined {
+    return this.#names?.nameOf(address);
   }
 
   /** Lets the process end while the interceptor is open, as the device's `unref`. Sockets are not affected. */
@@ -154,14 +160,21 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   }
 
   readonly #fromClient = (batch: PacketBatch): void => {
-    const runs = this.#runs;
-    this.#nat.translate(batch, runs);
-    for (let run = 0; run < runs.length; run++) {
-      for (let i = runs.start(run); i < runs.end(run); i++) batch.drop(i);
+    const wholes = this.#translate(batch);
+    if (wholes.length > 0) {
+      this.#translate(wholes);
+      wholes.clear();
     }
-    this.#stack.tun.writeBatch(batch);
     this.#flush();
   };
+
+  /** Returns what fragments made whole. */
+  #translate(batch: PacketBatch): PacketBatch {
+    this.#nat.translate(batch, this.#runs);
+    const wholes = this.#others.handle(batch, this.#runs);
+    if (this.#stack.tun.fd >= 0) this.#stack.tun.writeBatch(batch);
+    return wholes;
+  }
 
   readonly #fromStack = (batch: PacketBatch): void => {
     this.#nat.translateBack(batch);
@@ -169,15 +182,24 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
     this.#flush();
   };
 
-  readonly #begun = (
-    slot: SlotReference,
-    source: InterceptedConnection['source'],
-    destination: InterceptedConnection['destination'],
-  ): void => {
-    const connection = new InterceptedConnection(this.#owner, slot, source, destination);
+  readonly #begun = (slot: SlotReference, source: ConnectionEnd, asked: ConnectionEnd): void => {
+    const destination = this.#others.port.named(asked);
+    const connection = new InterceptedConnection(this.#owner, slot, source, destination ?? asked);
     this.#connections.set(slot.slot, connection);
+    if (destination === undefined) {
+      connection.refuse('host-unreachable');
+      return;
+    }
+    if (destination.name !== undefined) this.#hold(connection);
     if (this.#closing || !this.emit('connection', connection)) connection.refuse('reset');
   };
+
+  /** While there are connections to a name, its fake address stays its own. */
+  #hold(connection: InterceptedConnection): void {
+    const { address } = connection.destination;
+    this.#names?.hold(address);
+    connection.once('close', () => this.#names?.release(address));
+  }
 
   readonly #ended = (slot: SlotReference, ...how: Parameters<InterceptedConnection['end']>): void => {
     const connection = this.#find(slot);
@@ -199,6 +221,17 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
     },
   };
 
+  #packetsOwner(): OtherPacketsOwner {
+    return {
+      toClient: this.#nat.toClient,
+      send: () => this.#send(this.#tun, this.#nat.toClient),
+      flushLater: () => this.#flushLater(),
+      flow: (flow) => this.emit('flow', flow),
+      takesEchoes: () => this.listenerCount('echo') > 0,
+      echo: (echo) => this.emit('echo', echo),
+    };
+  }
+
   #find({ slot, generation }: SlotReference): InterceptedConnection | undefined {
     const connection = this.#connections.get(slot);
     return connection?.slot.generation === generation ? connection : undefined;
@@ -206,12 +239,14 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
 
   readonly #expire = (): void => {
     this.#nat.expire();
+    this.#others.port.expire();
     this.#flush();
   };
 
   /** Sends what the NAT made itself. */
   readonly #flush = (): void => {
     this.#flushDue = false;
+    this.#others.port.flush();
     const { toClient, toStack } = this.#nat;
     if (toClient.length > 0) this.#send(this.#tun, toClient);
     if (toStack.length > 0) this.#send(this.#stack.tun, toStack);
@@ -289,6 +324,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
     for (const connection of this.#connections.values())
       connection.end('reset', connection.bytesRead, connection.bytesWritten);
     this.#connections.clear();
+    this.#others.port.close();
     for (const listener of this.#stack.listeners) listener.close();
     for (const reader of this.#readers) await reader.return?.();
     await Promise.all(this.#loops);

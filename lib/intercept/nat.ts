@@ -52,6 +52,8 @@ export interface ConnectionEnd {
   readonly address: string;
   readonly port: number;
   readonly family: 4 | 6;
+  /** With option `names`: the name that a destination's fake address stands for. */
+  readonly name?: string;
 }
 
 /** A connection among those of a Nat: a slot, and how often it was taken. */

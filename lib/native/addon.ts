@@ -1,6 +1,7 @@
 /** What the addon has for TypeScript. */
 
 import { dirname, join } from 'node:path';
+import type { DatagramCalls } from './datagram-calls.js';
 import type { Descriptor } from './descriptor.js';
 import type { InterceptCalls } from './intercept-calls.js';
 import type { Layout } from './layout.js';
@@ -11,7 +12,7 @@ export interface Interface {
   readonly flags: number;
 }
 
-export interface Native extends InterceptCalls {
+export interface Native extends InterceptCalls, DatagramCalls {
   readonly path: string;
   readonly layout?: Layout;
   /** What watches fds: libuv's poll, or a thread of the addon's own. */

@@ -19,6 +19,8 @@ const LOCAL_FAMILY = LAYOUT['DatagramEntry.local_family'];
 const TOS = LAYOUT['DatagramEntry.tos'];
 const FLAGS = LAYOUT['DatagramEntry.flags'];
 const LOCAL_PORT = LAYOUT['DatagramEntry.local_port'];
+const FLOW = LAYOUT['DatagramEntry.flow'];
+const FLOW_ID = LAYOUT['DatagramEntry.flow_id'];
 const { kHasTos: HAS_TOS, kTruncated: TRUNCATED, DatagramEntry: ENTRY_SIZE } = LAYOUT;
 
 /** What native code takes for a table. @internal */
@@ -159,6 +161,16 @@ export class DatagramTable {
   setLocalPort(index: number, port: number): void {
     const at = this.#offset(index);
     this.#view.setUint32(at + LOCAL_PORT, requireInteger('port', port, 0, 0xffff), LITTLE_ENDIAN);
+  }
+
+  /** The slot of the flow that an intercepted datagram belongs to. @internal */
+  flow(index: number): number {
+    return this.#view.getUint32(this.#offset(index) + FLOW, LITTLE_ENDIAN);
+  }
+
+  /** What tells this flow of the slot from those before. @internal */
+  flowId(index: number): number {
+    return this.#view.getUint32(this.#offset(index) + FLOW_ID, LITTLE_ENDIAN);
   }
 
   /** The index of the link that the datagram came by, or 0 if it is not known (see option `packetInfo`). */

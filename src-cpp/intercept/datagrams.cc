@@ -1,14 +1,17 @@
-#include "datagrams.h"
+#include "intercept/datagrams.h"
 
 #include <netinet/in.h>
 
 #include <cerrno>
+
+#include "intercept/ip_headers.h"
 
 namespace tuntap {
 namespace {
 
 constexpr uint16_t kDnsPort = 53;
 constexpr uint8_t kTtl = 64;
+constexpr uint32_t kErrorsPerSecond = 1000;
 // More segments than this in one packet were refused before Linux 6.9 (UDP_MAX_SEGMENTS).
 constexpr size_t kMaxRun = 64;
 
@@ -27,11 +30,11 @@ struct Remote {
   }
 };
 
-void SetRemote(const IpHeaders& headers, uint16_t port, DatagramEntry* entry) {
-  const uint16_t family = headers.ipv6 ? AF_INET6 : AF_INET;
+void SetRemote(const IpPacket& packet, DatagramEntry* entry) {
+  const uint16_t family = packet.ipv4 ? AF_INET : AF_INET6;
   std::memcpy(entry->remote, &family, sizeof(family));
-  Store16(entry->remote + 2, port);
-  std::memcpy(entry->remote + (headers.ipv6 ? 8 : 4), headers.source(), headers.address_length());
+  std::memcpy(entry->remote + 2, packet.header(), 2);
+  std::memcpy(entry->remote + (packet.ipv4 ? 4 : 8), packet.source(), packet.address_length());
 }
 
 uint64_t PseudoSum(const uint8_t* source, const uint8_t* destination, size_t address_length, size_t length) {
@@ -39,33 +42,29 @@ uint64_t PseudoSum(const uint8_t* source, const uint8_t* destination, size_t add
          htons(kProtocolUdp) + htons(static_cast<uint16_t>(length));
 }
 
-// Whether the datagram's checksum is right, or left out, which only IPv4 allows (RFC 8200 section 8.1).
-bool ChecksumValid(const IpHeaders& headers, size_t length) {
-  const uint8_t* const udp = headers.ip + headers.transport;
-  if (LoadAsIs<uint16_t>(udp + kUdpChecksumOffset) == 0) return !headers.ipv6;
-  const uint64_t pseudo =
-      PseudoSum(headers.source(), headers.destination(), headers.address_length(), length);
-  return ChecksumFold(pseudo + ChecksumPartial(udp, length)) == 0xffff;
+// Whether the checksum is right, or left out, which only IPv4 allows (RFC 8200 section 8.1).
+bool ChecksumValid(const IpPacket& packet) {
+  if (LoadAsIs<uint16_t>(packet.header() + kUdpChecksumOffset) == 0) return packet.ipv4;
+  return HasRightChecksum(packet, kProtocolUdp);
 }
 
 }  // namespace
 
-bool DatagramTaker::Read(const uint8_t* packet, size_t length, Datagrams* datagrams, DatagramEntry* entry) {
+bool DatagramTaker::Read(uint8_t* bytes, size_t length, Datagrams* datagrams, DatagramEntry* entry) {
   VirtioNetHeader virtio{};
   if (length <= prefix_) return false;
-  if (prefix_ != 0) std::memcpy(&virtio, packet, sizeof(virtio));
-  IpHeaders headers;
-  if (!headers.Read(packet + prefix_, length - prefix_)) return false;
-  if (headers.fragment || headers.protocol != kProtocolUdp) return false;
-  const uint8_t* const udp = headers.ip + headers.transport;
-  if (headers.end - headers.transport < kUdpHeaderLength) return false;
+  if (prefix_ != 0) std::memcpy(&virtio, bytes, sizeof(virtio));
+  IpPacket packet = ReadIpPacket(bytes + prefix_, length - prefix_);
+  if (packet.sort != PacketSort::kUdp || !IsHost(packet.source(), !packet.ipv4)) return false;
+  const uint8_t* const udp = packet.header();
   const size_t udp_length = Load16(udp + kUdpLengthOffset);
-  if (udp_length < kUdpHeaderLength || udp_length > headers.end - headers.transport) return false;
   const uint16_t source_port = Load16(udp);
   const uint16_t port = Load16(udp + 2);
-  if (source_port == 0 || port == 0 || !IsHost(headers.source(), headers.ipv6)) return false;
+  if (udp_length < kUdpHeaderLength || udp_length > packet.length - packet.transport) return false;
+  if (source_port == 0 || port == 0) return false;
 
-  const size_t payload_length = udp_length - kUdpHeaderLength;
+  packet.length = packet.transport + udp_length;  // what follows is no part of the datagram
+  const size_t payload_length = packet.length - packet.payload;
   size_t segment = payload_length;
   if (virtio.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
     if (virtio.gso_type != VIRTIO_NET_HDR_GSO_UDP_L4 || virtio.gso_size == 0) return false;
@@ -73,17 +72,17 @@ bool DatagramTaker::Read(const uint8_t* packet, size_t length, Datagrams* datagr
   }
   // The kernel leaves the checksum to whoever sends the packet on; nothing can have changed the packet here.
   const bool unfinished = (virtio.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
-  if (!unfinished && segment == payload_length && !ChecksumValid(headers, udp_length)) return false;
+  if (!unfinished && segment == payload_length && !ChecksumValid(packet)) return false;
 
-  *datagrams = {udp + kUdpHeaderLength, payload_length, segment};
+  *datagrams = {packet.bytes + packet.payload, payload_length, segment};
   *entry = {};
-  SetRemote(headers, source_port, entry);
-  std::memcpy(entry->local, headers.destination(), headers.address_length());
-  entry->local_family = headers.ipv6 ? AF_INET6 : AF_INET;
+  SetRemote(packet, entry);
+  std::memcpy(entry->local, packet.destination(), packet.address_length());
+  entry->local_family = packet.ipv4 ? AF_INET : AF_INET6;
   entry->local_port = port;
-  entry->tos = headers.tos;
+  entry->tos = packet.ipv4 ? packet.bytes[1] : static_cast<uint8_t>(Load16(packet.bytes) >> 4);
   entry->flags = kHasTos;
-  source_ = FlowSource::Of(headers.ipv6, headers.source(), source_port);
+  source_ = FlowSource::Of(!packet.ipv4, packet.source(), source_port);
   return true;
 }
 
@@ -91,12 +90,11 @@ size_t DatagramTaker::Take(const BatchView& batch, size_t start, size_t end, uin
                            DatagramEntry* entries, size_t entry_count, Appender* out) {
   for (size_t i = start; i < end; i++) {
     BatchEntry& packet = batch.entries()[i];
-    const uint8_t* bytes = nullptr;
-    const int64_t length = batch.Packet(i, &bytes);
-    if (length == 0) continue;
+    if (packet.length == 0 || packet.length == kDropped) continue;
+    const size_t length = batch.Contains(packet.offset, packet.length) ? packet.length : 0;
     Datagrams datagrams;
     DatagramEntry entry;
-    if (length < 0 || !Read(bytes, static_cast<size_t>(length), &datagrams, &entry)) {
+    if (!Read(batch.memory() + packet.offset, length, &datagrams, &entry)) {
       counters_[kWrongDatagrams]++;
       packet.length = kDropped;
       taken_ = 0;
@@ -254,6 +252,47 @@ void DatagramWriter::Build(const DatagramEntry& entry, const BatchView& batch, s
   const auto checksum =
       static_cast<uint16_t>(~ChecksumFold(pseudo + ChecksumPartial(udp, kUdpHeaderLength) + payload_sum));
   StoreAsIs16(udp + kUdpChecksumOffset, checksum == 0 ? uint16_t{0xffff} : checksum);
+}
+
+void DatagramRefuser::Refuse(const DatagramEntry& entry, Unreachable why, uint64_t now, Appender* out) {
+  const Remote remote = Remote::Of(entry);
+  const bool ipv4 = !remote.ipv6;
+  counters_[kDatagramsRefused]++;
+  if (!remote.valid || !IsHost(remote.address, remote.ipv6) || !IsHost(entry.local, remote.ipv6)) return;
+  if (now - second_ >= 1000) {
+    second_ = now;
+    left_ = kErrorsPerSecond;
+  }
+  if (left_ == 0) return;
+  left_--;
+  // The headers of the datagram, as much as its sender needs to know it by (RFC 1122 section 3.2.2).
+  uint8_t bytes[kIpv6HeaderLength + kUdpHeaderLength] = {};
+  IpPacket offender;
+  offender.bytes = bytes;
+  offender.ipv4 = ipv4;
+  offender.transport = ipv4 ? kIpv4MinHeaderLength : kIpv6HeaderLength;
+  offender.length = offender.transport + kUdpHeaderLength;
+  if (ipv4) {
+    bytes[0] = 0x45;
+    Store16(bytes + kIpv4LengthOffset, static_cast<uint16_t>(offender.length));
+    bytes[kIpv4ProtocolOffset] = kProtocolUdp;
+  } else {
+    bytes[0] = 0x60;
+    Store16(bytes + kIpv6PayloadLengthOffset, kUdpHeaderLength);
+    bytes[kIpv6NextHeaderOffset] = kProtocolUdp;
+  }
+  bytes[ipv4 ? 8 : 7] = kTtl;
+  std::memcpy(offender.source(), remote.address, offender.address_length());
+  std::memcpy(offender.destination(), entry.local, offender.address_length());
+  if (ipv4) {
+    const uint16_t sum = ChecksumPartial(bytes, kIpv4MinHeaderLength);
+    StoreAsIs16(bytes + kIpv4ChecksumOffset, static_cast<uint16_t>(~sum));
+  }
+  uint8_t* const udp = offender.header();
+  Store16(udp, remote.port);
+  Store16(udp + 2, static_cast<uint16_t>(entry.local_port));
+  Store16(udp + kUdpLengthOffset, kUdpHeaderLength);
+  AppendUnreachable(out, prefix_, offender, why);
 }
 
 }  // namespace tuntap

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "batch/appender.h"
-#include "flow_table.h"
-#include "ip_headers.h"
+#include "intercept/flow_table.h"
+#include "intercept/replies.h"
 #include "offload/virtio_net_header.h"
 
 namespace tuntap {
@@ -11,7 +11,8 @@ namespace tuntap {
 enum DatagramCounter : size_t {
   kDatagramsTaken,
   kDatagramsWritten,
-  kWrongDatagrams,  // dropped: their headers or their checksum are wrong
+  kDatagramsRefused,  // answered with an ICMP error, or not, as there were too many
+  kWrongDatagrams,    // dropped: their headers or their checksum are wrong
   kFlowsOpened,
   kFlowsOpen,
   kFlowsReplaced,   // for a newer one, as there were as many as may be
@@ -41,7 +42,7 @@ class DatagramTaker {
     size_t segment;  // bytes of each datagram but the last
   };
 
-  bool Read(const uint8_t* packet, size_t length, Datagrams* datagrams, DatagramEntry* entry);
+  bool Read(uint8_t* bytes, size_t length, Datagrams* datagrams, DatagramEntry* entry);
 
   FlowTable* const flows_;
   double* const counters_;
@@ -74,6 +75,22 @@ class DatagramWriter {
   const size_t prefix_;
   const bool super_packets_;
   uint16_t identification_ = 0;
+};
+
+// Answers datagrams with ICMP errors, so that their senders learn that nobody takes them.
+class DatagramRefuser {
+ public:
+  DatagramRefuser(double* counters, size_t prefix) : counters_(counters), prefix_(prefix) {}
+
+  // Appends an error to `out` that answers a datagram with this entry. None answers multicast, and there are
+  // at most 1,000 a second.
+  void Refuse(const DatagramEntry& entry, Unreachable why, uint64_t now, Appender* out);
+
+ private:
+  double* const counters_;
+  const size_t prefix_;
+  uint32_t left_ = 0;
+  uint64_t second_ = 0;
 };
 
 }  // namespace tuntap

@@ -1,4 +1,4 @@
-#include "flow_table.h"
+#include "intercept/flow_table.h"
 
 #include <algorithm>
 #include <cstring>

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "keyed_hash.h"
+#include "intercept/keyed_hash.h"
 
 namespace tuntap {
 

@@ -83,7 +83,7 @@ uint32_t Nat::TranslateOne(const Framed& framed, uint32_t now_ms, const NatOutpu
     case PacketSort::kUdp:
       return kUdpRun;
     case PacketSort::kIcmp:
-      return kIcmpRun;
+      return TranslateError(packet) ? kTranslated : kIcmpRun;
     case PacketSort::kFragment:
       return kFragmentRun;
     case PacketSort::kTcp: {

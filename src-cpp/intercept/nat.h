@@ -130,6 +130,8 @@ class Nat {
   bool Frame(const BatchView& batch, size_t i, Framed* framed);
   uint32_t TranslateOne(const Framed& framed, uint32_t now_ms, const NatOutput& out);
   bool TranslateSegment(const Framed& framed, uint32_t now_ms, const NatOutput& out);
+  // An ICMP error about a segment that the client was sent. Returns whether it is translated now.
+  bool TranslateError(const IpPacket& packet);
   bool TranslateOneBack(const Framed& framed, uint32_t now_ms, const NatOutput& out);
   bool ComesFromListener(const IpPacket& packet) const;
 

@@ -76,6 +76,7 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   RegisterTunnelCalls(env, exports);
   RegisterHandshakeCalls(env, exports);
   RegisterInterceptCalls(env, exports);
+  RegisterDatagramCalls(env, exports);
   return exports;
 }
 

@@ -27,6 +27,7 @@ void RegisterSealingCalls(Napi::Env env, Napi::Object exports);
 void RegisterRelayCalls(Napi::Env env, Napi::Object exports);
 void RegisterTunnelCalls(Napi::Env env, Napi::Object exports);
 void RegisterHandshakeCalls(Napi::Env env, Napi::Object exports);
+void RegisterDatagramCalls(Napi::Env env, Napi::Object exports);
 void RegisterInterceptCalls(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*kFunction)(const Napi::CallbackInfo&)>

@@ -14,7 +14,10 @@ describe('datagrams of intercept() in C++', function () {
     'batch/batch_view.cc',
     'intercept/datagrams.cc',
     'intercept/flow_table.cc',
+    'intercept/ip_packet.cc',
     'intercept/reassembly.cc',
+    'intercept/replies.cc',
+    'intercept/rewrite.cc',
     'offload/checksum.cc',
   ]);
 
@@ -37,6 +40,7 @@ describe('connections of intercept() in C++', function () {
     'intercept/keyed_hash.cc',
     'intercept/nat.cc',
     'intercept/nat_decisions.cc',
+    'intercept/nat_errors.cc',
     'intercept/replies.cc',
     'intercept/rewrite.cc',
     'intercept/slot_table.cc',

@@ -1,0 +1,121 @@
+import { EventEmitter } from 'node:events';
+import { invalidArgType, invalidArgValue, outOfRange, requireObject } from '../arguments.js';
+import { Endpoint } from '../endpoint.js';
+import { type DatagramRefusal, isDatagramRefusal } from './datagrams.js';
+import type { ConnectionEnd } from './nat.js';
+
+/** What a datagram adds to the IP and UDP headers: the rest of 65,535 bytes. */
+const MAX_PAYLOAD = { 4: 65_507, 6: 65_487 } as const;
+
+/** The events of an {@link InterceptedFlow}. */
+export interface FlowEvents {
+  /** The source sent a datagram. The bytes are a copy of your own. */
+  message: [bytes: Buffer, destination: ConnectionEnd];
+  /** The flow has ended: it was idle, a newer one took its place, or you closed it. A datagram begins a new one. */
+  close: [];
+}
+
+/** What a flow needs of its interceptor. */
+export interface FlowOwner {
+  send(bytes: Uint8Array, from: Endpoint, to: Endpoint): void;
+  refuse(source: Endpoint, destination: Endpoint, reason: DatagramRefusal): void;
+  forget(flow: InterceptedFlow): void;
+}
+
+/**
+ * The UDP datagrams of one source: an address and port of a client, wherever it sends to (the endpoint-independent
+ * mapping of RFC 4787). Answers may come from anywhere. The flow ends when the source has sent nothing, and was sent
+ * nothing, for as long as option `flowTimeout` says; a flow that has only asked DNS servers ends after 10 seconds.
+ * @example
+ * ```ts
+ * interceptor.on('flow', (flow) => {
+ *   const socket = createSocket('udp4');
+ *   flow.on('message', (bytes, { address, port }) => socket.send(bytes, port, address));
+ *   socket.on('message', (bytes, from) => flow.send(bytes, from));
+ *   flow.on('close', () => socket.close());
+ * });
+ * ```
+ */
+export class InterceptedFlow extends EventEmitter<FlowEvents> {
+  /** Who sends the datagrams. */
+  readonly source: ConnectionEnd;
+  /** @internal */
+  readonly slot: number;
+  /** Which flow of this slot it is. @internal */
+  readonly id: number;
+  readonly #owner: FlowOwner;
+  readonly #endpoint: Endpoint;
+  #closed = false;
+
+  /** @internal */
+  constructor(owner: FlowOwner, slot: number, id: number, endpoint: Endpoint) {
+    super();
+    this.#owner = owner;
+    this.slot = slot;
+    this.id = id;
+    this.#endpoint = endpoint;
+    const { address, port, family } = endpoint;
+    this.source = { address, port, family };
+  }
+
+  /** Whether the flow has ended. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /**
+   * Sends a datagram to the source. It may be lost, as any datagram.
+   * @param from where it comes from; usually a destination that the source sent to
+   * @throws Error `ERR_TUNTAP_CLOSED` if the flow has ended; TypeError or RangeError with an `ERR_…` code for an address of
+   * another family, and for more than 65,507 bytes (IPv6: 65,487)
+   */
+  send(bytes: Uint8Array, from: { readonly address: string; readonly port: number }): void {
+    if (!(bytes instanceof Uint8Array)) throw invalidArgType('bytes', 'a Uint8Array', bytes);
+    const most = MAX_PAYLOAD[this.#endpoint.family];
+    if (bytes.length > most) throw outOfRange('bytes.length', `at most ${most}`, bytes.length);
+    this.#owner.send(bytes, this.#other('from', from), this.#endpoint);
+  }
+
+  /**
+   * Tells the source by an ICMP error that a destination can't be reached. The flow goes on.
+   * @param reason `'port-unreachable'`, which a connected socket of the source gets as ECONNREFUSED; `'host-unreachable'`;
+   * `'prohibited'`
+   * @throws as {@link send}
+   */
+  refuse(
+    destination: { readonly address: string; readonly port: number },
+    reason: DatagramRefusal = 'port-unreachable',
+  ): void {
+    if (!isDatagramRefusal(reason)) {
+      throw invalidArgValue('reason', reason, 'must be port-unreachable, host-unreachable or prohibited');
+    }
+    this.#owner.refuse(this.#endpoint, this.#other('destination', destination), reason);
+  }
+
+  /** Ends the flow. Closing twice is harmless. */
+  close(): void {
+    if (!this.#closed) this.#owner.forget(this);
+  }
+
+  /** @internal */
+  end(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.emit('close');
+  }
+
+  #other(name: string, end: { readonly address: string; readonly port: number }): Endpoint {
+    if (this.#closed) throw Object.assign(new Error('The flow has ended'), { code: 'ERR_TUNTAP_CLOSED' });
+    requireObject(name, end);
+    const endpoint = end instanceof Endpoint ? end : new Endpoint(end.address, end.port);
+    if (endpoint.family !== this.#endpoint.family) {
+      throw invalidArgValue(
+        `${name}.address`,
+        endpoint.address,
+        `must be an IPv${this.#endpoint.family} address`,
+      );
+    }
+    if (endpoint.port === 0) throw outOfRange(`${name}.port`, 'from 1 to 65535', 0);
+    return endpoint;
+  }
+}
