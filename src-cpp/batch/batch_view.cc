@@ -24,13 +24,4 @@ int64_t BatchView::Packet(size_t index, const uint8_t** data) const {
   return entry.length;
 }
 
-void BatchView::Store(const Outcome& outcome) const {
-  BatchHeader* const to = header();
-  to->packets = outcome.packets;
-  to->bytes = outcome.bytes;
-  to->error = outcome.error;
-  to->malformed = outcome.malformed;
-  to->writer = outcome.writer;
-}
-
 }  // namespace tuntap

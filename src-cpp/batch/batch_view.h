@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "layout.h"
-#include "outcome.h"
 
 namespace tuntap {
 
@@ -33,7 +32,7 @@ class BatchView {
   // outside the data area.
   int64_t Packet(size_t index, const uint8_t** data) const;
 
-  void Store(const Outcome& outcome) const;
+  void Store(const Outcome& outcome) const { header()->outcome = outcome; }
 
  private:
   uint8_t* memory_ = nullptr;

@@ -16,18 +16,28 @@ constexpr size_t kMaxPacketSize = 65535 + 14 + 8;
 // kernel cuts off silently what does not fit.
 constexpr size_t kMaxTransferSize = 10 + kMaxPacketSize;
 
+// What reading, writing, sealing or opening did with a batch.
+struct Outcome {
+  uint32_t packets = 0;    // that were read, taken by the kernel, sealed or opened
+  uint32_t bytes = 0;      // of these packets
+  int32_t error = 0;       // what ended the operation: 0 or -errno
+  uint32_t malformed = 0;  // packets that were dropped, since their virtio_net_hdr contradicts them
+  uint32_t writer = 0;     // the VirtioWriter whose write -EAGAIN ended, which can resume it
+
+  void Count(size_t length) {
+    packets++;
+    bytes += static_cast<uint32_t>(length);
+  }
+};
+
 // A batch is one piece of memory: a BatchHeader, `capacity` entries, and the data area. There the packets lie
 // in slots, one after the other: headroom, packet, tailroom. Positions count from the beginning of the
 // memory.
 struct BatchHeader {
-  uint32_t capacity;   // entries, 1 to kMaxCapacity
-  uint32_t count;      // entries that hold a packet
-  uint32_t end;        // where the next slot begins
-  uint32_t packets;    // Outcome of the last operation
-  uint32_t bytes;      // Outcome
-  int32_t error;       // Outcome
-  uint32_t malformed;  // Outcome
-  uint32_t writer;     // Outcome
+  uint32_t capacity;  // entries, 1 to kMaxCapacity
+  uint32_t count;     // entries that hold a packet
+  uint32_t end;       // where the next slot begins
+  Outcome outcome;    // of the last operation
 };
 
 struct BatchEntry {
@@ -43,9 +53,26 @@ constexpr size_t kSlotAlignment = 8;
 // The length of a packet that was dropped: no write sends it, sealing and opening pass over it.
 constexpr uint32_t kDropped = uint32_t{1} << 31;
 
-// -EAGAIN ended the write of BatchHeader::writer, but the kernel had taken this packet before that. When the
+// -EAGAIN ended the write of Outcome::writer, but the kernel had taken this packet before that. When the
 // same writer resumes, it passes over this packet.
 constexpr int32_t kAlreadySent = 1;
+
+// Stands for no prefix, no session and no packet.
+constexpr uint32_t kNoValue = UINT32_MAX;
+
+// Consecutive packets of a batch that belong together. JavaScript reads these as rows of 32-bit words
+// (lib/io/packet-runs.ts).
+struct PacketRun {
+  uint32_t start;  // entries `start` to `end` - 1
+  uint32_t end;
+  uint32_t value;  // of a prefix or a session, or kNoValue
+  uint32_t ecn;    // sending: of all the packets. Receiving: the session's index
+  // Receiving only.
+  uint32_t packets;  // authentic and new ones
+  uint32_t data;     // those of them that are not empty
+  uint32_t bytes;    // of their datagrams, header and tag included
+  uint32_t last;     // the last of them, or kNoValue
+};
 
 // What accompanies a datagram. An IPv4 peer of a dual-stack socket has AF_INET here; only the socket sees the
 // mapped form of RFC 4291, 2.5.5.2.

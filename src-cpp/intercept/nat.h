@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "batch/appender.h"
-#include "batch/packet_run.h"
 #include "intercept/replies.h"
 #include "intercept/slot_table.h"
 #include "intercept/stack_addresses.h"

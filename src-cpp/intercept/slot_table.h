@@ -3,7 +3,7 @@
 #include <memory>
 #include <vector>
 
-#include "batch/packet_run.h"
+#include "batch/layout.h"
 #include "intercept/ip_packet.h"
 #include "intercept/keyed_hash.h"
 #include "intercept/rewrite.h"

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <set>
+#include <utility>
 
 #include "tun_offload.h"
 
@@ -11,44 +12,37 @@ namespace {
 
 void CloseDeviceFds();
 
-class DeviceFds {
- public:
+struct DeviceFds {
+  std::mutex mutex;
+  std::set<int> fds;
+
   // Node.js and Deno end by exit(3), Bun by quick_exit(3), which calls no destructor.
   DeviceFds() { (void)at_quick_exit(CloseDeviceFds); }
-  ~DeviceFds() { CloseAll(); }
+  ~DeviceFds() { CloseDeviceFds(); }
+} all;
 
-  void CloseAll() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (const int fd : fds_) CloseQueue(fd);
-    fds_.clear();
-  }
-  bool Add(int fd) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return fds_.insert(fd).second;
-  }
-  // Returns whether it was there.
-  bool Remove(int fd) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return fds_.erase(fd) > 0;
-  }
+void CloseDeviceFds() {
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  for (const int fd : std::exchange(all.fds, {})) CloseQueue(fd);
+}
 
- private:
-  std::mutex mutex_;
-  std::set<int> fds_;
-};
-
-DeviceFds device_fds;
-
-void CloseDeviceFds() { device_fds.CloseAll(); }
+// Returns whether it was there.
+bool Remove(int fd) {
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  return all.fds.erase(fd) > 0;
+}
 
 }  // namespace
 
-bool AddDeviceFd(int fd) { return device_fds.Add(fd); }
-
-void CloseDeviceFd(int fd) {
-  if (device_fds.Remove(fd)) CloseQueue(fd);
+bool AddDeviceFd(int fd) {
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  return all.fds.insert(fd).second;
 }
 
-void ForgetDeviceFd(int fd) { (void)device_fds.Remove(fd); }
+void CloseDeviceFd(int fd) {
+  if (Remove(fd)) CloseQueue(fd);
+}
+
+void ForgetDeviceFd(int fd) { (void)Remove(fd); }
 
 }  // namespace tuntap

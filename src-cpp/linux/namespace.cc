@@ -44,21 +44,24 @@ namespace {
 
 int OrErrno(long result) { return result < 0 ? -errno : static_cast<int>(result); }
 
+// What a thread or a child process runs.
+template <typename Operation>
+struct Task {
+  Operation* operation;
+  int result;
+
+  static void* Run(void* argument) {
+    auto* task = static_cast<Task*>(argument);
+    task->result = (*task->operation)();
+    return nullptr;
+  }
+};
+
 template <typename Operation>
 int OnThread(Operation operation) {
-  struct Task {
-    Operation* operation;
-    int result;
-  } task{&operation, 0};
+  Task<Operation> task{&operation, 0};
   pthread_t thread;
-  const int error = StartThread(
-      &thread,
-      [](void* argument) -> void* {
-        auto* t = static_cast<Task*>(argument);
-        t->result = (*t->operation)();
-        return nullptr;
-      },
-      &task);
+  const int error = StartThread(&thread, Task<Operation>::Run, &task);
   if (error != 0) return error;
   pthread_join(thread, nullptr);
   return task.result;
@@ -70,21 +73,14 @@ int OnThread(Operation operation) {
 // namespace. It ends without a signal, and handles none. `flags` are further ones of clone(2).
 template <typename Operation>
 int InChild(int flags, Operation operation) {
-  struct Task {
-    Operation* operation;
-    int result;
-  } task{&operation, -EIO};
+  Task<Operation> task{&operation, -EIO};
   constexpr size_t kStackSize = 64 << 10;
   const std::unique_ptr<uint8_t[]> stack(new (std::nothrow) uint8_t[kStackSize]);
   if (stack == nullptr) return -ENOMEM;
   const BlockedSignals blocked;
-  const pid_t child = clone(
-      [](void* argument) -> int {
-        auto* t = static_cast<Task*>(argument);
-        t->result = (*t->operation)();
-        return 0;
-      },
-      stack.get() + kStackSize, CLONE_VM | CLONE_VFORK | CLONE_FILES | flags, &task);
+  const pid_t child =
+      clone([](void* argument) -> int { return Task<Operation>::Run(argument) == nullptr ? 0 : 1; },
+            stack.get() + kStackSize, CLONE_VM | CLONE_VFORK | CLONE_FILES | flags, &task);
   if (child < 0) {
     task.result = -errno;
   } else {

@@ -44,21 +44,17 @@ void TakeInterface(const ifreq& request, TunInterface* interface) {
 
 int SetInterface(int fd, TunInterface* interface) {
   ifreq request{};
-  if (interface->name.size() >= IFNAMSIZ) return -ENAMETOOLONG;
-  memcpy(request.ifr_name, interface->name.data(), interface->name.size());
   request.ifr_flags = static_cast<short>(interface->flags);
-  const int result = Ioctl(fd, TUNSETIFF, &request);
-  if (result < 0) return result;
-  TakeInterface(request, interface);
-  return 0;
+  const int result = LinkIoctl(fd, TUNSETIFF, interface->name, &request);
+  if (result == 0) TakeInterface(request, interface);
+  return result;
 }
 
 int GetInterface(int fd, TunInterface* interface) {
   ifreq request{};
   const int result = Ioctl(fd, TUNGETIFF, &request);
-  if (result < 0) return result;
-  TakeInterface(request, interface);
-  return 0;
+  if (result == 0) TakeInterface(request, interface);
+  return result;
 }
 
 int SetPersist(int fd, bool persist) { return Ioctl(fd, TUNSETPERSIST, persist ? 1UL : 0UL); }

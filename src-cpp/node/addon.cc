@@ -1,7 +1,6 @@
 #include <napi.h>
 
 #include "arguments.h"
-#include "batch/packet_run.h"
 #include "crypto/aead.h"
 #include "descriptor.h"
 #include "intercept/nat.h"
@@ -25,7 +24,8 @@ struct Number {
 constexpr Number kLayout[] = {
     // clang-format off
     SIZE(BatchHeader), FIELD(BatchHeader, capacity), FIELD(BatchHeader, count), FIELD(BatchHeader, end),
-    FIELD(BatchHeader, packets), FIELD(BatchHeader, bytes), FIELD(BatchHeader, error),
+    FIELD(BatchHeader, outcome.packets), FIELD(BatchHeader, outcome.bytes),
+    FIELD(BatchHeader, outcome.error),
     SIZE(BatchEntry), FIELD(BatchEntry, offset), FIELD(BatchEntry, length), FIELD(BatchEntry, status),
     FIELD(BatchEntry, slot),
     CONSTANT(kDropped), CONSTANT(kMaxCapacity), CONSTANT(kSlotAlignment), CONSTANT(kMaxPacketSize),

@@ -1,6 +1,5 @@
 #include <cerrno>
 
-#include "aead_handle.h"
 #include "arguments.h"
 #include "crypto/aead.h"
 #include "crypto/bundled_ciphers.h"
@@ -20,12 +19,12 @@ Napi::Value NewAeadCall(const Napi::CallbackInfo& info) {
   const int result = Aead::Create(static_cast<AeadCipher>(Argument<int>(info, 0)), key.data, key.size,
                                   *layout.data, 1 + Argument<size_t>(info, 3), &aead);
   if (result < 0) return Result(info, result);
-  return Own(info.Env(), std::make_unique<AeadHandle>(AeadHandle{std::move(aead)}));
+  return Own(info.Env(), std::make_unique<AeadHandle>(std::move(aead)));
 }
 
 // 0 for OpenSSL, 1 for the bundled ciphers.
 int AeadSource(AeadHandle* handle) {
-  return handle->aead == nullptr ? -EINVAL : static_cast<int>(handle->aead->source());
+  return *handle == nullptr ? -EINVAL : static_cast<int>((*handle)->source());
 }
 
 // cipherLevels(): the bundled ciphers that this processor can run, by its instructions, the fastest first.
@@ -38,7 +37,7 @@ Napi::Value CipherLevelsCall(const Napi::CallbackInfo& info) {
 
 // Wipes its keys.
 int DisposeAead(AeadHandle* handle) {
-  handle->aead.reset();
+  handle->reset();
   return 0;
 }
 
@@ -48,15 +47,15 @@ bool IsRange(const BatchView& batch, uint32_t start, uint32_t end) {
 
 int SealPackets(AeadHandle* handle, const BatchView& batch, uint32_t start, uint32_t end, Bytes header,
                 uint64_t counter, uint32_t multiple, uint32_t limit) {
-  if (handle->aead == nullptr || !IsRange(batch, start, end)) return -EINVAL;
-  if (header.size != handle->aead->layout().header_length) return -EINVAL;
-  batch.Store(handle->aead->Seal(batch, start, end, header.data, counter, {multiple, limit}));
+  if (*handle == nullptr || !IsRange(batch, start, end)) return -EINVAL;
+  if (header.size != (*handle)->layout().header_length) return -EINVAL;
+  batch.Store((*handle)->Seal(batch, start, end, header.data, counter, {multiple, limit}));
   return 0;
 }
 
 int OpenPackets(AeadHandle* handle, const BatchView& batch, uint32_t start, uint32_t end) {
-  if (handle->aead == nullptr || !IsRange(batch, start, end)) return -EINVAL;
-  batch.Store(handle->aead->Open(batch, start, end));
+  if (*handle == nullptr || !IsRange(batch, start, end)) return -EINVAL;
+  batch.Store((*handle)->Open(batch, start, end));
   return 0;
 }
 

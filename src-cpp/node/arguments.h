@@ -30,6 +30,10 @@ void RegisterHandshakeCalls(Napi::Env env, Napi::Object exports);
 void RegisterDatagramCalls(Napi::Env env, Napi::Object exports);
 void RegisterInterceptCalls(Napi::Env env, Napi::Object exports);
 
+// An Aead as JavaScript holds it. disposeAead() empties it, so that the keys are gone before the garbage
+// collector comes by, or as soon as no thread of a SealingPool seals by them any more.
+using AeadHandle = std::shared_ptr<class Aead>;
+
 template <Napi::Value (*kFunction)(const Napi::CallbackInfo&)>
 void Export(Napi::Env env, Napi::Object exports, const char* name) {
   exports.Set(name, Napi::Function::New<kFunction>(env, name));

@@ -12,18 +12,9 @@ namespace tuntap {
 // A Channel as a JavaScript object that can't leak its fd: close(), the garbage collector or the end of its
 // environment (a worker that is terminated) closes it, whichever comes first.
 //
-// Once readInto() has named a batch, packets are read into it before the callback gets kReadable: one call
-// into JavaScript a batch. The callback gets -errno instead of events if that is no batch, or has no room;
-// what it arms is then ignored.
-//
-// While the callback runs, control[kInCallback] is 1, and the events in control[kArm] are armed when it ends:
-// a write to memory costs a tenth of a call of arm(). If packets are pending then and it armed kReadable, the
-// callback is called again at once. arm(kReadable) from elsewhere returns 1 for that, and the caller then
-// calls readPending().
-//
-// JavaScript: fd(), close(), closeLater(): a promise, watch(callback, control, counters), readInto(memory,
-// headroom, tailroom), arm(events), readPending(), disarm(events), setReferenced(boolean). What can fail
-// returns -errno.
+// lib/native/descriptor.ts tells what its methods do. A batch of packets takes one call into JavaScript: they
+// are read before the callback runs, and what it arms, by a write to memory, is armed when it ends. If
+// packets are pending then and it armed kReadable, it is called again at once.
 class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness::Listener {
  public:
   // Defines the class for an environment, whose descriptors the engine watches.

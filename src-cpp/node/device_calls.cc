@@ -16,7 +16,7 @@ namespace {
 int64_t WritePackets(Descriptor* descriptor, const BatchView& batch, uint32_t start) {
   if (start > batch.count()) return -EINVAL;
   descriptor->channel().Write(batch, start);
-  return batch.header()->packets;
+  return batch.header()->outcome.packets;
 }
 
 // The packet's length or -errno.

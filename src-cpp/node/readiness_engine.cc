@@ -6,9 +6,6 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "thread_readiness.h"
-#include "uv_readiness.h"
-
 namespace tuntap {
 namespace {
 

@@ -28,4 +28,13 @@ class ReadinessEngine {
   virtual int Create(int fd, Readiness::Listener* listener, Readiness** out) = 0;
 };
 
+// Watches on the event loop, by libuv. Returns nullptr if the process does not export libuv's functions: the
+// addon links none of them, so that it loads everywhere.
+std::unique_ptr<ReadinessEngine> NewUvEngine(napi_env env);
+
+// Watches by a thread that waits in epoll_wait(2) and wakes JavaScript through a threadsafe function: for
+// runtimes without libuv's poll. The first watch starts the thread, which takes two fds for as long as the
+// environment lives.
+std::unique_ptr<ReadinessEngine> NewThreadEngine(napi_env env);
+
 }  // namespace tuntap

@@ -1,7 +1,6 @@
 #include <cerrno>
 #include <vector>
 
-#include "aead_handle.h"
 #include "arguments.h"
 #include "tunnel/sealing_pool.h"
 
@@ -82,13 +81,13 @@ bool IsSealingIdle(PoolHandle* handle) { return handle->pool() == nullptr || han
 // How many bytes the packets will have, or -errno.
 int64_t SealLater(PoolHandle* handle, AeadHandle* aead, uint32_t start, uint32_t end, Bytes header,
                   uint64_t counter, uint32_t multiple, uint32_t limit) {
-  if (aead->aead == nullptr) return -EBADF;
+  if (*aead == nullptr) return -EBADF;
   BatchView batch;
   const int error = handle->TakeNext(&batch);
   if (error < 0) return error;
-  const size_t header_length = aead->aead->layout().header_length;
+  const size_t header_length = (*aead)->layout().header_length;
   if (header.size < header_length || start > end || end > batch.count() ||
-      aead->aead->contexts() <= handle->pool()->threads()) {
+      (*aead)->contexts() <= handle->pool()->threads()) {
     return -EINVAL;
   }
   const Padding padding{multiple, limit};
@@ -97,8 +96,7 @@ int64_t SealLater(PoolHandle* handle, AeadHandle* aead, uint32_t start, uint32_t
     const uint32_t length = batch.entries()[i].length;
     if (length != kDropped) bytes += header_length + length + padding.After(length) + Aead::kTagSize;
   }
-  handle->pool()->Seal(
-      {aead->aead, {header.data, header.data + header_length}, start, end, counter, padding});
+  handle->pool()->Seal({*aead, {header.data, header.data + header_length}, start, end, counter, padding});
   return static_cast<int64_t>(bytes);
 }
 

@@ -1,5 +1,3 @@
-#include "thread_readiness.h"
-
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -13,6 +11,7 @@
 #include "linux/file_descriptor.h"
 #include "linux/thread.h"
 #include "linux/uninterrupted.h"
+#include "readiness_engine.h"
 
 namespace tuntap {
 namespace {

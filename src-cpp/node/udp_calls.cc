@@ -87,7 +87,7 @@ int64_t WriteDatagrams(Descriptor* descriptor, const BatchView& batch, uint32_t 
     remotes.run_count = run_count;
   }
   const int error = descriptor->channel().WriteTo(batch, start, remotes);
-  return error < 0 ? error : int64_t{batch.header()->packets};
+  return error < 0 ? error : int64_t{batch.header()->outcome.packets};
 }
 
 // 0 or -errno.

@@ -1,8 +1,7 @@
-#include "uv_readiness.h"
-
 #include <uv.h>
 
 #include "crypto/process_symbol.h"
+#include "readiness_engine.h"
 
 namespace tuntap {
 namespace {

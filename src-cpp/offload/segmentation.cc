@@ -100,22 +100,10 @@ int Segmenter::Begin(const VirtioNetHeader& header, uint8_t* packet, size_t leng
   const LinkHeader link_header = ReadLinkHeader(packet, length, link);
   ipv6_ = link_header.ether_type == kEtherTypeIpv6;
   if (!ipv6_ && link_header.ether_type != kEtherTypeIpv4) return -EINVAL;
-  switch (header.gso_type & ~(VIRTIO_NET_HDR_GSO_ECN | VIRTIO_NET_HDR_GSO_ACCECN)) {
-    case VIRTIO_NET_HDR_GSO_TCPV4:
-      if (ipv6_) return -EINVAL;
-      tcp_ = true;
-      break;
-    case VIRTIO_NET_HDR_GSO_TCPV6:
-      if (!ipv6_) return -EINVAL;
-      tcp_ = true;
-      break;
-    case VIRTIO_NET_HDR_GSO_UDP_L4:
-      if (header.gso_type != VIRTIO_NET_HDR_GSO_UDP_L4) return -EINVAL;  // ECN is TCP's
-      tcp_ = false;
-      break;
-    default:  // UFO and tunnels were never asked for
-      return -EINVAL;
-  }
+  const int type = header.gso_type & ~(VIRTIO_NET_HDR_GSO_ECN | VIRTIO_NET_HDR_GSO_ACCECN);
+  tcp_ = type == (ipv6_ ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4);
+  // ECN is TCP's. UFO and tunnels were never asked for.
+  if (!tcp_ && header.gso_type != VIRTIO_NET_HDR_GSO_UDP_L4) return -EINVAL;
   if (header.gso_size == 0) return -EINVAL;
   accurate_ecn_ = (header.gso_type & VIRTIO_NET_HDR_GSO_ACCECN) != 0;
   packet_ = packet;

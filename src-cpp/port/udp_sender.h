@@ -5,7 +5,6 @@
 #include <array>
 #include <memory>
 
-#include "batch/packet_run.h"
 #include "batch_writer.h"
 #include "control_messages.h"
 #include "socket_errors.h"

@@ -38,7 +38,7 @@ VirtioWriter::VirtioWriter(LinkLayer link, CoalescedProtocols protocols, size_t 
 
 // Whether this is the rest of a write of ours: from its first unsent packet on, or from a later one.
 bool VirtioWriter::Resumes(const BatchView& batch, size_t start) const {
-  if (batch.header()->writer != id_) return false;
+  if (batch.header()->outcome.writer != id_) return false;
   const size_t searched = std::min(start + 1, batch.count());
   return std::any_of(batch.entries(), batch.entries() + searched,
                      [](const BatchEntry& entry) { return entry.status == -EAGAIN; });

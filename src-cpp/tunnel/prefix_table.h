@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "batch/packet_run.h"
+#include "batch/layout.h"
 
 namespace tuntap {
 

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "batch/batch_view.h"
-#include "batch/packet_run.h"
 #include "crypto/aead.h"
 #include "linux/file_descriptor.h"
 #include "port/udp_sender.h"

@@ -4,7 +4,6 @@
 #include <unordered_map>
 
 #include "batch/batch_view.h"
-#include "batch/packet_run.h"
 #include "crypto/aead.h"
 #include "tunnel/inner_packet.h"
 #include "tunnel/replay_window.h"
