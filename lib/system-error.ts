@@ -31,7 +31,8 @@ const HINTS: Readonly<Record<string, string>> = {
   'ENXIO open /dev/net/tun': 'load the module: modprobe tun',
   'ENODEV open /dev/net/tun': 'load the module: modprobe tun',
   'EACCES open /dev/net/tun': 'this user may not open the device; see docs/permissions.md',
-  'EPERM open /dev/net/tun': 'the container does not allow this device; see docs/permissions.md',
+  'EPERM open /dev/net/tun':
+    'the container does not allow this device, or you may not enter its namespace; see docs/permissions.md',
   'EINVAL ioctl TUNSETIFF':
     'the device exists and is of another kind: TUN or TAP, with or without `multiQueue`',
   'EBUSY ioctl TUNSETIFF': 'the device exists already and is held, or `exclusive` was asked for',

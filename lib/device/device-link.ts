@@ -1,9 +1,9 @@
-import { statSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import type { PacketChannel } from '../io/packet-channel.js';
 import { native } from '../native/addon.js';
 import type { Descriptor } from '../native/descriptor.js';
 import type { Link } from '../net/link.js';
+import { fdToEnter, inodeOf } from '../net/namespace/reference.js';
 import type { NetlinkMessage } from '../net/netlink/message.js';
 import { NotificationSocket } from '../net/netlink/notification-socket.js';
 import { NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
@@ -15,9 +15,6 @@ import { check } from '../system-error.js';
 import { withDeviceNamespace } from './attach.js';
 
 const RTNLGRP_LINK = 1; // linux/rtnetlink.h
-
-// The inode of the process's own namespace. Its fd is given as -1, since entering a namespace takes a privilege.
-let ownInode: number | undefined;
 
 /** What `'link'` listeners of a {@link PacketDevice} get. */
 export interface LinkEvent {
@@ -63,11 +60,7 @@ export class DeviceLink {
   /** Calls `use` with an nsfs fd of the namespace that the device is in now, and with its inode. */
   readonly withNamespace = <T>(use: (namespace: number, inode: number) => T): T => {
     const fd = this.#channel.requireFd();
-    const enter = (namespace: number): T => {
-      ownInode ??= statSync('/proc/thread-self/ns/net').ino;
-      const inode = namespace < 0 ? ownInode : inodeOf(namespace);
-      return use(inode === ownInode ? -1 : namespace, inode);
-    };
+    const enter = (namespace: number): T => use(fdToEnter(namespace), inodeOf(namespace));
     return this.#namespace ? enter(this.#namespace.fd()) : withDeviceNamespace(fd, this.#device.name, enter);
   };
 
@@ -121,11 +114,6 @@ export class DeviceLink {
     this.#socket?.close();
     for (const namespace of this.#namespaces) await namespace.close();
   }
-}
-
-/** The inode of a namespace, by a path: Deno's `fs` knows no fd that it did not open itself. */
-function inodeOf(fd: number): number {
-  return statSync(`/proc/self/fd/${fd}`).ino;
 }
 
 /** Follows a link from namespace to namespace. A watch never keeps the process alive. */

@@ -5,7 +5,14 @@ import { closing, type Descriptor } from '../native/descriptor.js';
 import { Link } from './link.js';
 import { type AddressFilter, type LinkFilter, listAddresses, listLinks } from './link-list.js';
 import { type MonitorOptions, NetworkMonitor } from './monitor.js';
-import { createAnonymous, createNamed, deleteName, listNames, openReference } from './namespace/reference.js';
+import {
+  createAnonymous,
+  createNamed,
+  deleteName,
+  fdToEnter,
+  listNames,
+  openReference,
+} from './namespace/reference.js';
 import { namespacePaths } from './namespace/search.js';
 import { type NamespaceSpawnOptions, spawnIn } from './namespace/spawn.js';
 import { readSysctl, writeSysctl } from './namespace/sysctl.js';
@@ -55,14 +62,11 @@ export class NetworkNamespace extends NamespaceSockets implements AsyncDisposabl
   readonly #isCurrent: boolean;
   #closed = false;
 
-  private constructor(
-    descriptor: Descriptor,
-    { name, isCurrent = false }: { name?: string; isCurrent?: boolean } = {},
-  ) {
+  private constructor(descriptor: Descriptor, name?: string) {
     super();
     this.#descriptor = descriptor;
     this.name = name;
-    this.#isCurrent = isCurrent;
+    this.#isCurrent = fdToEnter(descriptor.fd()) < 0;
     this.rtnetlink = new RequestQueue(() => this.fdToEnter());
   }
 
@@ -82,7 +86,7 @@ export class NetworkNamespace extends NamespaceSockets implements AsyncDisposabl
       throw invalidArgType('options.user', 'a boolean', user);
     if (name === undefined) return new NetworkNamespace(await createAnonymous(user));
     if (user) throw invalidArgValue('options.user', user, 'must not be true for a namespace with a name');
-    return new NetworkNamespace(await createNamed(name), { name });
+    return new NetworkNamespace(await createNamed(name), name);
   }
 
   /**
@@ -92,12 +96,12 @@ export class NetworkNamespace extends NamespaceSockets implements AsyncDisposabl
    */
   static async open(reference: string | number): Promise<NetworkNamespace> {
     const named = typeof reference === 'string' && !reference.includes('/');
-    return new NetworkNamespace(openReference(reference), named ? { name: reference } : {});
+    return new NetworkNamespace(openReference(reference), named ? reference : undefined);
   }
 
   /** The namespace that this process is in. */
   static async current(): Promise<NetworkNamespace> {
-    return new NetworkNamespace(openReference('/proc/thread-self/ns/net'), { isCurrent: true });
+    return new NetworkNamespace(openReference('/proc/thread-self/ns/net'));
   }
 
   /** The names under /run/netns, which `ip netns` lists too. A name may be left over, of a namespace that is gone. */
@@ -298,7 +302,7 @@ export function withNamespace<T>(reference: NamespaceReference | undefined, use:
   if (reference === undefined) return use(-1);
   if (reference instanceof NetworkNamespace) {
     if (reference.fd < 0) throw invalidArgValue('namespace', reference, 'is closed');
-    return use(reference.fd);
+    return use(reference.fdToEnter());
   }
-  return closing(openReference(reference), use);
+  return closing(openReference(reference), (fd) => use(fdToEnter(fd)));
 }

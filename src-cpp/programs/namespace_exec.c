@@ -21,12 +21,19 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 // Enters a network namespace, and if that is not permitted, the user namespace first that it belongs to.
 // Returns 0, or -1 with errno set.
 static int enter(int namespace_fd) {
+  // To enter the namespace where this process is already would be a privilege, too.
+  struct stat here, there;
+  if (stat("/proc/self/ns/net", &here) == 0 && fstat(namespace_fd, &there) == 0 &&
+      here.st_ino == there.st_ino && here.st_dev == there.st_dev) {
+    return 0;
+  }
   if (setns(namespace_fd, CLONE_NEWNET) == 0) return 0;
   const int owner = errno == EPERM ? ioctl(namespace_fd, NS_GET_USERNS) : -1;
   if (owner < 0 || setns(owner, CLONE_NEWUSER) != 0) {

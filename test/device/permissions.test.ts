@@ -20,6 +20,26 @@ const ANSWER_PING = nodeProgram(`
   process.on('disconnect', () => tun.close());
   process.send({ uid: process.getuid(), index: tun.index, name: tun.name });`);
 
+/** All that a program does in the namespace that it is in already. */
+const USE_OWN_NAMESPACE = nodeProgram(`
+  const { generatePrivateKey, openWireGuard } = await import('${import.meta.resolve('tuntap-native/wireguard')}');
+  const { once } = await import('node:events');
+  const own = await NetworkNamespace.current();
+  for (const namespace of [undefined, own, process.pid, '/proc/self/ns/net']) {
+    await openTun('tun0', { namespace, addresses: ['192.0.2.1/24'], up: true }).close();
+  }
+  const link = await NetworkNamespace.open(process.pid);
+  await (await link.addLink({ name: 'bridge0', kind: 'bridge' })).set({ up: true });
+  await link.setSysctl('net.ipv4.ip_forward', 1);
+  const [status] = await once(link.spawn('true', [], { stdio: 'inherit' }), 'close');
+  const peers = [{ publicKey: generatePrivateKey(), allowedIps: ['198.51.100.0/24'] }];
+  const wg = await openWireGuard('wg0', {
+    privateKey: generatePrivateKey(), addresses: ['10.9.0.1/24'], control: false, peers,
+  });
+  const routes = (await own.routes({ device: 'wg0' })).map(({ destination }) => destination);
+  await wg.close();
+  console.log(JSON.stringify({ status, routes }));`);
+
 const TRY_TO_OPEN = nodeProgram(`
   try {
     const tun = openTun('tun0');
@@ -129,6 +149,15 @@ describe('permissions', () => {
       const { code, message } = await attempt(namespace, TUN_FOR_ALL, AS_USER);
       assert.equal(code, 'EPERM');
       assert.match(message, /CAP_NET_ADMIN/);
+    }));
+
+  it('a user with CAP_NET_ADMIN alone needs no more in the namespace that the program is in', () =>
+    inNamespace(async (namespace) => {
+      const as = [...AS_USER, '--inh-caps=+net_admin', '--ambient-caps=+net_admin'];
+      const [command, ...args] = withDevNet(TUN_FOR_ALL, [...as, ...USE_OWN_NAMESPACE]);
+      const { stdout, stderr } = await run(namespace, command, ...args);
+      assert.notEqual(stdout, '', stderr);
+      assert.deepEqual(JSON.parse(stdout), { status: 0, routes: ['10.9.0.0/24', '198.51.100.0/24'] });
     }));
 
   it('root without CAP_NET_ADMIN can make no device: EPERM', () =>

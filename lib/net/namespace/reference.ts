@@ -8,6 +8,7 @@ import {
   openSync,
   readdirSync,
   statfsSync,
+  statSync,
   unlinkSync,
 } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
@@ -35,6 +36,19 @@ export function isNamespaceFile(path: string): boolean | undefined {
   } catch {
     return undefined;
   }
+}
+
+let ownInode: number | undefined;
+
+/** The inode of a namespace; -1 is the process's own. By a path: Deno's `fs` knows no fd that it did not open itself. */
+export function inodeOf(fd: number): number {
+  ownInode ??= statSync('/proc/thread-self/ns/net').ino;
+  return fd < 0 ? ownInode : statSync(`/proc/self/fd/${fd}`).ino;
+}
+
+/** The namespace as native code is told to enter it: -1 for the process's own, as entering takes a privilege. */
+export function fdToEnter(fd: number): number {
+  return inodeOf(fd) === inodeOf(-1) ? -1 : fd;
 }
 
 export function openReference(reference: string | number): Descriptor {
