@@ -83,7 +83,8 @@ function lines(child: ChildProcess, take: (line: string) => void): void {
 
 async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
   if (!children.has(child)) return child.exitCode;
-  child.kill(signal);
+  // Not child.kill(): after that, Deno says that the signal ended the child, though it took it.
+  process.kill(child.pid ?? 0, signal);
   await once(child, 'close');
   return child.exitCode;
 }

@@ -1,6 +1,7 @@
 // What glibc's libstdc++.a needs of its C library and musl lacks, for test/platforms-musl.sh.
 
 #define _GNU_SOURCE
+#include <sys/auxv.h>
 #include <sys/random.h>
 
 char __libc_single_threaded;
@@ -17,3 +18,6 @@ int _dl_find_object(void* address, void* result) {
   (void)result;
   return -1;
 }
+
+// Of arm64's libgcc.
+unsigned long __getauxval(unsigned long type) { return getauxval(type); }

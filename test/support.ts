@@ -1,5 +1,6 @@
 /** What the device tests share: a namespace for each, and commands run inside it. */
 
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, readdirSync, readFileSync, readlinkSync } from 'node:fs';
@@ -207,6 +208,12 @@ function filesOfDeno(): string[] {
 }
 
 export const openFds = (): number => fdNumbers().length;
+
+/** So many are open, soon: Bun closes those of a child process a little after it tells of the end. */
+export async function fdsAre(count: number): Promise<void> {
+  for (let i = 0; openFds() > count && i < 200; i++) await delay(10);
+  assert.equal(openFds(), count);
+}
 
 let engineRuns = false;
 

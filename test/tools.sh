@@ -1,13 +1,14 @@
 #!/bin/sh
 # As root, where apt-get is: installs the programs that the tests compare with, or with the argument `lint` those that
-# `npm run lint` needs, with `arm64` or `musl` those of test/platforms-arm64.sh or test/platforms-musl.sh. Elsewhere it names those that are missing: each test that needs one is skipped and says so.
+# `npm run lint` needs, with `arm64`, `musl-x64` or `musl-arm64` those of test/platforms-arm64.sh or test/platforms-musl.sh. Elsewhere it names those that are missing: each test that needs one is skipped and says so.
 case ${1:-test} in
 lint) tools='clang-format:clang-format clang-tidy:clang-tidy' ;;
 arm64)
   tools='qemu-aarch64-static:qemu-user-static /usr/aarch64-linux-gnu/lib/libc.so.6:libc6-arm64-cross
     /usr/aarch64-linux-gnu/lib/libstdc++.so.6:libstdc++6-arm64-cross'
   ;;
-musl) tools='/lib/ld-musl-x86_64.so.1:musl musl-gcc:musl-tools' ;;
+musl-x64) tools='/lib/ld-musl-x86_64.so.1:musl g++:g++' ;;
+musl-arm64) tools='qemu-aarch64-static:qemu-user-static aarch64-linux-gnu-g++:g++-aarch64-linux-gnu' ;;
 *)
   tools='ip:iproute2 bridge:iproute2 tc:iproute2 ss:iproute2 nstat:iproute2 ping:iputils-ping tcpdump:tcpdump
     ethtool:ethtool setpriv:util-linux curl:curl unshare:util-linux etcd:etcd-server openssl:openssl iperf3:iperf3 ovs-vsctl:openvswitch-switch strace:strace

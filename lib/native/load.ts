@@ -31,6 +31,7 @@ export function loadAddon(): unknown {
     // `bindings` replaces the names of its options, here `module_root`, by their values.
     const files = candidates.map((file) => ['module_root', file]);
     const addon = load({ bindings: 'tuntap_native', module_root: root, try: files });
+    if (addon.engine === '') throw unknownEngine();
     const difference = layoutDifference(addon.layout);
     if (difference) throw new Error(`${addon.path} is of another version: ${difference}`);
     return addon;
@@ -39,6 +40,11 @@ export function loadAddon(): unknown {
     const message = `tuntap-native: ${whyNot(cause as LoadError, root, candidates)}`;
     throw Object.assign(new Error(message, { cause }), { code: 'ERR_TUNTAP_NO_BINARY' });
   }
+}
+
+function unknownEngine(): Error {
+  const message = "The environment variable TUNTAP_ENGINE must be 'thread', or 'uv' in Node.js";
+  return Object.assign(new Error(message), { code: 'ERR_TUNTAP_ENGINE' });
 }
 
 interface LoadError extends NodeJS.ErrnoException {

@@ -99,7 +99,7 @@ describe('an fd that is adopted', () => {
           try {
             tun = openTun(undefined, { fd: 3, offload: ${JSON.stringify(adopted)} });
           } catch ({ code }) {
-            process.send({ code });
+            await new Promise((sent) => process.send({ code }, sent));
             process.exit();
           }
           const prefix = tun.offloads.mode === 'raw' ? ${HEADER} : 0;
@@ -114,7 +114,6 @@ describe('an fd that is adopted', () => {
         try {
           const message = await new Promise<{ offloads: Offloads; code?: string }>((resolve, reject) => {
             child.once('message', (value) => resolve(value as { offloads: Offloads }));
-            // Deno tells of the exit before what was sent.
             child.once('disconnect', () => reject(new Error('ended without a message')));
           });
           await parent.close();

@@ -16,7 +16,18 @@ import {
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { NetworkNamespace, openTap, openTun } from 'tuntap-native';
-import { code, inNamespace, ipLinks, itAsRoot, needs, openFds, run, runBeside, sleeper } from '../support.ts';
+import {
+  code,
+  fdsAre,
+  inNamespace,
+  ipLinks,
+  itAsRoot,
+  needs,
+  openFds,
+  run,
+  runBeside,
+  sleeper,
+} from '../support.ts';
 
 function ip(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   return spawnSync('ip', args, { encoding: 'utf8' });
@@ -105,7 +116,7 @@ describe('NetworkNamespace and ip netns', () => {
         await assert.rejects(NetworkNamespace.create(name), { code: 'EEXIST' });
         assert.notEqual(ip('netns', 'add', name).status, 0);
         assert.equal(inode(path), before);
-        assert.equal(openFds(), fds);
+        await fdsAre(fds);
         await NetworkNamespace.delete(name);
       }
     }),
@@ -283,6 +294,6 @@ describe('the namespace of this process', () => {
     const [link] = await once(child.stdout, 'data');
     assert.equal(`${link}`.trim(), `net:[${home}]`);
     await closed;
-    assert.equal(openFds(), fds);
+    await fdsAre(fds);
   });
 });
