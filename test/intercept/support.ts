@@ -1,7 +1,17 @@
 /** A namespace whose only network is a TUN device that an interceptor reads. */
 
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { NetworkNamespace, openTun, type TunDevice, type TunOptions } from 'tuntap-native';
-import { type InterceptOptions, type Interceptor, intercept } from 'tuntap-native/intercept';
+import {
+  type InterceptedConnection,
+  type InterceptOptions,
+  type Interceptor,
+  intercept,
+} from 'tuntap-native/intercept';
+import type { NamespaceConnectOptions } from 'tuntap-native/net';
+
+const IPV6_MIN_MTU = 1280;
 
 export interface Intercepted {
   readonly namespace: NetworkNamespace;
@@ -11,6 +21,8 @@ export interface Intercepted {
 
 export interface InterceptedOptions extends InterceptOptions {
   readonly tun?: TunOptions;
+  /** Whether the client's namespace belongs to a user namespace. */
+  readonly user?: boolean;
 }
 
 /** The client is 192.0.2.1 and 2001:db8::1; everything else lies behind the device. */
@@ -18,17 +30,31 @@ export async function withIntercepted(
   options: InterceptedOptions,
   body: (intercepted: Intercepted) => Promise<void>,
 ): Promise<void> {
-  await using namespace = await NetworkNamespace.create();
+  await using namespace = await NetworkNamespace.create(undefined, { user: options.user });
   await using tun = openTun('tun0', {
     offload: 'raw',
     ...options.tun,
     namespace,
-    addresses: ['192.0.2.1/24', '2001:db8::1/64'],
+    addresses: ['192.0.2.1/24'],
     up: true,
   });
   await namespace.addRoute({ destination: '0.0.0.0/0', device: 'tun0' });
-  await namespace.addRoute({ destination: '::/0', device: 'tun0' });
-  const { tun: _, ...rest } = options;
+  if (tun.mtu >= IPV6_MIN_MTU) {
+    await (await tun.link()).addAddress('2001:db8::1/64', { noDad: true });
+    await namespace.addRoute({ destination: '::/0', device: 'tun0' });
+  }
+  const { tun: _, user: __, ...rest } = options;
   await using interceptor = await intercept(tun, rest);
   await body({ namespace, tun, interceptor });
+}
+
+/** Begins to connect, and returns the connection that the interceptor sees. */
+export async function connectionOf(
+  { namespace, interceptor }: Intercepted,
+  options: Partial<NamespaceConnectOptions> = {},
+): Promise<[InterceptedConnection, Promise<Socket>]> {
+  const begun = once(interceptor, 'connection') as Promise<[InterceptedConnection]>;
+  const connecting = namespace.connect({ host: '203.0.113.5', port: 80, ...options });
+  connecting.catch(() => {});
+  return [(await begun)[0], connecting];
 }

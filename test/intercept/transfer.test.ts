@@ -1,0 +1,103 @@
+/** Bytes of intercepted connections: all arrive, in both directions, and each direction ends by itself. */
+
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { needs } from '../support.ts';
+import { connectionOf, withIntercepted } from './support.ts';
+
+const HOSTS = ['203.0.113.5', '2001:db8:ffff::5'] as const;
+const CHUNK = randomBytes(1 << 20);
+
+async function send(socket: Socket, chunks: number): Promise<string> {
+  const hash = createHash('sha256');
+  for (let i = 0; i < chunks; i++) {
+    const chunk = Buffer.concat([Buffer.of(i), CHUNK]);
+    hash.update(chunk);
+    if (!socket.write(chunk)) await once(socket, 'drain');
+  }
+  socket.end();
+  return hash.digest('hex');
+}
+
+async function receive(socket: Socket): Promise<string> {
+  const hash = createHash('sha256');
+  socket.on('data', (chunk) => hash.update(chunk));
+  await once(socket, 'end'); // a pipeline would destroy the socket, which still sends
+  return hash.digest('hex');
+}
+
+describe('the bytes of intercepted connections', function () {
+  this.timeout(60_000);
+  before(function () {
+    needs(this);
+  });
+
+  for (const offload of ['raw', true] as const) {
+    for (const host of HOSTS) {
+      it(`are the same at the other end, both ways at once: ${host}, offload ${offload}`, () =>
+        withIntercepted({ tun: { offload } }, async (intercepted) => {
+          const [connection, connecting] = await connectionOf(intercepted, { host });
+          const [server, client] = await Promise.all([connection.accept(), connecting]);
+          for (const socket of [server, client]) socket.allowHalfOpen = true;
+          const [up, down, sentUp, sentDown] = await Promise.all([
+            receive(server),
+            receive(client),
+            send(client, 16),
+            send(server, 24),
+          ]);
+          assert.deepEqual([up, down], [sentUp, sentDown]);
+          assert.equal(connection.bytesRead, 16 * (CHUNK.length + 1));
+          assert.equal(connection.bytesWritten, 24 * (CHUNK.length + 1));
+        }));
+    }
+  }
+
+  it('flow on in one direction after the other has ended', () =>
+    withIntercepted({}, async (intercepted) => {
+      const [connection, connecting] = await connectionOf(intercepted);
+      const [server, client] = await Promise.all([connection.accept(), connecting]);
+      for (const socket of [server, client]) socket.allowHalfOpen = true;
+      client.end('question');
+      assert.equal(await received(server), 'question');
+      server.write('an answer ');
+      await once(client, 'data');
+      const closed = once(connection, 'close');
+      server.end('in two parts');
+      assert.equal(await received(client), 'in two parts');
+      await closed;
+      assert.equal(connection.state, 'closed');
+      assert.equal(intercepted.interceptor.counters.open, 0);
+    }));
+
+  it('wait for a reader that is slow', () =>
+    withIntercepted({}, async (intercepted) => {
+      const [connection, connecting] = await connectionOf(intercepted);
+      const [server, client] = await Promise.all([connection.accept(), connecting]);
+      let sent = 0;
+      while (client.write(CHUNK) || (await written(client))) sent++;
+      const stopped = connection.bytesRead;
+      assert.ok(sent < 64, `${sent} MB were taken, though nobody reads`);
+      client.end();
+      const hash = await receive(server);
+      assert.equal(hash.length, 64);
+      assert.ok(connection.bytesRead > stopped);
+    }));
+});
+
+/** The text up to the end. */
+async function received(socket: Socket): Promise<string> {
+  let text = '';
+  socket.on('data', (chunk) => {
+    text += chunk;
+  });
+  await once(socket, 'end');
+  return text;
+}
+
+/** Whether what was written left within a second. */
+async function written(socket: Socket): Promise<boolean> {
+  const drained = once(socket, 'drain').then(() => true);
+  return Promise.race([drained, new Promise<false>((resolve) => setTimeout(resolve, 1000, false))]);
+}
