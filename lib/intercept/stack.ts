@@ -19,6 +19,7 @@ const PREFIX_LENGTHS = { 4: 10, 6: 64 } as const;
 const FAMILIES = [4, 6] as const;
 const IPV6_MIN_MTU = 1280;
 const BACKLOG = 65535;
+const ADDRESS_TIMEOUT = 2000;
 
 /** Settings of the private namespace; one that the kernel lacks is left out. */
 const SYSCTLS: Readonly<Record<string, number>> = {
@@ -106,6 +107,12 @@ const addressOf = (family: 4 | 6) => `${ADDRESSES[family]}/${PREFIX_LENGTHS[fami
 
 async function addAddresses(link: Link, families: readonly (4 | 6)[]): Promise<void> {
   for (const family of families) await link.addAddress(addressOf(family), { noDad: family === 6 });
+  // The kernel accepts packets for an IPv6 address a little later (addrconf_dad_work); until then it drops them.
+  const local = { family: 6, table: 'local', destination: `${ADDRESSES[6]}/128` } as const;
+  const end = Date.now() + ADDRESS_TIMEOUT;
+  while (families.includes(6) && Date.now() < end) {
+    if ((await link.namespace.routes(local)).length > 0) return;
+  }
 }
 
 async function listenIn(

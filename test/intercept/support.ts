@@ -42,6 +42,9 @@ export async function withIntercepted(
   if (tun.mtu >= IPV6_MIN_MTU) {
     await (await tun.link()).addAddress('2001:db8::1/64', { noDad: true });
     await namespace.addRoute({ destination: '::/0', device: 'tun0' });
+    // Until then the kernel drops what comes for the address.
+    const local = { family: 6, table: 'local', destination: '2001:db8::1/128' } as const;
+    while ((await namespace.routes(local)).length === 0);
   }
   const { tun: _, user: __, ...rest } = options;
   await using interceptor = await intercept(tun, rest);
