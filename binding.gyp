@@ -54,6 +54,7 @@
             "src-cpp/node/thread_readiness.cc",
             "src-cpp/node/relay_calls.cc",
             "src-cpp/node/sealing_calls.cc",
+            "src-cpp/node/shortcut_calls.cc",
             "src-cpp/node/tunnel_calls.cc",
             "src-cpp/node/udp_calls.cc",
             "src-cpp/node/uv_readiness.cc",
@@ -70,6 +71,7 @@
             "src-cpp/port/virtio_reader.cc",
             "src-cpp/port/virtio_writer.cc",
             "src-cpp/tunnel/prefix_table.cc",
+            "src-cpp/tunnel/shortcut.cc",
             "src-cpp/tunnel/sealing_pool.cc",
             "src-cpp/tunnel/session_table.cc"
           ],

@@ -230,6 +230,12 @@ export class PacketBatch implements Iterable<Buffer> {
     return native().writePackets(descriptor, this.memory, start);
   }
 
+  /** Notes what became of a write that native code began by itself. @internal */
+  setOutcome(packets: number, error: number): void {
+    this.#words[PACKETS] = packets;
+    this.#words[ERROR] = error;
+  }
+
   /** How many packets the last read or write transferred. @internal */
   get transferred(): number {
     return this.#words[PACKETS];

@@ -21,11 +21,18 @@ export interface StreamParts extends WriterOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What native code takes for a device. @internal */
+export let descriptorOf: (stream: PacketStream) => Descriptor;
+
 /**
  * Packets as a Duplex in object mode, and, which is faster, in batches. Methods of a Duplex that make no sense for
  * packets throw `ERR_TUNTAP_UNSUPPORTED`.
  */
 export abstract class PacketStream extends Duplex {
+  static {
+    descriptorOf = (stream) => stream.channel.descriptor;
+  }
+
   /** Bytes kept free before each packet of {@link batches}. */
   readonly headroom: number;
   /** Bytes kept free after each packet of {@link batches}. */
@@ -107,7 +114,11 @@ export abstract class PacketStream extends Duplex {
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     if (start !== 0) requireInteger('start', start, 0, batch.length);
     if (this.#writer.waiting) this.#writer.flush();
-    const taken = batch.writeTo(this.channel.descriptor, start);
+    return this.settleBatch(batch, start, batch.writeTo(this.channel.descriptor, start));
+  }
+
+  /** What follows the writing of a batch, of which the kernel took `taken` packets. @internal */
+  settleBatch(batch: PacketBatch, start: number, taken: number): number {
     if (taken > 0 && taken === batch.length - start && !this.channel.recorders) return taken;
     this.channel.requireFd();
     const error = this.#port.settle(batch, start, taken, 'write');

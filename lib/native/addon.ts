@@ -149,7 +149,7 @@ export interface Native extends InterceptCalls, DatagramCalls {
     type: number,
     counterLimit: number,
   ): SessionTableHandle | number;
-  setSession(table: SessionTableHandle, index: number, key: Uint8Array, value: number): number;
+  setSession(table: SessionTableHandle, index: number, key: Uint8Array, value: number, until: number): number;
   removeSession(table: SessionTableHandle, index: number): number;
   clearSessions(table: SessionTableHandle): void;
   openSessions(
@@ -160,6 +160,32 @@ export interface Native extends InterceptCalls, DatagramCalls {
     runs: Uint32Array,
     sources: PrefixTableHandle | null,
     datagrams: Uint8Array | null,
+  ): number;
+  newShortcut(
+    prefixes: PrefixTableHandle,
+    sessions: SessionTableHandle,
+    sentRuns: Uint32Array,
+    receivedRuns: Uint32Array,
+    routes: Uint8Array,
+    state: Uint32Array,
+  ): ShortcutHandle;
+  setShortcutSender(
+    shortcut: ShortcutHandle,
+    peer: number,
+    aead: AeadHandle,
+    header: Uint8Array,
+    counter: Float64Array,
+    counterLimit: number,
+    until: number,
+    route: Uint8Array,
+  ): number;
+  removeShortcutSender(shortcut: ShortcutHandle, peer: number): number;
+  shortcutToSocket(shortcut: ShortcutHandle, device: Descriptor, socket: Descriptor | null): number;
+  shortcutToDevice(
+    shortcut: ShortcutHandle,
+    socket: Descriptor,
+    device: Descriptor,
+    received: Uint8Array,
   ): number;
   openPackets(aead: AeadHandle, memory: ArrayBufferLike, start: number, end: number): number;
   /** Threads that seal and send: src-cpp/tunnel/sealing_pool.h. What can fail returns -errno. */
@@ -227,6 +253,7 @@ export type PrefixTableHandle = Handle<'prefixes'>;
 export type SealingPoolHandle = Handle<'pool'>;
 export type RelaysHandle = Handle<'relays'>;
 export type SessionTableHandle = Handle<'sessions'>;
+export type ShortcutHandle = Handle<'shortcut'>;
 
 let loaded: Native | undefined;
 

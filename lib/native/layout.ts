@@ -69,6 +69,11 @@ export const LAYOUT = {
   'NatEvent.ends.destination': 40,
   'NatEvent.totals.client_bytes': 24,
   kNatCounters: 10,
+  kShortcutSentRuns: 0,
+  kShortcutReceivedRuns: 3,
+  kShortcutMtu: 6,
+  kShortcutWords: 7,
+  kShortcutPadding: 16,
 } as const;
 
 export type Layout = Readonly<Record<string, number>>;

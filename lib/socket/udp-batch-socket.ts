@@ -79,11 +79,18 @@ function openAdopted(fd: number, options: UdpOptions): UdpBatchSocket {
   });
 }
 
+/** What native code takes for a socket. @internal */
+export let socketDescriptorOf: (socket: UdpBatchSocket) => Descriptor;
+
 /**
  * A UDP socket whose datagrams come and go in the batches that devices have: a batch that you read from a TUN device is
  * sent without a copy, and one that you receive is written to the device unchanged. Made by {@link openUdp}.
  */
 export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisposable {
+  static {
+    socketDescriptorOf = (socket) => socket.#channel.descriptor;
+  }
+
   /** 4, or 6 for an IPv6 socket, which may take IPv4 as well. */
   readonly family: 4 | 6;
   /** Bytes kept free before each packet of {@link batches}. */
@@ -199,6 +206,11 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
    */
   writeBatch(batch: PacketBatch, remote?: Endpoint | DatagramTable, start = 0, runs?: PacketRuns): number {
     return this.#sender.writeBatch(batch, remote, start, runs);
+  }
+
+  /** What follows the sending of a batch, of which the kernel took `taken` packets. @internal */
+  settleBatch(batch: PacketBatch, taken: number): void {
+    this.#sender.settleBatch(batch, 0, taken);
   }
 
   /**

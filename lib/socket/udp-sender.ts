@@ -47,7 +47,7 @@ export class UdpSender {
     start: number,
     runs: PacketRuns | undefined,
   ): number {
-    const { channel, port, errors } = this.#parts;
+    const { channel } = this.#parts;
     channel.requireFd();
     if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
     requireInteger('start', start, 0, batch.length);
@@ -67,9 +67,14 @@ export class UdpSender {
     }
     const [rows, runCount] = runs && entries ? [rowsOf(runs), runs.length] : [null, 0];
     const taken = native().writeDatagrams(channel.descriptor, batch.memory, start, entries, rows, runCount);
-    errors.reportLater();
-    port.settle(batch, start, taken, 'sendmmsg');
+    this.settleBatch(batch, start, taken);
     return taken;
+  }
+
+  /** What follows the sending of a batch, of which the kernel took `taken` packets. */
+  settleBatch(batch: PacketBatch, start: number, taken: number): void {
+    this.#parts.errors.reportLater();
+    this.#parts.port.settle(batch, start, taken, 'sendmmsg');
   }
 
   send(datagram: Uint8Array, remote: Endpoint | undefined): boolean {

@@ -94,6 +94,8 @@ export interface AeadOptions {
 
 /** What native code takes for an Aead, and the counter of the first of `count` packets. @internal */
 export let reserve: (aead: Aead, count: number) => { readonly handle: AeadHandle; readonly first: number };
+/** What native code takes for an Aead, and its counter, which native code may take from. @internal */
+export let counterOf: (aead: Aead) => { readonly handle: AeadHandle; readonly counter: Float64Array };
 
 /**
  * Seals and opens the packets of a batch in place, with one key: authenticated encryption by the OpenSSL that Node
@@ -114,6 +116,7 @@ export let reserve: (aead: Aead, count: number) => { readonly handle: AeadHandle
 export class Aead implements Disposable {
   static {
     reserve = (aead, count) => ({ handle: aead.#requireHandle(), first: aead.#reserve(count) });
+    counterOf = (aead) => ({ handle: aead.#requireHandle(), counter: aead.#counter });
   }
 
   /** How many bytes the tag adds: the tailroom that sealing needs. */
@@ -127,7 +130,7 @@ export class Aead implements Disposable {
   /** The counter from which on sealing is refused. */
   readonly counterLimit: number;
   readonly #noHeader: Uint8Array;
-  #counter: number;
+  readonly #counter = new Float64Array(1);
   #handle: AeadHandle | undefined;
 
   /**
@@ -140,7 +143,7 @@ export class Aead implements Disposable {
     checkKey(key, keyLength);
     const limit = options.counterLimit ?? Number.MAX_SAFE_INTEGER;
     requireInteger('options.counterLimit', limit, 0, Number.MAX_SAFE_INTEGER);
-    this.#counter = requireInteger('options.counter', options.counter ?? 0, 0, limit);
+    this.#counter[0] = requireInteger('options.counter', options.counter ?? 0, 0, limit);
     this.cipher = cipher;
     this.headerLength = headerLength;
     this.counterLimit = limit;
@@ -153,7 +156,7 @@ export class Aead implements Disposable {
 
   /** The counter that the next packet is sealed with. */
   get counter(): number {
-    return this.#counter;
+    return this.#counter[0];
   }
 
   /**
@@ -234,12 +237,12 @@ export class Aead implements Disposable {
 
   /** Takes `count` counters; returns the first. */
   #reserve(count: number): number {
-    if (count > this.counterLimit - this.#counter) {
+    if (count > this.counterLimit - this.#counter[0]) {
       const message = `The counter would reach its limit of ${this.counterLimit}: use another key`;
       throw codedError('ERR_TUNTAP_COUNTER_EXHAUSTED', message);
     }
-    const first = this.#counter;
-    this.#counter += count;
+    const first = this.#counter[0];
+    this.#counter[0] += count;
     return first;
   }
 }

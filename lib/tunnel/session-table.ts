@@ -7,6 +7,9 @@ import { systemError } from '../system-error.js';
 import { type AeadCipher, type AeadOptions, checkAead, checkKey, noCipher } from './aead.js';
 import { checkRuns, PrefixTable, prefixesOf } from './prefix-table.js';
 
+/** What native code takes for a table. @internal */
+export let sessionsOf: (table: SessionTable) => SessionTableHandle;
+
 const MAX_UINT32 = 0xffff_ffff;
 
 /** Options of {@link SessionTable}: how a data message looks. */
@@ -52,6 +55,10 @@ export interface OpenOptions {
  * ```
  */
 export class SessionTable implements Disposable {
+  static {
+    sessionsOf = (table) => table.#handle;
+  }
+
   /** What it decrypts with. */
   readonly cipher: AeadCipher;
   readonly #keyLength: number;
@@ -83,14 +90,16 @@ export class SessionTable implements Disposable {
    * @param index 0 to 2^32 - 1, what the sender writes into each header
    * @param key is copied, so that the caller can wipe it
    * @param value a number of yours for the peer, 0 to 2^31 - 1
+   * @param until the {@link bootTime} from which on its packets are left as those of an unknown session. **Default:** never
    * @throws TypeError or RangeError with an `ERR_…` code for bad arguments; Error `ERR_TUNTAP_NO_OPENSSL` if the process
    * has no OpenSSL with this cipher
    */
-  set(index: number, key: Uint8Array, value: number): void {
+  set(index: number, key: Uint8Array, value: number, until = Number.POSITIVE_INFINITY): void {
     requireInteger('index', index, 0, MAX_UINT32);
     requireInteger('value', value, 0, 0x7fff_ffff);
     checkKey(key, this.#keyLength);
-    const failed = native().setSession(this.#handle, index, key, value);
+    if (typeof until !== 'number' || Number.isNaN(until)) throw invalidArgType('until', 'a number', until);
+    const failed = native().setSession(this.#handle, index, key, value, until);
     if (failed < 0) throw noCipher(failed, this.cipher);
     this.#indices.add(index);
   }

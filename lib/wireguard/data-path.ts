@@ -7,10 +7,11 @@ import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import type { PrefixTable } from '../tunnel/prefix-table.js';
 import { SealingThreads } from '../tunnel/sealing-threads.js';
 import type { SessionTable } from '../tunnel/session-table.js';
+import { Shortcut } from '../tunnel/shortcut.js';
 import type { Keypair } from './keypair.js';
 import { DATA_OVERHEAD, MessageType, messageType } from './messages.js';
 import { ROOM, type SessionTransport } from './session-transport.js';
-import type { TunnelPeer } from './tunnel-peer.js';
+import { forgetSource, type TunnelPeer } from './tunnel-peer.js';
 
 const PADDING = 16;
 const MAX_RUNS = 4096;
@@ -53,24 +54,48 @@ export class DataPath {
   readonly #single = new PacketBatch({ ...ROOM, capacity: 128 });
 
   readonly #threads: SealingThreads | undefined;
+  readonly #shortcut: Shortcut | undefined;
+  #tun: TunDevice | undefined;
   /** The peer of the first packet of each batch that threads sent last. */
   readonly #firstPeers = new WeakMap<PacketBatch, TunnelPeer>();
 
-  /** @param threads how many seal and send; 0: the caller's */
-  constructor(owner: DataPathOwner, threads: number) {
+  /**
+   * @param threads how many seal and send; 0: the caller's
+   * @param shortcut whether native code may carry packets by itself, which it does by the clock of `bootTime()`
+   */
+  constructor(owner: DataPathOwner, threads: number, shortcut: boolean) {
     this.#owner = owner;
+    if (shortcut) {
+      this.#shortcut = new Shortcut({
+        mtu: owner.mtu,
+        prefixes: owner.prefixes,
+        sessions: owner.sessions,
+        sentRuns: this.#runs,
+        receivedRuns: this.#receivedRuns,
+        routes: this.#routes,
+      });
+    }
     this.#threads = threads === 0 ? undefined : new SealingThreads(threads, ROOM);
   }
 
   /** Sends what the device gives, until it is closed. */
   async send(tun: TunDevice, socket: () => UdpBatchSocket | undefined): Promise<void> {
+    this.#tun = tun;
     const batches = this.#threads ? tun.batches(this.#nextBatch) : tun.batches();
     for await (const batch of batches) this.#sendBatch(batch, socket());
   }
 
-  /** Where threads send; undefined: nowhere. What they have goes to where it should before. */
+  /** Where packets are sent; undefined: nowhere. What threads have goes to where it should before. */
   useSocket(socket: UdpBatchSocket | undefined): void {
     this.#threads?.useSocket(socket);
+    if (!this.#shortcut || !this.#tun) return;
+    if (!this.#threads) this.#shortcut.toSocket(this.#tun, socket);
+    if (socket) this.#shortcut.toDevice(socket, this.#tun);
+  }
+
+  /** The peer may send by another keypair than before, or by none. */
+  keysChanged(peer: TunnelPeer): void {
+    this.#shortcut?.removeSender(peer.number);
   }
 
   /** Ends the threads. */
@@ -81,7 +106,7 @@ export class DataPath {
   /** Gives the device what the socket receives, until it is closed. */
   async receive(socket: UdpBatchSocket, tun: TunDevice): Promise<void> {
     for await (const batch of socket.batches()) {
-      if (this.#openBatch(batch, socket.received)) tun.writeBatch(batch);
+      this.#receiveBatch(batch, socket.received, tun);
       this.#owner.settle();
     }
   }
@@ -122,6 +147,10 @@ export class DataPath {
 
   #sendBatch(batch: PacketBatch, socket: UdpBatchSocket | undefined): void {
     const runs = this.#runs;
+    if (this.#shortcut?.takeSent(batch)) {
+      this.#wasSent(batch, socket);
+      return;
+    }
     this.#owner.prefixes.runsByDestination(batch, runs);
     const many = batch.length >= FEW_PACKETS || this.#threads?.idle === false;
     const threads = many ? this.#threads : undefined;
@@ -136,6 +165,7 @@ export class DataPath {
         continue;
       }
       this.#sealRun(batch, peer, keypair, start, end, threads);
+      if (!threads) this.#shortcut?.setSender(peer.number, { ...keypair.transport, route: peer.route });
       this.#routes.copy(run, peer.route, 0);
       this.#routes.setTos(run, runs.ecn(run));
       first ??= peer;
@@ -146,6 +176,18 @@ export class DataPath {
     } else if (socket && first) {
       this.#writeRuns(batch, socket);
     }
+    this.#owner.settle();
+  }
+
+  /** Does what is left to do for a batch that native code has sealed and sent. */
+  #wasSent(batch: PacketBatch, socket: UdpBatchSocket | undefined): void {
+    const now = this.#owner.now();
+    for (let run = 0; run < this.#runs.length; run++) {
+      this.#owner.peer(this.#runs.value(run))?.core.dataSent(now, this.#runs.bytes(run));
+    }
+    const taken = batch.transferred;
+    socket?.settleBatch(batch, taken);
+    if (socket && taken < batch.length) this.#sendAgain(batch, socket);
     this.#owner.settle();
   }
 
@@ -168,14 +210,23 @@ export class DataPath {
 
   /** Sends a batch, each of its runs to its peer. What the kernel refuses is lost, as on any network. */
   #writeRuns(batch: PacketBatch, socket: UdpBatchSocket): void {
+    const taken = socket.writeBatch(batch, this.#routes, 0, this.#runs);
+    if (taken < batch.length) this.#sendAgain(batch, socket);
+  }
+
+  /** Sends what was refused since a peer's local address or link is gone, and nothing else, once more without them. */
+  #sendAgain(batch: PacketBatch, socket: UdpBatchSocket): void {
     const runs = this.#runs;
-    if (socket.writeBatch(batch, this.#routes, 0, runs) > 0) return;
     let any = false;
     for (let run = 0; run < runs.length; run++) {
-      if (!isWithoutSource(batch.status(runs.start(run)))) continue;
+      let refused = false;
+      for (let i = runs.start(run); i < runs.end(run); i++) {
+        if (!batch.isDropped(i) && isWithoutSource(batch.status(i))) refused = true;
+        else batch.drop(i);
+      }
+      if (!refused) continue;
       this.#owner.peer(runs.value(run))?.forgetSource();
-      this.#routes.setLocalAddress(run, undefined);
-      this.#routes.setInterfaceIndex(run, 0);
+      forgetSource(this.#routes, run);
       any = true;
     }
     if (any) socket.writeBatch(batch, this.#routes, 0, runs);
@@ -197,16 +248,25 @@ export class DataPath {
   /** Sends a batch. What the kernel refuses is lost, as on any network. */
   #writeTo(batch: PacketBatch, route: DatagramTable, socket: UdpBatchSocket): void {
     if (socket.writeBatch(batch, route) > 0 || !isWithoutSource(batch.status(0))) return;
-    route.setLocalAddress(0, undefined);
-    route.setInterfaceIndex(0, 0);
+    forgetSource(route, 0);
     socket.writeBatch(batch, route);
   }
 
-  /** Opens what was received; returns whether there is something for the device. */
-  #openBatch(batch: PacketBatch, datagrams: DatagramTable): boolean {
+  /** Gives the device what was received, unless native code has done so. */
+  #receiveBatch(batch: PacketBatch, datagrams: DatagramTable, tun: TunDevice): void {
+    if (this.#shortcut?.takeReceived(batch)) {
+      const taken = batch.transferred;
+      if (this.#takeRuns(batch, datagrams)) tun.settleBatch(batch, 0, taken);
+      return;
+    }
     const { sessions, prefixes } = this.#owner;
+    sessions.openBatch(batch, this.#receivedRuns, { sources: prefixes, datagrams });
+    if (this.#takeRuns(batch, datagrams)) tun.writeBatch(batch);
+  }
+
+  /** Keeps the books of what was opened; returns whether there is something for the device. */
+  #takeRuns(batch: PacketBatch, datagrams: DatagramTable): boolean {
     const runs = this.#receivedRuns;
-    sessions.openBatch(batch, runs, { sources: prefixes, datagrams });
     let any = false;
     for (let run = 0; run < runs.length; run++) {
       const peer = this.#owner.peer(runs.value(run));

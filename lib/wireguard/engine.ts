@@ -1,6 +1,7 @@
 import type { TunDevice } from '../device/tun-tap-device.js';
 import { DatagramTable } from '../socket/datagram-table.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
+import { bootTime } from '../tunnel/boot-time.js';
 import { SessionTable } from '../tunnel/session-table.js';
 import { AllowedIps } from './allowed-ips.js';
 import type { Source } from './cookie.js';
@@ -41,7 +42,7 @@ export class Engine implements DataPathOwner {
   readonly sessions: SessionTable;
   readonly protocol: Protocol<SessionTransport>;
   readonly stagedLimit: number;
-  mtu: number;
+  readonly mtu: number;
   readonly #listener: EngineListener;
   readonly #now: () => number;
   readonly #dataPath: DataPath;
@@ -77,7 +78,7 @@ export class Engine implements DataPathOwner {
     );
     // What peers send before there is a socket would be lost, and they would wait for the answer.
     this.protocol.stop();
-    this.#dataPath = new DataPath(this, threads);
+    this.#dataPath = new DataPath(this, threads, now === bootTime);
   }
 
   /** All peers, in the order in which they were added. */
@@ -104,6 +105,7 @@ export class Engine implements DataPathOwner {
     this.allowedIps.removePeer(peer);
     this.protocol.removePeer(peer.core);
     this.settle();
+    this.#dataPath.keysChanged(peer);
     peer.takeStaged();
     this.#peers[peer.number] = undefined;
     this.#ofCore.delete(peer.core);
@@ -113,7 +115,10 @@ export class Engine implements DataPathOwner {
   setPrivateKey(privateKey: Uint8Array | undefined): void {
     this.protocol.setPrivateKey(privateKey);
     const kept = new Set(this.protocol.peers);
-    for (const peer of [...this.peers]) if (!kept.has(peer.core)) this.removePeer(peer);
+    for (const peer of [...this.peers]) {
+      this.#dataPath.keysChanged(peer);
+      if (!kept.has(peer.core)) this.removePeer(peer);
+    }
     this.settle();
   }
 
@@ -226,6 +231,7 @@ export class Engine implements DataPathOwner {
         peer.takeStaged();
         return;
       case 'handshake':
+        this.#dataPath.keysChanged(peer);
         this.#listener.handshake(peer);
         return;
       case 'expired':

@@ -23,6 +23,8 @@ export class SessionTransport implements Transport {
   /** The header of each message, its counter aside. */
   readonly header = Buffer.alloc(HEADER_LENGTH);
   readonly aead: Aead;
+  /** When it may no longer be used, on the clock of the core's caller. */
+  readonly until: number;
   readonly #sessions: SessionTable;
   readonly #localIndex: number;
 
@@ -37,7 +39,7 @@ export class SessionTransport implements Transport {
     counterLimit: number,
     threads: number,
   ) {
-    const { sending, receiving, localIndex, remoteIndex } = parameters;
+    const { sending, receiving, localIndex, remoteIndex, receivesUntil } = parameters;
     const { headerLength, counterOffset, associatedDataLength } = DATA_LAYOUT;
     this.aead = new Aead(DATA_CIPHER, sending, {
       headerLength,
@@ -49,8 +51,9 @@ export class SessionTransport implements Transport {
     this.header.writeUInt32LE(MessageType.data, 0);
     this.header.writeUInt32LE(remoteIndex, 4);
     this.#sessions = sessions;
+    this.until = receivesUntil;
     this.#localIndex = localIndex;
-    sessions.set(localIndex, receiving, peer);
+    sessions.set(localIndex, receiving, peer, receivesUntil);
   }
 
   get counter(): number {

@@ -4,6 +4,12 @@ import { DatagramTable } from '../socket/datagram-table.js';
 import type { Peer } from './peer.js';
 import type { SessionTransport } from './session-transport.js';
 
+/** Lets the kernel choose the local address and link that an entry is sent from. */
+export function forgetSource(table: DatagramTable, entry: number): void {
+  table.setLocalAddress(entry, undefined);
+  table.setInterfaceIndex(entry, 0);
+}
+
 /** A peer as the data path has it: where its datagrams go, and the packets that wait for a keypair. */
 export class TunnelPeer {
   /** Its number in the tables of prefixes and sessions. */
@@ -46,8 +52,7 @@ export class TunnelPeer {
 
   /** Lets the kernel choose the local address and link again. */
   forgetSource(): void {
-    this.route.setLocalAddress(0, undefined);
-    this.route.setInterfaceIndex(0, 0);
+    forgetSource(this.route, 0);
   }
 
   /** Keeps copies of packets until there is a keypair; the oldest go if there are more than `limit`. */

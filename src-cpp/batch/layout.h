@@ -135,6 +135,23 @@ enum ReadyEvents : int {
 // The words that a watched Descriptor shares, to be armed without a call (node/descriptor.h).
 enum ControlWord : size_t { kArm, kInCallback, kControlWords };
 
+// The words of a Shortcut (tunnel/shortcut.h): for each direction how many runs it carried, 0 if it left the
+// batch to JavaScript, how many packets the kernel took, and the errno that ended the write. And the tunnel's
+// MTU.
+enum ShortcutWord : size_t {
+  kShortcutSentRuns,
+  kShortcutSentPackets,
+  kShortcutSentError,
+  kShortcutReceivedRuns,
+  kShortcutReceivedPackets,
+  kShortcutReceivedError,
+  kShortcutMtu,
+  kShortcutWords
+};
+
+// A Shortcut's packets are padded to a multiple of this.
+constexpr uint32_t kShortcutPadding = 16;
+
 // What a Channel transferred, as float64.
 enum Counter : size_t { kPacketsRead, kBytesRead, kPacketsWritten, kBytesWritten, kMalformed, kCounters };
 

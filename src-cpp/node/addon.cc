@@ -47,6 +47,8 @@ constexpr Number kLayout[] = {
     SIZE(AeadLayout), FIELD(AeadLayout, nonce_prefix), SIZE(PacketRun), CONSTANT(kNoValue),
     SIZE(NatEvent), FIELD(NatEvent, ends.source), FIELD(NatEvent, ends.destination),
     FIELD(NatEvent, totals.client_bytes), CONSTANT(kNatCounters),
+    CONSTANT(kShortcutSentRuns), CONSTANT(kShortcutReceivedRuns), CONSTANT(kShortcutMtu), CONSTANT(kShortcutWords),
+    CONSTANT(kShortcutPadding),
     // clang-format on
 };
 
@@ -69,6 +71,7 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   RegisterSealingCalls(env, exports);
   RegisterRelayCalls(env, exports);
   RegisterTunnelCalls(env, exports);
+  RegisterShortcutCalls(env, exports);
   RegisterHandshakeCalls(env, exports);
   RegisterInterceptCalls(env, exports);
   RegisterDatagramCalls(env, exports);

@@ -26,6 +26,7 @@ void RegisterAeadCalls(Napi::Env env, Napi::Object exports);
 void RegisterSealingCalls(Napi::Env env, Napi::Object exports);
 void RegisterRelayCalls(Napi::Env env, Napi::Object exports);
 void RegisterTunnelCalls(Napi::Env env, Napi::Object exports);
+void RegisterShortcutCalls(Napi::Env env, Napi::Object exports);
 void RegisterHandshakeCalls(Napi::Env env, Napi::Object exports);
 void RegisterDatagramCalls(Napi::Env env, Napi::Object exports);
 void RegisterInterceptCalls(Napi::Env env, Napi::Object exports);
@@ -109,6 +110,10 @@ template <typename T, typename = std::enable_if_t<std::is_integral_v<T>>>
   if (napi_get_value_int64(env, value, &number) != napi_ok) return -EINVAL;
   *out = static_cast<T>(number);
   return 0;
+}
+
+[[nodiscard]] inline int Take(napi_env env, napi_value value, double* out) {
+  return napi_get_value_double(env, value, out) == napi_ok ? 0 : -EINVAL;
 }
 
 // What may be null.

@@ -109,6 +109,7 @@ Napi::Value Descriptor::CloseLater(const Napi::CallbackInfo& info) {
 void Descriptor::ReleaseAll() {
   if (control_ != nullptr && control_[kInCallback] != 0) return;
   channel_ = Channel(FileDescriptor());
+  SetForwarder(nullptr, {}, nullptr);
   port_memory_.Reset();
   callback_.Reset();
   memory_.Reset();
@@ -154,7 +155,24 @@ int Descriptor::ReadBatch(int (Channel::*read)(const BatchView&, Margins)) {
   if (memory_.IsEmpty()) return -EFAULT;
   BatchView batch;
   const int error = Take(Env(), memory_.Value(), &batch);
-  return error < 0 ? error : (channel_.*read)(batch, margins_);
+  if (error < 0) return error;
+  const int events = (channel_.*read)(batch, margins_);
+  may_be_answered_ = events > 0 && forwarder_ != nullptr && forwarder_->Forward(batch);
+  return events;
+}
+
+void Descriptor::SetForwarder(std::unique_ptr<BatchForwarder> forwarder, Napi::Object keep,
+                              Descriptor* answering) {
+  forwarder_ = std::move(forwarder);
+  forwarder_parts_ = keep.IsEmpty() ? Napi::ObjectReference() : Napi::Persistent(keep);
+  answering_ = answering;
+}
+
+// Reads what there is before an event tells of it; returns whether that is a batch to deliver.
+bool Descriptor::ReadEarly() {
+  if (!channel_.IsArmed(kReadable) || memory_.IsEmpty() || ReadBatch(&Channel::Read) < 0) return false;
+  BatchView batch;
+  return Take(Env(), memory_.Value(), &batch) == 0 && batch.header()->outcome.packets > 0;
 }
 
 Napi::Value Descriptor::ReadPending(const Napi::CallbackInfo& info) {
@@ -180,10 +198,19 @@ void Descriptor::OnReady(int events) {
   Napi::HandleScope scope(Env());
   [[maybe_unused]] const Napi::Object self = Value();  // keeps this object while the callback runs
   if (events & kFailed) channel_.OnFailed();
+  may_be_answered_ = false;
   if ((events & kReadable) && !memory_.IsEmpty()) {
     const int result = ReadBatch(&Channel::Read);
     if (result < 0) events = result;
   }
+  Descriptor* const early =
+      may_be_answered_ && answering_ != nullptr && answering_->ReadEarly() ? answering_ : nullptr;
+  [[maybe_unused]] const Napi::Object answering = early == nullptr ? Napi::Object() : early->Value();
+  Deliver(events);
+  if (early != nullptr && early->channel_.watched()) early->Deliver(kReadable);
+}
+
+void Descriptor::Deliver(int events) {
   // It ends: each turn takes packets out of one super-packet. On an error, lib/ gives up or names other
   // memory.
   while (InvokeCallback(events)) events = ReadBatch(&Channel::ReadPending);

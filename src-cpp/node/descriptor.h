@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "port/batch_forwarder.h"
 #include "port/channel.h"
 #include "readiness_engine.h"
 
@@ -35,6 +36,10 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   // The fd is of a device or socket, which nobody else may adopt. A device of /dev/net/tun is reset before
   // the last of its queues closes.
   void SetDevice();
+  // What is read goes through `forwarder`, or nullptr, first. `keep` is kept alive as long. If that is
+  // answered at once, by packets that `answering` (or nullptr) can read, they are read before JavaScript
+  // hears of anything.
+  void SetForwarder(std::unique_ptr<BatchForwarder> forwarder, Napi::Object keep, Descriptor* answering);
   // Keeps memory that the channel's reader and writer use.
   void KeepMemory(Napi::Object memory) { port_memory_ = Napi::Persistent(memory); }
 
@@ -56,12 +61,18 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   void OnTeardown() override { (void)channel_.Close(); }
   void ReleaseAll();
   int ReadBatch(int (Channel::*read)(const BatchView&, Margins));
+  bool ReadEarly();
+  void Deliver(int events);
   bool InvokeCallback(int events);
 
   Environment* environment_;
   Channel channel_{FileDescriptor()};
   bool borrowed_ = false;
   Napi::ObjectReference port_memory_;
+  std::unique_ptr<BatchForwarder> forwarder_;
+  Napi::ObjectReference forwarder_parts_;
+  Descriptor* answering_ = nullptr;
+  bool may_be_answered_ = false;  // what the forwarder wrote last
   Napi::FunctionReference callback_;
   std::unique_ptr<Napi::AsyncContext> context_;
   Napi::ObjectReference memory_;  // of the batch that packets are read into

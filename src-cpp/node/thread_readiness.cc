@@ -131,6 +131,8 @@ class ThreadReadiness final : public Readiness {
     return in_callback_ ? 0 : Apply();
   }
 
+  bool IsArmed(int events) const override { return (armed_ & events) == events; }
+
   void Disarm(int events) override {
     armed_ &= ~events;
     if (!in_callback_) Hold();

@@ -1,7 +1,7 @@
 #include <cerrno>
-#include <ctime>
 
 #include "arguments.h"
+#include "linux/boot_time.h"
 #include "tunnel/session_table.h"
 
 // What JavaScript calls to find the peers and sessions of a batch's packets.
@@ -71,8 +71,8 @@ Napi::Value NewSessionTableCall(const Napi::CallbackInfo& info) {
 }
 
 // 0 or -errno.
-int SetSession(SessionTable* table, uint32_t index, Bytes key, uint32_t value) {
-  return table->Set(index, key.data, key.size, value);
+int SetSession(SessionTable* table, uint32_t index, Bytes key, uint32_t value, double until) {
+  return table->Set(index, key.data, key.size, value, until);
 }
 
 // Whether there was one.
@@ -90,16 +90,13 @@ int64_t OpenSessions(SessionTable* table, const BatchView& batch, uint32_t start
                      std::optional<Rows<DatagramEntry>> datagrams) {
   if (!Fits(batch, start, end, runs) || (datagrams && datagrams->size < end)) return -EINVAL;
   return static_cast<int64_t>(table->Open(batch, start, end, sources.value_or(nullptr),
-                                          datagrams ? datagrams->data : nullptr, runs.data));
+                                          datagrams ? datagrams->data : nullptr, BootTime(), runs.data));
 }
 
 // bootTime(): milliseconds since the machine started, those of suspension included.
 napi_value BootTimeCall(napi_env env, napi_callback_info) {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
   napi_value value = nullptr;
-  napi_create_double(env, static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6,
-                     &value);
+  napi_create_double(env, BootTime(), &value);
   return value;
 }
 

@@ -31,6 +31,7 @@ class Channel {
   // Arms the readiness. Returns 0, -errno, or 1 if packets are pending, which no event tells of: these are
   // then what can be read. The fd is not read meanwhile.
   [[nodiscard]] int Arm(int events);
+  bool IsArmed(int events) const { return readiness_ != nullptr && readiness_->IsArmed(events); }
   void Disarm(int events);
 
   // Appends packets to a batch, from the fd or those that are pending. Returns kReadable, or -EINVAL if the

@@ -36,11 +36,12 @@ size_t RunsByDestination(const BatchView& batch, size_t start, size_t end, const
   return count;
 }
 
-int SessionTable::Set(uint32_t index, const uint8_t* key, size_t key_length, uint32_t value) {
+int SessionTable::Set(uint32_t index, const uint8_t* key, size_t key_length, uint32_t value, double until) {
   auto session = std::make_unique<Session>();
   const int result = Aead::Create(cipher_, key, key_length, layout_.aead, 1, &session->aead);
   if (result < 0) return result;
   session->value = value;
+  session->until = until;
   sessions_[index] = std::move(session);
   return 0;
 }
@@ -54,6 +55,25 @@ bool SessionTable::ReadIndex(const BatchView& batch, size_t i, uint32_t* index) 
     return false;
   }
   *index = LoadLittleEndian32(bytes + layout_.index_offset);
+  return true;
+}
+
+SessionTable::Session* SessionTable::Find(uint32_t index, double now) const {
+  const auto found = sessions_.find(index);
+  return found == sessions_.end() || now >= found->second->until ? nullptr : found->second.get();
+}
+
+bool SessionTable::KnowAll(const BatchView& batch, double now) const {
+  uint32_t known = 0;
+  bool any = false;
+  for (size_t i = 0; i < batch.count(); i++) {
+    uint32_t index = 0;
+    if (!ReadIndex(batch, i, &index)) return false;
+    if (any && index == known) continue;
+    if (Find(index, now) == nullptr) return false;
+    known = index;
+    any = true;
+  }
   return true;
 }
 
@@ -81,7 +101,7 @@ void SessionTable::OpenOne(const BatchView& batch, size_t i, Session* session, c
 }
 
 size_t SessionTable::Open(const BatchView& batch, size_t start, size_t end, const PrefixTable* sources,
-                          const DatagramEntry* datagrams, PacketRun* runs) {
+                          const DatagramEntry* datagrams, double now, PacketRun* runs) {
   size_t count = 0;
   Session* session = nullptr;
   for (size_t i = start; i < end; i++) {
@@ -90,8 +110,7 @@ size_t SessionTable::Open(const BatchView& batch, size_t start, size_t end, cons
     // Nearly all packets are of the session that the one before was of.
     const bool same = count > 0 && is_data && session != nullptr && runs[count - 1].ecn == index;
     if (!same) {
-      const auto found = is_data ? sessions_.find(index) : sessions_.end();
-      session = found == sessions_.end() ? nullptr : found->second.get();
+      session = is_data ? Find(index, now) : nullptr;
       const uint32_t value = session == nullptr ? kNoValue : session->value;
       runs[count++] = {static_cast<uint32_t>(i), 0, value, index, 0, 0, 0, kNoValue};
     }

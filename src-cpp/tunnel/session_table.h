@@ -28,9 +28,9 @@ class SessionTable {
  public:
   SessionTable(AeadCipher cipher, const SessionLayout& layout) : cipher_(cipher), layout_(layout) {}
 
-  // Adds a session, or replaces the one under this index, with no counter seen. Returns what Aead::Create
-  // does.
-  [[nodiscard]] int Set(uint32_t index, const uint8_t* key, size_t key_length, uint32_t value);
+  // Adds a session, or replaces the one under this index, with no counter seen. From BootTime() `until` on it
+  // is no longer used. Returns what Aead::Create does.
+  [[nodiscard]] int Set(uint32_t index, const uint8_t* key, size_t key_length, uint32_t value, double until);
   // Removes a session and wipes its key; returns whether there was one.
   bool Remove(uint32_t index) { return sessions_.erase(index) != 0; }
   void Clear() { sessions_.clear(); }
@@ -40,17 +40,21 @@ class SessionTable {
   // else is dropped, with a status: -EBADMSG not authentic, -EALREADY its counter is not new, -ENOMSG no IP
   // packet, -EACCES its source is not in a prefix of the session's value. `sources` may be nullptr:
   // then neither length nor source is looked at. With `datagrams` (one for each entry) congestion that the
-  // outer header tells of goes into the inner one. Returns the number of runs.
+  // outer header tells of goes into the inner one. `now` is BootTime(). Returns the number of runs.
   size_t Open(const BatchView& batch, size_t start, size_t end, const PrefixTable* sources,
-              const DatagramEntry* datagrams, PacketRun* runs);
+              const DatagramEntry* datagrams, double now, PacketRun* runs);
+  // Whether all datagrams of a batch are data messages of sessions in use.
+  bool KnowAll(const BatchView& batch, double now) const;
 
  private:
   struct Session {
     std::unique_ptr<Aead> aead;
     uint32_t value;
+    double until;
     ReplayWindow window;
   };
 
+  Session* Find(uint32_t index, double now) const;
   bool ReadIndex(const BatchView& batch, size_t i, uint32_t* index) const;
   void OpenOne(const BatchView& batch, size_t i, Session* session, const PrefixTable* sources,
                const DatagramEntry* datagrams, PacketRun* run);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { PacketBatch } from 'tuntap-native';
 import { Ipv4Packet, ipv4Packet, ipv6Packet } from 'tuntap-native/packet';
-import { Aead, DatagramTable, PacketRuns, PrefixTable, SessionTable } from 'tuntap-native/tunnel';
+import { Aead, bootTime, DatagramTable, PacketRuns, PrefixTable, SessionTable } from 'tuntap-native/tunnel';
 
 // WireGuard's data message.
 const LAYOUT = { headerLength: 16, counterOffset: 8, associatedDataLength: 0 } as const;
@@ -44,6 +44,22 @@ peers.set('2001:db8:1::/48', 1);
 peers.set('10.0.2.0/24', 2);
 
 describe('SessionTable', () => {
+  it('leaves the packets of a session alone once its time is over', () => {
+    const sessions = new SessionTable(CIPHER, SESSIONS);
+    const sender = new Sender(7);
+    const [before, after] = sender.seal(ip('10.0.1.1'), ip('10.0.1.1'));
+    const runs = new PacketRuns();
+    sessions.set(7, sender.key, 1, bootTime() + 60_000);
+    sessions.openBatch(batchOf([before]), runs);
+    assert.deepEqual([runs.value(0), runs.packets(0)], [1, 1]);
+    sessions.set(7, sender.key, 1, bootTime());
+    const late = batchOf([after]);
+    sessions.openBatch(late, runs);
+    assert.deepEqual([runs.value(0), runs.sessionIndex(0)], [-1, 7]);
+    assert.deepEqual(late.at(0), after);
+    assert.throws(() => sessions.set(7, sender.key, 1, Number.NaN), { code: 'ERR_INVALID_ARG_TYPE' });
+  });
+
   it('opens each packet by the session that it names, and cuts padding off', () => {
     const sessions = new SessionTable(CIPHER, SESSIONS);
     const [one, two] = [new Sender(0x11111111), new Sender(0xfffffff2)];

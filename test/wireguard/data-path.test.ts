@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { type NetworkNamespace, PacketBatch } from 'tuntap-native';
-import { bootTime, Endpoint, openUdp } from 'tuntap-native/tunnel';
+import { bootTime, DatagramTable, Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { generatePrivateKey, openWireGuard, publicKey } from 'tuntap-native/wireguard';
 import { needs, nodeProgram, run } from '../support.ts';
 import { startEngine } from './engine-support.ts';
@@ -109,6 +109,77 @@ describe('a tunnel under a flood', function () {
       assert.equal(status, 0, stdout);
       assert.equal(await Promise.race([answered, setTimeout(100, 'no answer')]), 'no answer');
       await ping(a, '10.9.0.2');
+    }));
+});
+
+describe('a tunnel whose own address goes', function () {
+  this.timeout(30_000);
+  before(function () {
+    needs(this, 'ping');
+  });
+
+  it('sends from another one at once, what else is in the batch once, and nothing twice', () =>
+    withHosts(async ({ a, b }) => {
+      const link = await a.link('eth0');
+      await link.addAddress('192.0.2.101/24');
+      const keys = [1, 2, 3].map(generatePrivateKey);
+      const open = (index: number, to: string) =>
+        openWireGuard(`wg${index}`, {
+          privateKey: keys[index],
+          namespace: b,
+          socketNamespace: b,
+          addresses: [`10.9.0.1${index}/32`],
+          mtu: 1420,
+          control: false,
+          peers: [
+            {
+              publicKey: publicKey(keys[0]),
+              allowedIps: [`10.9.${index}.1/32`, `10.9.1.0/2${index}`],
+              endpoint: `${to}:51820`,
+            },
+          ],
+        });
+      await using _hub = await openWireGuard('wg0', {
+        privateKey: keys[0],
+        namespace: a,
+        socketNamespace: a,
+        listenPort: 51820,
+        addresses: ['10.9.1.1/32', '10.9.2.1/32'],
+        mtu: 1420,
+        control: false,
+        peers: [1, 2].map((index) => ({
+          publicKey: publicKey(keys[index]),
+          allowedIps: [`10.9.0.1${index}/32`],
+        })),
+      });
+      await using _one = await open(1, '192.0.2.1');
+      await using _two = await open(2, '192.0.2.101');
+      await ping(b, '10.9.1.1');
+      await ping(b, '10.9.2.1');
+      await link.deleteAddress('192.0.2.101/24');
+      await using socket = openUdp({ namespace: a });
+      const to = ['10.9.0.11', '10.9.0.12'].map((address) => new Endpoint(address, 9000));
+      await using at = openUdp({ namespace: b, port: 9000 });
+      const received: string[] = [];
+      void (async () => {
+        for await (const datagrams of at.batches()) received.push(...Array.from(datagrams, String));
+      })();
+      // In one write, so that the device gives them in one batch. The second pass goes without JavaScript.
+      for (const pass of ['first', 'second']) {
+        const table = new DatagramTable(6);
+        const batch = new PacketBatch();
+        for (let i = 0; i < 6; i++) {
+          batch.push(Buffer.from(`${pass} ${i}`));
+          table.setRemote(i, to[Number(i > 2)]);
+        }
+        assert.equal(socket.writeBatch(batch, table), 6);
+        for (let i = 0; i < 100 && received.length < 6; i++) await setTimeout(10);
+        await setTimeout(100);
+        assert.deepEqual(
+          received.splice(0).sort(),
+          [0, 1, 2, 3, 4, 5].map((i) => `${pass} ${i}`),
+        );
+      }
     }));
 });
 

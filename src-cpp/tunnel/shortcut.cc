@@ -1,0 +1,126 @@
+#include "tunnel/shortcut.h"
+
+#include <utility>
+
+#include "linux/boot_time.h"
+
+namespace tuntap {
+
+class Shortcut::SocketForwarder final : public BatchForwarder {
+ public:
+  SocketForwarder(std::shared_ptr<Shortcut> shortcut, Channel* socket)
+      : shortcut_(std::move(shortcut)), socket_(socket) {}
+  bool Forward(const BatchView& batch) override { return shortcut_->Send(batch, socket_); }
+
+ private:
+  const std::shared_ptr<Shortcut> shortcut_;
+  Channel* const socket_;
+};
+
+class Shortcut::DeviceForwarder final : public BatchForwarder {
+ public:
+  DeviceForwarder(std::shared_ptr<Shortcut> shortcut, Channel* device, const DatagramEntry* received,
+                  size_t capacity)
+      : shortcut_(std::move(shortcut)), device_(device), received_(received), capacity_(capacity) {}
+  bool Forward(const BatchView& batch) override {
+    return shortcut_->Receive(batch, device_, received_, capacity_);
+  }
+
+ private:
+  const std::shared_ptr<Shortcut> shortcut_;
+  Channel* const device_;
+  const DatagramEntry* const received_;
+  const size_t capacity_;
+};
+
+std::unique_ptr<BatchForwarder> Shortcut::ToSocket(std::shared_ptr<Shortcut> shortcut, Channel* socket) {
+  return std::make_unique<SocketForwarder>(std::move(shortcut), socket);
+}
+
+std::unique_ptr<BatchForwarder> Shortcut::ToDevice(std::shared_ptr<Shortcut> shortcut, Channel* device,
+                                                   const DatagramEntry* received, size_t received_capacity) {
+  return std::make_unique<DeviceForwarder>(std::move(shortcut), device, received, received_capacity);
+}
+
+void Shortcut::SetSender(uint32_t peer, Sender sender) {
+  if (senders_.size() <= peer) senders_.resize(size_t{peer} + 1);
+  senders_[peer] = std::move(sender);
+}
+
+void Shortcut::RemoveSender(uint32_t peer) {
+  if (peer < senders_.size()) senders_[peer] = {};
+}
+
+// Whether all runs can be sealed now; keeps their keys.
+bool Shortcut::FindSenders(size_t runs, double now) {
+  aeads_.clear();
+  for (size_t i = 0; i < runs; i++) {
+    const PacketRun& run = parts_.sent_runs[i];
+    if (run.value >= senders_.size()) return false;
+    const Sender& sender = senders_[run.value];
+    // All up to the run's end are counted, since other runs may be of the same peer.
+    const double packets = static_cast<double>(run.end) - static_cast<double>(parts_.sent_runs[0].start);
+    if (sender.header.empty() || now >= sender.until || *sender.counter + packets > sender.counter_limit)
+      return false;
+    aeads_.push_back(sender.aead.lock());
+    if (aeads_.back() == nullptr) return false;
+  }
+  return true;
+}
+
+bool Shortcut::Send(const BatchView& batch, Channel* socket) {
+  parts_.state[kShortcutSentRuns] = 0;
+  const size_t count = batch.count();
+  if (count == 0 || count > parts_.run_capacity || socket->fd() < 0) return false;
+  const size_t runs = RunsByDestination(batch, 0, count, *parts_.prefixes, parts_.sent_runs);
+  if (runs > parts_.route_capacity || !FindSenders(runs, BootTime())) {
+    aeads_.clear();
+    return false;
+  }
+  const Outcome before = batch.header()->outcome;
+  const Padding padding{kShortcutPadding, parts_.state[kShortcutMtu]};
+  for (size_t i = 0; i < runs; i++) {
+    PacketRun& run = parts_.sent_runs[i];
+    const Sender& sender = senders_[run.value];
+    const Outcome sealed = aeads_[i]->Seal(batch, run.start, run.end, sender.header.data(),
+                                           static_cast<uint64_t>(*sender.counter), padding);
+    *sender.counter += run.end - run.start;
+    run.bytes = sealed.bytes;
+    DatagramEntry& route = parts_.routes[i];
+    route = *sender.route;
+    route.tos = static_cast<uint8_t>(run.ecn);
+    route.flags |= kHasTos;
+  }
+  aeads_.clear();
+  (void)socket->WriteTo(batch, 0, {parts_.routes, parts_.route_capacity, parts_.sent_runs, runs});
+  Note(batch, kShortcutSentRuns, runs, before);
+  return false;
+}
+
+bool Shortcut::Receive(const BatchView& batch, Channel* device, const DatagramEntry* received,
+                       size_t capacity) {
+  parts_.state[kShortcutReceivedRuns] = 0;
+  const size_t count = batch.count();
+  if (count == 0 || count > parts_.run_capacity || count > capacity || device->fd() < 0) return false;
+  const double now = BootTime();
+  if (!parts_.sessions->KnowAll(batch, now)) return false;
+  const Outcome before = batch.header()->outcome;
+  const size_t runs =
+      parts_.sessions->Open(batch, 0, count, parts_.prefixes, received, now, parts_.received_runs);
+  bool data = false;
+  for (size_t i = 0; i < runs; i++) data = data || parts_.received_runs[i].data > 0;
+  if (data) device->Write(batch, 0);
+  Note(batch, kShortcutReceivedRuns, runs, before);
+  return data;
+}
+
+// Leaves for JavaScript what became of the batch, and the header as if it had only been read.
+void Shortcut::Note(const BatchView& batch, size_t first_word, size_t runs, const Outcome& before) {
+  uint32_t* const words = parts_.state + first_word;
+  words[0] = static_cast<uint32_t>(runs);
+  words[1] = batch.header()->outcome.packets;
+  words[2] = static_cast<uint32_t>(batch.header()->outcome.error);
+  batch.Store(before);
+}
+
+}  // namespace tuntap
