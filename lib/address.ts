@@ -28,10 +28,9 @@ export interface Cidr {
  * @throws `ERR_INVALID_ARG_TYPE` if `text` is no string, `ERR_INVALID_ARG_VALUE` if it is no IPv4 address
  */
 export function parseIpv4(text: string): Buffer {
-  if (isIP(requireString('text', text)) !== 4) {
-    throw invalidArgValue('text', text, "must be an IPv4 address such as '192.0.2.1'");
-  }
-  return ipv4Bytes(text);
+  const bytes = ipBytes(requireString('text', text));
+  if (bytes?.length === 4) return bytes;
+  throw invalidArgValue('text', text, "must be an IPv4 address such as '192.0.2.1'");
 }
 
 /**
@@ -55,10 +54,9 @@ export function formatIpv4(bytes: Uint8Array, offset = 0): string {
  * @see {@link https://www.rfc-editor.org/rfc/rfc4291#section-2.2 | RFC 4291}
  */
 export function parseIpv6(text: string): Buffer {
-  if (isIP(requireString('text', text)) !== 6 || text.includes('%')) {
-    throw invalidArgValue('text', text, "must be an IPv6 address without a zone, such as '2001:db8::1'");
-  }
-  return ipv6Bytes(text);
+  const bytes = ipBytes(requireString('text', text));
+  if (bytes?.length === 16) return bytes;
+  throw invalidArgValue('text', text, "must be an IPv6 address without a zone, such as '2001:db8::1'");
 }
 
 /**
@@ -145,20 +143,13 @@ export function parseCidr(text: string): Cidr {
   return checkCidr('text', text);
 }
 
-function ipv4Bytes(valid: string): Buffer {
-  return Buffer.from(valid.split('.').map(Number));
-}
-
-function ipv6Bytes(valid: string): Buffer {
-  const [head, tail] = valid.split('::', 2).map(ipv6Groups);
-  const bytes = Buffer.alloc(16);
-  head.forEach((byte, index) => {
-    bytes[index] = byte;
-  });
-  tail?.forEach((byte, index) => {
-    bytes[16 - tail.length + index] = byte;
-  });
-  return bytes;
+/** The bytes of an IP address; undefined for another text. */
+function ipBytes(text: string): Buffer | undefined {
+  const family = text.includes('%') ? 0 : isIP(text);
+  if (family === 0) return undefined;
+  if (family === 4) return Buffer.from(text.split('.').map(Number));
+  const [head, tail = []] = text.split('::', 2).map(ipv6Groups);
+  return Buffer.from([...head, ...new Array<number>(16 - head.length - tail.length).fill(0), ...tail]);
 }
 
 /** Bytes of the groups on one side of `::`; the last group may be an IPv4 address. */
@@ -195,27 +186,22 @@ function requireBytes(bytes: Uint8Array, offset: number, length: number): void {
 /** {@link parseCidr} of an argument with a name. */
 export function checkCidr(name: string, text: unknown): Cidr {
   const [host, digits, ...more] = requireString(name, text).split('/');
-  const family = host.includes('%') ? 0 : isIP(host);
+  const address = ipBytes(host);
+  const family = address?.length === 4 ? 4 : 6;
   const bits = family === 4 ? 32 : 128;
   const length = digits ?? String(bits);
-  if (family && more.length === 0 && /^(0|[1-9][0-9]{0,2})$/.test(length) && Number(length) <= bits) {
-    return {
-      family,
-      address: family === 4 ? ipv4Bytes(host) : ipv6Bytes(host),
-      prefixLength: Number(length),
-    };
+  if (address && more.length === 0 && /^(0|[1-9][0-9]{0,2})$/.test(length) && Number(length) <= bits) {
+    return { family, address, prefixLength: Number(length) };
   }
-  const range = family ? `; an IPv${family} prefix length is 0 to ${bits}` : '';
+  const range = address ? `; an IPv${family} prefix length is 0 to ${bits}` : '';
   const expected = "an address with a prefix length, such as '10.0.0.1/24' or '2001:db8::1/64'";
   throw invalidArgValue(name, text, `must be ${expected}${range}`);
 }
 
 /** {@link parseIp} of an argument with a name. */
 export function checkIp(name: string, text: unknown): Buffer {
-  const address = requireString(name, text);
-  const family = address.includes('%') ? 0 : isIP(address);
-  if (family === 4) return ipv4Bytes(address);
-  if (family === 6) return ipv6Bytes(address);
+  const bytes = ipBytes(requireString(name, text));
+  if (bytes) return bytes;
   throw invalidArgValue(name, text, "must be an IPv4 or IPv6 address such as '192.0.2.1' or '2001:db8::1'");
 }
 

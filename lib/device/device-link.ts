@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { PacketChannel } from '../io/packet-channel.js';
 import { native } from '../native/addon.js';
-import type { Descriptor } from '../native/descriptor.js';
+import { closingOnError, type Descriptor } from '../native/descriptor.js';
 import type { Link } from '../net/link.js';
 import { fdToEnter, inodeOf } from '../net/namespace/reference.js';
 import type { NetlinkMessage } from '../net/netlink/message.js';
@@ -146,16 +146,13 @@ class LinkWatch {
   #open(): [NotificationSocket, LinkInfo] {
     return this.#withNamespace((namespace) => {
       const socket = new NotificationSocket(namespace, [RTNLGRP_LINK]);
-      try {
+      return closingOnError(socket, () => {
         socket.setReferenced(false);
         // After the subscription, so that no change is lost between the two.
         const link = withNetlink(namespace, (asking) => getLink(asking, this.#device.name));
         void this.#follow(socket);
         return [socket, link];
-      } catch (error) {
-        socket.close();
-        throw error;
-      }
+      });
     });
   }
 

@@ -1,7 +1,7 @@
 /** Drawings of a lab, from its plan alone: pure functions to text. */
 
 import type { NewRoute } from '../net/rtnetlink/route.js';
-import type { LabBridge, LabPlan, PlannedEnd } from './plan.js';
+import type { LabBridge, LabHost, LabPlan, PlannedEnd } from './plan.js';
 
 /** A line of a host's box. */
 interface Row {
@@ -78,27 +78,18 @@ export function drawSvg(plan: LabPlan): string {
 function boxOf({ hosts, links }: LabPlan, host: string): Box {
   const { bridges = [], ...setup } = hosts.get(host) ?? {};
   const ends = links.flat().filter((end) => end.host === host);
-  const rows: Row[] = [
-    { text: host, style: 'host' },
-    ...ends
-      .filter(({ master }) => master === undefined)
-      .map((end): Row => ({ text: linkText(end), style: 'link', end })),
-    ...bridges.flatMap((bridge): Row[] => [
-      { text: linkText(bridge), style: 'bridge' },
-      ...ends
-        .filter(({ master }) => master === bridge.name)
-        .map((end): Row => ({ text: `  ${linkText(end)}`, style: 'port', end })),
-    ]),
-    ...notes(setup).map((text): Row => ({ text, style: 'note' })),
-  ];
+  const rows: Row[] = [{ text: host, style: 'host' }];
+  for (const end of ends) if (!end.master) rows.push({ text: linkText(end), style: 'link', end });
+  for (const bridge of bridges) {
+    rows.push({ text: linkText(bridge), style: 'bridge' });
+    for (const end of ends) {
+      if (end.master === bridge.name) rows.push({ text: `  ${linkText(end)}`, style: 'port', end });
+    }
+  }
+  for (const text of notes(setup)) rows.push({ text, style: 'note' });
   const longest = Math.max(...rows.map(({ text }) => text.length), 8);
-  return {
-    rows,
-    width: Math.ceil(longest * CHARACTER_WIDTH) + 2 * PADDING,
-    height: rows.length * ROW_HEIGHT,
-    x: 0,
-    y: 0,
-  };
+  const width = Math.ceil(longest * CHARACTER_WIDTH) + 2 * PADDING;
+  return { rows, width, height: rows.length * ROW_HEIGHT, x: 0, y: 0 };
 }
 
 /** Hosts by their distance from the first one of those that are joined. */
@@ -111,12 +102,9 @@ function columnsOf({ hosts, links }: LabPlan): string[][] {
       const fresh = [...new Set(next)].filter((host) => !seen.has(host));
       for (const host of fresh) seen.add(host);
       if (fresh.length > 0) columns[distance] = [...(columns[distance] ?? []), ...fresh];
-      next = fresh.flatMap((host) =>
-        links
-          .filter((ends) => ends.some((end) => end.host === host))
-          .flatMap((ends) => ends.map((end) => end.host)),
-      );
-      next = next.filter((host) => !seen.has(host));
+      const linksOf = (host: string) => links.filter((ends) => ends.some((end) => end.host === host));
+      const ends = fresh.flatMap((host) => linksOf(host).flat());
+      next = ends.map(({ host }) => host).filter((host) => !seen.has(host));
     }
   }
   return columns;
@@ -144,11 +132,11 @@ function drawBox({ rows, width, height, x, y }: Box): string[] {
   const top = (row: number): number => y + row * ROW_HEIGHT;
   const band = (row: number, style: string): string =>
     `<rect class="${style}" x="${x}" y="${top(row)}" width="${width}" height="${ROW_HEIGHT}"/>`;
+  const bands: Partial<Record<Row['style'], string>> = { host: 'head', bridge: 'group', port: 'group' };
   return [
     `<rect class="box" x="${x}" y="${y}" width="${width}" height="${height}"/>`,
     ...rows.flatMap(({ text, style }, row) => [
-      ...(style === 'host' ? [band(row, 'head')] : []),
-      ...(style === 'bridge' || style === 'port' ? [band(row, 'group')] : []),
+      ...(bands[style] ? [band(row, bands[style])] : []),
       `<text class="${style}" x="${x + PADDING}" y="${top(row) + 14}">${xmlText(text)}</text>`,
     ]),
     `<rect class="box" style="fill: none" x="${x}" y="${y}" width="${width}" height="${height}"/>`,
@@ -184,29 +172,25 @@ function rateText(rate: number): string {
 }
 
 /** What a host does besides having links. */
-function notes({
-  forwarding,
-  routes = [],
-}: {
-  readonly forwarding?: boolean;
-  readonly routes?: readonly NewRoute[];
-}): string[] {
+function notes({ forwarding, routes = [] }: Pick<LabHost, 'forwarding' | 'routes'>): string[] {
   return [...(forwarding ? ['forwarding'] : []), ...routes.map(routeText)];
 }
 
 /** As `ip route` writes it. */
 function routeText({ type, destination, via, device, nexthops = [], metric, table }: NewRoute): string {
-  const way = (hop: Pick<NewRoute, 'via' | 'device'>): string[] => [
-    ...(hop.via === undefined ? [] : ['via', hop.via]),
-    ...(hop.device === undefined ? [] : ['dev', String(hop.device)]),
+  const named = (name: string, value: string | number | undefined) =>
+    value === undefined ? [] : [name, value];
+  const way = (hop: Pick<NewRoute, 'via' | 'device'>) => [
+    ...named('via', hop.via),
+    ...named('dev', hop.device),
   ];
   return [
     ...(type === undefined ? [] : [type]),
     destination,
     ...way({ via, device }),
     ...nexthops.flatMap((hop) => ['nexthop', ...way(hop)]),
-    ...(table === undefined ? [] : ['table', table]),
-    ...(metric === undefined ? [] : ['metric', metric]),
+    ...named('table', table),
+    ...named('metric', metric),
   ].join(' ');
 }
 

@@ -48,12 +48,12 @@ export function closing<T>(descriptor: Descriptor, use: (fd: number) => T): T {
   }
 }
 
-/** Returns what `use` does; closes the descriptor if it throws. */
-export function closingOnError<T>(descriptor: Descriptor, use: () => T): T {
+/** Returns what `use` does; closes a descriptor or socket if it throws. */
+export function closingOnError<T>(opened: { close(): void }, use: () => T): T {
   try {
     return use();
   } catch (error) {
-    descriptor.close();
+    opened.close();
     throw error;
   }
 }

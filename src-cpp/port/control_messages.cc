@@ -93,11 +93,7 @@ void PrepareSend(int socket_family, int peer_family, const DatagramEntry& entry,
   if (segment_size != 0) out.Put(SOL_UDP, UDP_SEGMENT, segment_size);
   if (entry.flags & kHasTos) {
     const int tos = entry.tos;
-    if (ipv4) {
-      out.Put(SOL_IP, IP_TOS, tos);
-    } else {
-      out.Put(SOL_IPV6, IPV6_TCLASS, tos);
-    }
+    out.Put(ipv4 ? SOL_IP : SOL_IPV6, ipv4 ? IP_TOS : IPV6_TCLASS, tos);
   }
   if (entry.local_family != 0 || entry.interface != 0) {
     if (socket_family == AF_INET) {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "control_messages.h"
 #include "linux/uninterrupted.h"
@@ -18,21 +19,9 @@ namespace {
 
 // Whether an ICMP message can have been the cause (net/ipv4/icmp.c, net/ipv6/icmp.c).
 bool IsIcmpError(int error) {
-  switch (-error) {
-    case EACCES:
-    case ECONNREFUSED:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case EMSGSIZE:
-    case ENETUNREACH:
-    case ENONET:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
-    case EPROTO:
-      return true;
-    default:
-      return false;
-  }
+  constexpr int kErrors[] = {EACCES,      ECONNREFUSED, EHOSTDOWN,   EHOSTUNREACH, EMSGSIZE,
+                             ENETUNREACH, ENONET,       ENOPROTOOPT, EOPNOTSUPP,   EPROTO};
+  return std::find(std::begin(kErrors), std::end(kErrors), -error) != std::end(kErrors);
 }
 
 // Takes one error off the error queue. Returns 0, or -errno: -EAGAIN if there is none.

@@ -45,19 +45,16 @@ export const u64: Codec<number> = {
   write: (value, field) => bytes.u64(BigInt(requireInteger(field, value, 0, Number.MAX_SAFE_INTEGER))),
 };
 
-/** A byte that is 0 or 1. */
-export const flag: Codec<boolean> = {
-  fits: atLeast(1),
-  read: (from, start) => from[start] !== 0,
-  write: (value, field) => bytes.u8(Number(requireBoolean(field, value))),
-};
+const booleanOf = (number: Codec<number>): Codec<boolean> => ({
+  fits: number.fits,
+  read: (from, start, end, siblings) => number.read(from, start, end, siblings) !== 0,
+  write: (value, field, siblings) => number.write(Number(requireBoolean(field, value)), field, siblings),
+});
 
+/** A byte that is 0 or 1. */
+export const flag = booleanOf(u8);
 /** A number of four bytes that is 0 or 1. */
-export const flag32: Codec<boolean> = {
-  fits: atLeast(4),
-  read: (from, start) => bytes.readU32(from, start) !== 0,
-  write: (value, field) => bytes.u32(Number(requireBoolean(field, value))),
-};
+export const flag32 = booleanOf(u32);
 
 /** A number of a coarser unit than the kernel's: what `divisor` of its steps make is 1 here. */
 export function scaled(divisor: number): Codec<number> {
@@ -163,29 +160,10 @@ export function readOnly<T>(codec: Pick<Codec<T>, 'fits' | 'read'>): Codec<T> {
   return { fits: codec.fits, read: codec.read, readOnly: true, write: () => Buffer.alloc(0) };
 }
 
-/** Attributes in an attribute. */
-export function nested<S extends Shape>(table: AttributeTable<S>): Codec<Values<S>> {
-  return {
-    nested: true,
-    fits: () => true,
-    read: (from, start, end) => table.decode(from, start, end),
-    write: (value) => table.encode(value),
-    table: () => table as unknown as AttributeTable<Shape>,
-  };
-}
-
-/**
- * Attributes in an attribute. The text in the attribute `sibling`, which stands before it, chooses their table.
- * Without a table, the value is its bytes.
- */
-export function nestedBy(
-  sibling: string,
-  tables: Readonly<Record<string, AttributeTable<Shape>>>,
+/** Attributes in an attribute, by the table that `tableFor` gives. Without a table, the value is its bytes. */
+function nestedIn(
+  tableFor: (siblings: Readonly<Record<string, unknown>>) => Table | undefined,
 ): Codec<object> {
-  const tableFor = (siblings: Readonly<Record<string, unknown>>): AttributeTable<Shape> | undefined => {
-    const key = siblings[sibling];
-    return typeof key === 'string' && Object.hasOwn(tables, key) ? tables[key] : undefined;
-  };
   return {
     nested: true,
     fits: () => true,
@@ -195,4 +173,18 @@ export function nestedBy(
       tableFor(siblings)?.encode(value as Values<Shape>) ?? (value as Uint8Array),
     table: tableFor,
   };
+}
+
+type Table = AttributeTable<Shape>;
+
+/** Attributes in an attribute. */
+export function nested<S extends Shape>(table: AttributeTable<S>): Codec<Values<S>> {
+  return nestedIn(() => table as unknown as Table) as Codec<Values<S>>;
+}
+
+/** Attributes in an attribute. The text in the attribute `sibling`, which stands before it, chooses their table. */
+export function nestedBy(sibling: string, tables: Readonly<Record<string, Table>>): Codec<object> {
+  return nestedIn(({ [sibling]: key }) =>
+    typeof key === 'string' && Object.hasOwn(tables, key) ? tables[key] : undefined,
+  );
 }

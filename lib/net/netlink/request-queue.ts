@@ -81,16 +81,13 @@ export class RequestQueue {
 
   #nextBatch(): Pending[] {
     const queue = this.#queue;
-    let count = 1;
-    if (!isDump(queue[0].exchange.request)) {
-      let size = queue[0].exchange.bytes.length;
-      while (count < Math.min(queue.length, MAX_BATCH) && !isDump(queue[count].exchange.request)) {
-        size += queue[count].exchange.bytes.length;
-        if (size > MAX_BATCH_BYTES) break;
-        count++;
-      }
-    }
-    return queue.splice(0, count);
+    if (isDump(queue[0].exchange.request)) return queue.splice(0, 1);
+    let size = 0;
+    const end = queue.findIndex(({ exchange: { request, bytes } }, count) => {
+      size += bytes.length;
+      return isDump(request) || count === MAX_BATCH || (count > 0 && size > MAX_BATCH_BYTES);
+    });
+    return queue.splice(0, end < 0 ? queue.length : end);
   }
 }
 
