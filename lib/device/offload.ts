@@ -74,15 +74,6 @@ export function checkOffload(option: OffloadOption = true): CheckedOffload {
   return { mode: tcp || udp ? 'split' : 'off', tcp, udp };
 }
 
-/** What all queues of a device share, as an fd found it. */
-interface SharedState {
-  /** Whether other queues are open, perhaps another program's. */
-  readonly shared: boolean;
-  readonly headerSize: number;
-  /** The offloads that are on; undefined if nobody else knows the device. */
-  readonly features: number | undefined;
-}
-
 /**
  * Sets up the offloads of an attached fd, and calls `use` with them. If that throws, the device has the same ones as
  * before. While other queues are open, the size of the virtio_net_hdr stays and offloads are switched off only.
@@ -102,7 +93,7 @@ export function withOffloads<T>(
       ? check<number>(native().getOffload(socket.fd, name), 'ioctl SIOCETHTOOL', name)
       : undefined;
   try {
-    return use(useOffloads(attachment, wanted, { shared, headerSize, features }));
+    return use(useOffloads(attachment, wanted, headerSize, shared, features));
   } catch (error) {
     if (features !== undefined) native().setOffload(fd, features);
     native().setVirtioHeaderSize(fd, headerSize);
@@ -110,10 +101,16 @@ export function withOffloads<T>(
   }
 }
 
+/**
+ * @param shared whether other queues are open, perhaps another program's
+ * @param found the offloads that are on; undefined if nobody else knows the device
+ */
 function useOffloads(
   { descriptor, kind, name, flags }: Attachment,
   wanted: CheckedOffload,
-  { shared, headerSize, features: found }: SharedState,
+  headerSize: number,
+  shared: boolean,
+  found = 0,
 ): Offloads {
   const fd = descriptor.fd();
   const { mode, tcp, udp } = wanted;
@@ -122,7 +119,7 @@ function useOffloads(
       throw invalidArgValue('options.offload', 'raw', `can't be: '${name}' was opened without IFF_VNET_HDR`);
     }
     // A persistent device has the offloads of its last user, and its packets would never be split.
-    if (found !== 0 && !shared) trySetFeatures(fd, 0, name);
+    if (!shared) trySetFeatures(fd, 0, name);
     return NO_OFFLOADS;
   }
   const fits = mode === 'raw' ? headerSize === VIRTIO_HEADER_SIZE : headerSize <= MAX_HEADER_SIZE;
@@ -132,23 +129,16 @@ function useOffloads(
   }
   const size = fits ? headerSize : VIRTIO_HEADER_SIZE;
   if (!fits) check(native().setVirtioHeaderSize(fd, size), 'ioctl TUNSETVNETHDRSZ', name);
-  const features =
-    shared && found !== undefined ? keepFeatures(fd, found, wanted, name) : setFeatures(fd, wanted, name);
+  const features = setFeatures(fd, wanted, shared ? found : ~0, name);
   if (mode === 'raw') return offloads('raw', features);
   check(native().useOffloads(descriptor, kind === 'tap', tcp, udp, size), 'useOffloads', name);
   return offloads('split', features);
 }
 
-/** Switches off what is not wanted; returns what is on. */
-function keepFeatures(fd: number, found: number, wanted: CheckedOffload, name: string): number {
-  const features = found & wantedFeatures(wanted);
-  if (features !== found) check(native().setOffload(fd, features), 'ioctl TUNSETOFFLOAD', name);
-  return features;
-}
-
-/** Asks for all that is wanted, and for less if the kernel lacks some; returns what is on. */
-function setFeatures(fd: number, wanted: CheckedOffload, name: string): number {
-  const all = wantedFeatures(wanted);
+/** Asks for all that is wanted and allowed, and for less if the kernel lacks some; returns what is on. */
+function setFeatures(fd: number, { tcp, udp }: CheckedOffload, allowed: number, name: string): number {
+  const wanted = (tcp || udp ? TUN_F_CSUM : 0) | (tcp ? TCP_FEATURES : 0) | (udp ? UDP_FEATURES : 0);
+  const all = wanted & allowed;
   const withoutUdp = all & ~UDP_FEATURES;
   const choices = [all, all & ~TUN_F_TSO_ECN, withoutUdp, withoutUdp & ~TUN_F_TSO_ECN, all & TUN_F_CSUM, 0];
   return choices.find((features) => trySetFeatures(fd, features, name)) ?? 0;
@@ -159,10 +149,6 @@ function trySetFeatures(fd: number, features: number, name: string): boolean {
   const result = native().setOffload(fd, features);
   if (result < 0 && result !== EINVAL) throw systemError(result, 'ioctl TUNSETOFFLOAD', name);
   return result >= 0;
-}
-
-function wantedFeatures({ tcp, udp }: CheckedOffload): number {
-  return (tcp || udp ? TUN_F_CSUM : 0) | (tcp ? TCP_FEATURES : 0) | (udp ? UDP_FEATURES : 0);
 }
 
 function offloads(mode: Offloads['mode'], features: number): Offloads {

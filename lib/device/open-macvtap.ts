@@ -5,8 +5,9 @@ import { closing, closingOnError, type Descriptor } from '../native/descriptor.j
 import { EPERM } from '../native/errno.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
-import { deleteLink, ensureMacvtap, getLink } from '../net/rtnetlink/device-requests.js';
+import { ensureMacvtap, getLink } from '../net/rtnetlink/device-requests.js';
 import { MACVLAN_MODES } from '../net/rtnetlink/link-kinds.js';
+import { deleteLinkRequest } from '../net/rtnetlink/link-requests.js';
 import { check, systemError } from '../system-error.js';
 import { configure } from './open-tun-tap.js';
 import { checkOptions, type MacvtapOptions } from './options.js';
@@ -89,7 +90,7 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
 
 function removeLink(socket: NetlinkSocket, index: number, name: string): void {
   try {
-    deleteLink(socket, index, name);
+    socket.request(deleteLinkRequest({ index, name }));
   } catch (error) {
     // Somebody else removed it, or its parent.
     if ((error as NodeJS.ErrnoException).code !== 'ENODEV') throw error;

@@ -49,15 +49,14 @@ Napi::Value NewNetworkNamespaceCall(const Napi::CallbackInfo& info) {
   return OpenLater(info, [rootless = Argument<bool>(info, 0)] { return NewNetworkNamespace(rootless); });
 }
 
-// openNetlink(namespace, protocol, groups, receiveBuffer): a Descriptor or -errno.
-Napi::Value OpenNetlinkCall(const Napi::CallbackInfo& info) {
-  FileDescriptor socket(SocketIn(Argument<int>(info, 0), AF_NETLINK, SOCK_RAW, Argument<int>(info, 1)));
-  if (!socket.valid()) return Descriptor::Wrap(info.Env(), socket.Release());
+// An fd, or -errno.
+int OpenNetlink(int namespace_fd, int protocol, Rows<uint32_t> groups, int receive_buffer) {
+  FileDescriptor socket(SocketIn(namespace_fd, AF_NETLINK, SOCK_RAW, protocol));
+  if (!socket.valid()) return socket.get();
   ConfigureNetlink(socket.get());
-  const auto list = info[2].As<Napi::Uint32Array>();
-  const std::vector<uint32_t> groups(list.Data(), list.Data() + list.ElementLength());
-  const int result = JoinNetlinkGroups(socket.get(), groups, Argument<int>(info, 3));
-  return Descriptor::Wrap(info.Env(), result < 0 ? result : socket.Release());
+  const int result =
+      JoinNetlinkGroups(socket.get(), {groups.data, groups.data + groups.size}, receive_buffer);
+  return result < 0 ? result : socket.Release();
 }
 
 int SendBytes(int fd, Bytes bytes) { return SendNetlink(fd, bytes.data, bytes.size); }
@@ -136,7 +135,7 @@ void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
   Export<Call<DuplicateFd>>(env, exports, "duplicate");
   Export<Call<CloseFd>>(env, exports, "closeFd");
   Export<NewNetworkNamespaceCall>(env, exports, "newNetworkNamespace");
-  Export<OpenNetlinkCall>(env, exports, "openNetlink");
+  Export<DescriptorCall<OpenNetlink>>(env, exports, "openNetlink");
   Export<Call<SendBytes>>(env, exports, "sendNetlink");
   Export<ReceiveNetlinkCall>(env, exports, "receiveNetlink");
   Export<ExchangeNetlinkCall>(env, exports, "exchangeNetlink");

@@ -70,12 +70,10 @@ Napi::Value NewSessionTableCall(const Napi::CallbackInfo& info) {
   return Own(info.Env(), std::make_unique<SessionTable>(cipher, layout));
 }
 
-// 0 or -errno.
 int SetSession(SessionTable* table, uint32_t index, Bytes key, uint32_t value, double until) {
   return table->Set(index, key.data, key.size, value, until);
 }
 
-// Whether there was one.
 bool RemoveSession(SessionTable* table, uint32_t index) { return table->Remove(index); }
 
 // Wipes all keys.

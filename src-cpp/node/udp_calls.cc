@@ -90,7 +90,6 @@ int64_t WriteDatagrams(Descriptor* descriptor, const BatchView& batch, uint32_t 
   return error < 0 ? error : int64_t{batch.header()->outcome.packets};
 }
 
-// 0 or -errno.
 int SendDatagram(Descriptor* descriptor, Bytes datagram, std::optional<Rows<DatagramEntry>> entry) {
   if (entry && entry->size == 0) return -EINVAL;
   return descriptor->channel().SendTo(datagram.data, datagram.size, entry ? *entry->data : DatagramEntry{});

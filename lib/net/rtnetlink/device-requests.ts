@@ -6,14 +6,7 @@ import { type AddressInfo, addressRequest, listAddressesRequest } from './addres
 import { AF_UNSPEC } from './family.js';
 import type { LinkInfo } from './link-info.js';
 import type { MACVLAN_MODES } from './link-kinds.js';
-import {
-  addLinkRequest,
-  deleteLinkRequest,
-  getLinkRequest,
-  type LinkName,
-  replied,
-  setLinkRequest,
-} from './link-requests.js';
+import { addLinkRequest, getLinkRequest, type LinkName, replied, setLinkRequest } from './link-requests.js';
 
 /** @param which a link's name, alternative name or index */
 export function getLink(socket: NetlinkSocket, which: string | number): LinkInfo {
@@ -80,8 +73,4 @@ export function ensureMacvtap(
     const { linkIndex, details } = getLink(socket, name);
     if (linkIndex !== parent || details?.kind !== 'macvtap' || details.mode !== mode) throw error;
   }
-}
-
-export function deleteLink(socket: NetlinkSocket, index: number, name: string): void {
-  socket.request(deleteLinkRequest({ index, name }));
 }
