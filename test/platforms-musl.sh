@@ -56,7 +56,7 @@ archive() {
   "${compiler}g++" "-print-file-name=$1"
 }
 # shellcheck disable=SC2086
-"${compiler}gcc" -shared -fPIC -nostdlib -o "$folder/lib/libstdc++.so.6" test/platforms-musl.c $wanted \
+"${compiler}gcc" -shared -fPIC -nodefaultlibs -o "$folder/lib/libstdc++.so.6" test/platforms-musl.c $wanted \
   "$(archive libstdc++.a)" "$(archive libgcc_eh.a)" "$(archive libgcc.a)"
 
 cd "$folder/tree"

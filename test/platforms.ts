@@ -23,7 +23,7 @@ function shortName(file: string): string {
   return file.replace(/^.*\bout\/test\//, '').replace(/\.test\.js$/, '');
 }
 
-const mocha = new Mocha({ timeout: 30_000, reporter: 'dot', forbidPending: process.getuid?.() === 0 });
+const mocha = new Mocha({ timeout: 60_000, reporter: 'dot', forbidPending: process.getuid?.() === 0 });
 for (const file of files) mocha.addFile(resolve(file));
 await mocha.loadFilesAsync();
 

@@ -2,8 +2,8 @@
 
 import { type StdioOptions, spawn } from 'node:child_process';
 import { closeSync, writeSync } from 'node:fs';
-import { text } from 'node:stream/consumers';
 import { type Context, oneLine, parseArguments, type Tunnel, UsageError, version } from './command.js';
+import { runtimeCommand } from './runtime-command.js';
 import { shortKey } from './status.js';
 import { stopSignal } from './stop-signal.js';
 
@@ -106,14 +106,14 @@ function watch(tunnel: Tunnel, debug: (line: string) => void, complain: (line: s
   tunnel.on('error', (error) => complain(oneLine(error)));
 }
 
-/** Writes one report, then closes the pipe. */
+/** Writes one line, then closes the pipe. */
 function reportTo(fd: number): (report: string) => void {
   let isOpen = true;
   return (report) => {
     if (!isOpen) return;
     isOpen = false;
     try {
-      writeSync(fd, report);
+      writeSync(fd, `${report}\n`);
     } catch {
       // the parent process does not wait any more
     }
@@ -132,15 +132,26 @@ async function runInBackground(name: string, { env }: Context): Promise<number> 
     childEnv[variable] = String(stdio.length);
     stdio.push(fd);
   }
-  const program = [...process.execArgv, process.argv[1], '--foreground', '--', name];
-  const child = spawn(process.execPath, program, { detached: true, cwd: '/', env: childEnv, stdio });
+  const [program, ...args] = runtimeCommand(process.argv[1]);
+  const all = [...process.execArgv, ...args, '--foreground', '--', name];
+  const child = spawn(program, all, { detached: true, cwd: '/', env: childEnv, stdio });
   const started = new Promise<void>((resolve, reject) => {
     child.on('spawn', resolve);
     child.on('error', reject);
   });
   await started;
-  const report = await text(child.stdio[REPORT_FD] as NodeJS.ReadableStream);
+  const report = await readLine(child.stdio[REPORT_FD] as NodeJS.ReadableStream);
   child.unref();
   if (report === 'ok') return 0;
   throw new Error(report || 'the process in the background ended without a report');
+}
+
+/** The first line; the pipe may stay open, since Deno keeps a copy of each fd that it inherits. */
+async function readLine(stream: NodeJS.ReadableStream): Promise<string> {
+  let read = '';
+  for await (const bytes of stream) {
+    read += bytes;
+    if (read.endsWith('\n')) break;
+  }
+  return read.trimEnd();
 }

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Finding } from './doctor-finding.js';
-import type { Machine } from './doctor-machine.js';
+import { runtimeCommand } from './runtime-command.js';
 
 const TIMEOUT_MS = 20_000;
 
@@ -11,10 +11,8 @@ const TIMEOUT_MS = 20_000;
 export type ProbeLine = { readonly begins: string } | Finding;
 
 /** Runs the checks of doctor-probe.ts. */
-export function probeInChild({ versions }: Pick<Machine, 'versions'>): Promise<readonly Finding[]> {
-  const program = fileURLToPath(new URL('./doctor-probe.js', import.meta.url));
-  const command = [process.execPath, ...(versions.deno === undefined ? [] : ['run', '-A']), program];
-  return readProbe(command);
+export function probeInChild(): Promise<readonly Finding[]> {
+  return readProbe(runtimeCommand(fileURLToPath(new URL('./doctor-probe.js', import.meta.url))));
 }
 
 /** @param command prints {@link ProbeLine}s. Exported for tests. */

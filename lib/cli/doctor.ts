@@ -12,7 +12,7 @@ export async function diagnose(): Promise<readonly Finding[]> {
   const runtime = judgeRuntime(machine);
   // Elsewhere there is no /proc, and no binary.
   if (machine.platform !== 'linux') return [runtime];
-  const probed = await probeInChild(machine);
+  const probed = await probeInChild();
   const opens = probed.some(({ check, status }) => check === 'tun' && status === 'ok');
   return [
     runtime,

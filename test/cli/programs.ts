@@ -51,19 +51,24 @@ export class Running {
   }
 
   async stop(signal: NodeJS.Signals): Promise<void> {
-    this.child.kill(signal);
+    // Not child.kill(): after that, Deno says that the signal ended the child, though it took it.
+    if (this.status === undefined) process.kill(this.child.pid ?? 0, signal);
     await this.ended;
   }
 }
 
+function started(program: string, args: readonly string[]): [string, ...string[]] {
+  return [process.execPath, ...(process.versions.deno ? ['run', '-A'] : []), program, ...args];
+}
+
 /** `tuntap-native` or `tuntap-wireguard` as users start it. */
 export function real(program: string, ...args: string[]): [string, ...string[]] {
-  return [process.execPath, fileURLToPath(import.meta.resolve(`#dist/cli/${program}.js`)), ...args];
+  return started(fileURLToPath(import.meta.resolve(`#dist/cli/${program}.js`)), args);
 }
 
 /** The same with the fake tunnel. */
 export function fake(program: string, ...args: string[]): [string, ...string[]] {
-  return [process.execPath, fileURLToPath(new URL(`./fake-${program}.js`, import.meta.url)), ...args];
+  return started(fileURLToPath(new URL(`./fake-${program}.js`, import.meta.url)), args);
 }
 
 /** Runs a command to its end. */
