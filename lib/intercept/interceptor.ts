@@ -85,7 +85,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
    * Opens a TCP connection in the namespace of this process, past the intercepted device: with the `mark` or `device` of
    * {@link InterceptOptions}. If it comes back out of the device all the same, it fails with EHOSTUNREACH, and
    * `counters.loops` counts it.
-   * @throws what {@link NetworkNamespace.connect} throws
+   * @throws what `connect()` of a `NetworkNamespace` throws
    */
   connect(options: InterceptorConnectOptions): Promise<Socket> {
     return this.#own.connect(options);

@@ -49,8 +49,11 @@ const COUNTERS = [
 
 /** One end of a connection. */
 export interface ConnectionEnd {
+  /** An IPv4 or IPv6 address. */
   readonly address: string;
+  /** 1 to 65,535. */
   readonly port: number;
+  /** 4 or 6. */
   readonly family: 4 | 6;
   /** With option `names`: the name that a destination's fake address stands for. */
   readonly name?: string;

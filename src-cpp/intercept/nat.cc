@@ -23,6 +23,20 @@ uint32_t Advance(uint32_t* next, uint32_t end) {
   return ahead;
 }
 
+bool IsAccepted(SlotState state) {
+  return state == SlotState::kOpening || state == SlotState::kOpen || state == SlotState::kLingering ||
+         state == SlotState::kReset;
+}
+
+// What the stack acknowledges was the client's own: a FIN and data can come from anybody.
+void NoteAcknowledgment(Slot* slot, uint32_t acknowledgment) {
+  slot->client_bytes += Advance(&slot->server_acknowledged, acknowledgment);
+  if ((slot->fins & (kClientFin | kClientFinAccepted)) != kClientFin || acknowledgment != slot->client_fin)
+    return;
+  slot->fins |= kClientFinAccepted;
+  slot->client_bytes--;
+}
+
 }  // namespace
 
 // A packet of a batch, and what its virtio_net_hdr says.
@@ -228,11 +242,7 @@ bool Nat::FromClient(const Framed& framed, uint32_t index, uint32_t now_ms) {
   const IpPacket& packet = framed.packet;
   const uint8_t flags = packet.tcp_flags();
   const bool reset = (flags & kTcpRst) != 0;
-  if (slot.state == SlotState::kOwn) return false;
-  if (slot.state == SlotState::kPending || slot.state == SlotState::kSilenced) {
-    if (reset) End(index, NatEventKind::kReset);
-    return false;
-  }
+  if (!IsAccepted(slot.state)) return false;
   uint8_t address[16];
   RewriteEnds(packet, InsideEnd(index, address), addresses_.Listener(packet.ipv4), slot.deltas, framed.state);
   slot.seen_ms = now_ms;
@@ -240,13 +250,16 @@ bool Nat::FromClient(const Framed& framed, uint32_t index, uint32_t now_ms) {
     NoteReset(index, packet.tcp_sequence() == slot.server_acknowledged, now_ms);
     return true;
   }
-  const bool answers = slot.state == SlotState::kOpening && (flags & kTcpAck) != 0;
-  if (answers || slot.state == SlotState::kReset) slots_.Move(index, SlotState::kOpen, now_ms);
-  if ((flags & kTcpAck) != 0) slot.client_acknowledged = packet.tcp_acknowledgment();
-  const uint32_t ahead = Advance(&slot.client_next, packet.tcp_sequence() + packet.tcp_span());
-  const bool fin = (flags & kTcpFin) != 0;
-  if (ahead > 0) slot.client_bytes += ahead - fin;
-  if (fin) NoteFin(index, kClientFin, now_ms);
+  if ((flags & kTcpAck) != 0) {
+    slot.client_acknowledged = packet.tcp_acknowledgment();
+    if (slot.state == SlotState::kOpening) slots_.Move(index, SlotState::kOpen, now_ms);
+  }
+  const uint32_t end = packet.tcp_sequence() + packet.tcp_span();
+  (void)Advance(&slot.client_next, end);
+  if ((flags & kTcpFin) != 0) {
+    slot.fins |= kClientFin;
+    slot.client_fin = end;
+  }
   return true;
 }
 
@@ -277,7 +290,7 @@ void Nat::FromServer(const Framed& framed, uint32_t index, uint32_t now_ms) {
     return;
   }
   if (slot.state == SlotState::kReset) slots_.Move(index, SlotState::kOpen, now_ms);
-  if ((flags & kTcpAck) != 0) slot.server_acknowledged = packet.tcp_acknowledgment();
+  if ((flags & kTcpAck) != 0) NoteAcknowledgment(&slot, packet.tcp_acknowledgment());
   const uint32_t end = packet.tcp_sequence() + packet.tcp_span();
   if ((flags & kTcpSyn) != 0) {
     slot.server_next = end;
@@ -286,25 +299,21 @@ void Nat::FromServer(const Framed& framed, uint32_t index, uint32_t now_ms) {
   const bool fin = (flags & kTcpFin) != 0;
   const uint32_t ahead = Advance(&slot.server_next, end);
   if (ahead > 0) slot.server_bytes += ahead - fin;
-  if (fin) NoteFin(index, kServerFin, now_ms);
-}
-
-void Nat::NoteFin(uint32_t index, uint8_t fin, uint32_t now_ms) {
-  Slot& slot = slots_[index];
-  slot.fins |= fin;
-  if (slot.fins != (kClientFin | kServerFin) || slot.state == SlotState::kLingering) return;
+  if (fin) slot.fins |= kServerFin;
+  if (slot.fins != (kClientFin | kClientFinAccepted | kServerFin) || slot.state == SlotState::kLingering)
+    return;
   AddEvent(index, NatEventKind::kClosed);
   slots_.Move(index, SlotState::kLingering, now_ms);
   LimitList(SlotState::kLingering);
 }
 
-// `exact`: the other end is sure to accept it (RFC 5961 section 3.2).
+// `exact`: the stack is sure to have accepted it, or has sent it. Otherwise it is asked later: whoever does
+// not know the sequence numbers must not end a connection (RFC 5961).
 void Nat::NoteReset(uint32_t index, bool exact, uint32_t now_ms) {
   if (exact) {
     End(index, NatEventKind::kReset);
-  } else if (slots_[index].state == SlotState::kOpening || slots_[index].state == SlotState::kOpen) {
+  } else if (slots_[index].state == SlotState::kOpen) {
     slots_.Move(index, SlotState::kReset, now_ms);
-    LimitList(SlotState::kReset);
   }
 }
 

@@ -141,12 +141,12 @@ class Nat {
   bool TakeSyn(const Framed& framed, uint32_t index, uint32_t now_ms, const NatOutput& out, bool* again);
   bool FromClient(const Framed& framed, uint32_t index, uint32_t now_ms);
   void FromServer(const Framed& framed, uint32_t index, uint32_t now_ms);
-  void NoteFin(uint32_t index, uint8_t fin, uint32_t now_ms);
   void NoteReset(uint32_t index, bool exact, uint32_t now_ms);
 
   void Answer(const IpPacket& packet, uint32_t now_ms, Appender* out);
   void Silence(uint32_t index, uint32_t now_ms);
   void SendResets(uint32_t index, const NatOutput& out);
+  void Probe(uint32_t index, const NatOutput& out);
   void End(uint32_t index, NatEventKind kind);
   void AddEvent(uint32_t index, NatEventKind kind);
   void Remove(uint32_t index);

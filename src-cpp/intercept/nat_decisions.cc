@@ -12,7 +12,7 @@ namespace {
 constexpr uint32_t kOpeningMs = 75'000;
 constexpr uint32_t kSilenceMs = 75'000;
 constexpr uint32_t kLingerMs = 60'000;  // TIME_WAIT of Linux
-constexpr uint32_t kResetMs = 10'000;
+constexpr uint32_t kProbeMs = 1000;
 // Slots that are over but kept: beyond that the oldest goes.
 constexpr size_t kMaxKept = 65'536;
 // What the RSTs of one connection take in a batch.
@@ -26,7 +26,6 @@ bool Nat::Accept(uint32_t index, uint32_t generation, uint32_t now_ms, const Nat
   std::vector<uint8_t>& syn = syns_[index];
   const IpPacket packet = ReadIpPacket(syn.data() + options_.prefix, syn.size() - options_.prefix);
   slot.client_next = packet.tcp_sequence() + packet.tcp_span();
-  slot.client_bytes = packet.tcp_span() - 1;
   slot.server_acknowledged = packet.tcp_sequence() + 1;
   uint8_t address[16];
   const PacketEnd inside = InsideEnd(index, address);
@@ -140,6 +139,20 @@ void Nat::SendResets(uint32_t index, const NatOutput& out) {
   }
 }
 
+// Asks the stack whether it still has the connection, as a keepalive does: it answers with ACK, or with RST.
+void Nat::Probe(uint32_t index, const NatOutput& out) {
+  const Slot& slot = slots_[index];
+  uint8_t address[16];
+  BareSegment probe{};
+  probe.ipv4 = slot.key.ipv4();
+  probe.flags = kTcpAck;
+  probe.source = InsideEnd(index, address);
+  probe.destination = addresses_.Listener(probe.ipv4);
+  probe.sequence = slot.server_acknowledged - 1;
+  probe.acknowledgment = slot.server_next;
+  AppendSegment(out.to_stack, options_.prefix, probe);
+}
+
 template <typename Handle>
 void Nat::ExpireList(SlotState state, uint32_t age_ms, uint32_t now_ms, Handle handle) {
   for (;;) {
@@ -168,7 +181,10 @@ void Nat::Expire(uint32_t now_ms, const NatOutput& out) {
     SendResets(index, out);
     End(index, NatEventKind::kIdle);
   });
-  ExpireList(SlotState::kReset, kResetMs, now_ms, [&](uint32_t index) { End(index, NatEventKind::kReset); });
+  ExpireList(SlotState::kReset, kProbeMs, now_ms, [&](uint32_t index) {
+    Probe(index, out);
+    slots_.Move(index, SlotState::kOpen, now_ms);
+  });
   ExpireList(SlotState::kLingering, kLingerMs, now_ms, remove);
   ExpireList(SlotState::kSilenced, kSilenceMs, now_ms, remove);
 }

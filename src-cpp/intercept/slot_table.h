@@ -39,7 +39,7 @@ enum class SlotState : uint8_t {
   kOpening,    // the stack has its SYN
   kOpen,       // the client answered the SYN-ACK
   kLingering,  // both ends have sent FIN
-  kReset,      // one end sent RST, which the other end may not have accepted
+  kReset,      // the client sent RST, which the stack may not have accepted
   kSilenced,   // refused without an answer; the SYNs that follow are dropped
   kOwn,        // a connection of the interceptor itself, which must not come back
 };
@@ -47,7 +47,7 @@ constexpr size_t kSlotStates = 8;
 
 struct Slot {
   ConnectionKey key;
-  uint64_t client_bytes;  // that the client sent
+  uint64_t client_bytes;  // that the stack acknowledged
   uint64_t server_bytes;
   uint32_t generation;  // how often the slot was taken, within kMaxGeneration
   uint32_t chained;     // the next slot with this hash
@@ -59,12 +59,13 @@ struct Slot {
   uint32_t server_next;
   uint32_t client_acknowledged;
   uint32_t server_acknowledged;
+  uint32_t client_fin;    // what acknowledges the client's FIN
   ChecksumDeltas deltas;  // from the client to the stack
   SlotState state;
   uint8_t fins;  // FinFlags
 };
 
-enum FinFlags : uint8_t { kClientFin = 1, kServerFin = 2 };
+enum FinFlags : uint8_t { kClientFin = 1, kClientFinAccepted = 2, kServerFin = 4 };
 
 constexpr size_t kSlotBits = 20;
 constexpr size_t kMaxSlots = size_t{1} << kSlotBits;
