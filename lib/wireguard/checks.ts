@@ -2,35 +2,30 @@
 
 import { lookup } from 'node:dns/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isIP } from '../address.js';
 import { abortError, checkSignal, invalidArgType, requireInteger, requireObject } from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
 import { allowedIpValue, endpointValue } from './config-values.js';
+import type { PeerChange } from './controlled-device.js';
 import { parseKey } from './keys.js';
-import type { PeerOptions } from './options.js';
 import { type Prefix, parsePrefix } from './prefix.js';
+import type { PeerChanges } from './tunnel-types.js';
 
 // As wg(8): 15 tries, the first pause a second, each a fifth longer, 20 s at most.
 const LOOKUP_TRIES = 15;
 const MAX_PAUSE = 20_000;
 const TRANSIENT: ReadonlySet<string | undefined> = new Set(['EAI_AGAIN']);
 
-/** A peer's options, checked. What is undefined stays as it is. */
-export interface CheckedPeer {
-  readonly publicKey: Buffer;
-  readonly presharedKey?: Buffer;
-  readonly endpoint?: string;
-  readonly allowedIps?: readonly Prefix[];
-  readonly persistentKeepalive?: number;
-}
-
 /** An error with one of the codes `ERR_WG_…`. */
 export function wireGuardError(code: string, message: string): Error {
   return Object.assign(new Error(message), { code });
 }
 
-export function checkPeer(name: string, options: PeerOptions): CheckedPeer {
+/** A peer's options, checked, as a change of it. What is left out stays as it is. */
+export function peerChange(name: string, options: PeerChanges): PeerChange {
   requireObject(name, options);
   const { publicKey, presharedKey, endpoint, allowedIps, persistentKeepalive } = options;
+  const { updateOnly = false, replaceAllowedIps = true } = options;
   if (allowedIps !== undefined && !Array.isArray(allowedIps)) {
     throw invalidArgType(`${name}.allowedIps`, 'an array of strings', allowedIps);
   }
@@ -39,10 +34,16 @@ export function checkPeer(name: string, options: PeerOptions): CheckedPeer {
   }
   return {
     publicKey: parseKey(`${name}.publicKey`, publicKey),
+    updateOnly,
+    remove: false,
     presharedKey: presharedKey === undefined ? undefined : parseKey(`${name}.presharedKey`, presharedKey),
     endpoint: endpoint === undefined ? undefined : checkEndpoint(`${name}.endpoint`, endpoint),
-    allowedIps: allowedIps?.map((text) => checkAllowedIp(`${name}.allowedIps`, text)),
     persistentKeepalive,
+    replaceAllowedIps: replaceAllowedIps && allowedIps !== undefined,
+    allowedIps: (allowedIps ?? []).map((text) => ({
+      ...checkAllowedIp(`${name}.allowedIps`, text),
+      remove: false,
+    })),
   };
 }
 
@@ -75,6 +76,9 @@ export function splitEndpoint(text: string): { readonly host: string; readonly p
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
+/** Whether a zone is a link's index, and not its name. */
+const isIndex = (zone: string): boolean => /^[1-9][0-9]*$/.test(zone);
+
 /** The endpoint if its host is an address, else undefined. */
 export function numericEndpoint(text: string): Endpoint | undefined {
   const { host, port } = splitEndpoint(text);
@@ -86,17 +90,22 @@ export function numericEndpoint(text: string): Endpoint | undefined {
 }
 
 /**
- * Looks an endpoint's host name up, and takes the first address.
- * @throws Error `ERR_WG_ENDPOINT` with the system's error as cause; AbortError
+ * Looks an endpoint's host name up, and takes the first address; or the name of the link that is an address's zone.
+ * @throws Error `ERR_WG_ENDPOINT` with the system's error as cause; AbortError; what `findLink` throws
  */
 export async function resolveEndpoint(
   text: string,
+  findLink: (name: string) => Promise<number>,
   signal?: AbortSignal,
   tries = LOOKUP_TRIES,
 ): Promise<Endpoint> {
+  const { host, port } = splitEndpoint(text);
+  const [address, zone] = host.split('%');
+  if (zone !== undefined && isIP(address) === 6 && !isIndex(zone)) {
+    return new Endpoint(`${address}%${await findLink(zone)}`, port);
+  }
   const numeric = numericEndpoint(text);
   if (numeric) return numeric;
-  const { host, port } = splitEndpoint(text);
   for (let pause = 1000, tried = 1; ; tried++, pause = Math.min(pause * 1.2, MAX_PAUSE)) {
     try {
       const { address } = await lookup(host);

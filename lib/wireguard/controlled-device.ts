@@ -1,5 +1,6 @@
 /** What the control socket reads from a device and asks of it. */
 
+import type { Endpoint } from '../endpoint.js';
 import type { Prefix } from './prefix.js';
 
 /** A peer as `wg show` tells it. */
@@ -50,6 +51,8 @@ export interface PeerChange {
   readonly presharedKey?: Uint8Array;
   /** An address and a port, never a host name; an IPv6 zone may be a link's name. */
   readonly endpoint?: string;
+  /** The same as the socket takes it, if it was looked up already. */
+  readonly resolved?: Endpoint;
   readonly persistentKeepalive?: number;
   readonly replaceAllowedIps: boolean;
   readonly allowedIps: readonly AllowedIpChange[];

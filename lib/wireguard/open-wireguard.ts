@@ -8,15 +8,17 @@ import {
 } from '../arguments.js';
 import { openTun } from '../device/open-tun-tap.js';
 import type { Endpoint } from '../endpoint.js';
+import type { Link } from '../net/link.js';
 import { type NamespaceReference, NetworkNamespace } from '../net/network-namespace.js';
 import { openUdp, type UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import { bootTime } from '../tunnel/boot-time.js';
-import { checkPeer, resolveEndpoint } from './checks.js';
+import { peerChange, resolveEndpoint } from './checks.js';
 import { openControlSocket } from './control-socket.js';
 import { ENVIRONMENT, type Environment } from './environment.js';
 import { parseKey } from './keys.js';
 import { findTunnelMtu } from './mtu.js';
 import type { WireGuardOptions } from './options.js';
+import { parseHost } from './prefix.js';
 import { TunnelRoutes } from './routes.js';
 import { ROOM } from './session-transport.js';
 import { WireGuard } from './wireguard.js';
@@ -65,25 +67,42 @@ export async function openWithEnvironment(
     signal,
   } = options;
   if (!Array.isArray(peers)) throw invalidArgType('options.peers', 'an array', peers);
-  const checked = peers.map((peer, i) => checkPeer(`options.peers[${i}]`, peer));
+  const changes = peers.map((peer, i) => peerChange(`options.peers[${i}]`, peer));
   requireInteger('options.listenPort', listenPort, 0, 65535);
   requireInteger('options.fwmark', fwmark, 0, 0xffffffff);
+  if (!Array.isArray(addresses)) throw invalidArgType('options.addresses', 'an array of strings', addresses);
+  for (const address of addresses) {
+    if (typeof address !== 'string' || !parseHost(address)) {
+      throw invalidArgValue('options.addresses', address, 'must have addresses such as 10.0.0.1/24 only');
+    }
+  }
+  if (options.mtu !== undefined) requireInteger('options.mtu', options.mtu, 68, 65535);
+  requireBoolean('options.up', up);
   if (typeof control !== 'string') requireBoolean('options.control', control);
+  if (controlFd !== undefined && control === false) {
+    throw invalidArgValue('options.control', control, 'must not be false, since there is options.controlFd');
+  }
   if (typeof routes === 'number') requireInteger('options.routes', routes, 1, 0xffffffff);
   else if (routes !== 'auto' && routes !== 'off') {
     throw invalidArgValue('options.routes', routes, "must be 'auto', 'off' or a number");
   }
   requireInteger('options.threads', threads, 0, 64);
-  if (udpFd !== undefined) requireInteger('options.udpFd', udpFd, 0, 0x7fffffff);
+  for (const [key, fd] of Object.entries({ tunFd, udpFd, controlFd })) {
+    if (fd !== undefined) requireInteger(`options.${key}`, fd, 0, 0x7fffffff);
+  }
   if (udpFd !== undefined && options.listenPort !== undefined) {
     throw invalidArgValue('options.listenPort', listenPort, 'must be left out: it is that of options.udpFd');
   }
   const privateKey =
     options.privateKey === undefined ? undefined : parseKey('options.privateKey', options.privateKey);
   checkSignal(signal);
+  const findLink = (link: string): Promise<number> =>
+    inNamespace(socketNamespace, async (home) => (await home.link(link)).index);
   // Names are looked up before anything exists.
   const endpoints = await Promise.all(
-    checked.map(({ endpoint }) => (endpoint === undefined ? undefined : resolveEndpoint(endpoint, signal))),
+    changes.map(({ endpoint }) =>
+      endpoint === undefined ? undefined : resolveEndpoint(endpoint, findLink, signal),
+    ),
   );
   const mtu = options.mtu ?? (await mtuFor(socketNamespace, endpoints));
   const tun = openTun(name, { ...ROOM, addresses: addresses.map(withLength), mtu, namespace, fd: tunFd });
@@ -105,6 +124,7 @@ export async function openWithEnvironment(
     mtu,
     now: bootTime,
     openSocket,
+    findLink,
     listenPort,
     fwmark,
     threads,
@@ -112,11 +132,15 @@ export async function openWithEnvironment(
     environment,
   });
   try {
-    await wg.apply({ privateKey, replacePeers: false, peers: [] });
-    for (const [i, peer] of peers.entries()) await wg.usePeer(checked[i], endpoints[i], peer);
+    await wg.apply({
+      privateKey,
+      replacePeers: false,
+      peers: changes.map((change, i) => ({ ...change, resolved: endpoints[i] })),
+    });
+    const link = await tun.link();
+    await withoutLinkLocal(link);
     if (up) tun.setUp();
     if (routes !== 'off' && up) {
-      const link = await tun.link();
       // The link's own object closes with the device. The rules must go even if the device has gone first.
       const home = await NetworkNamespace.open(`/proc/self/fd/${link.namespace.fd}`);
       wg.onClose(() => home.close());
@@ -131,7 +155,7 @@ export async function openWithEnvironment(
       await wg.useRoutes(new TunnelRoutes(options));
     }
     // After all that takes time, since whoever deletes its file closes the tunnel.
-    if (control !== false || controlFd !== undefined) {
+    if (control !== false) {
       const path = typeof control === 'string' ? control : undefined;
       const onDeleted = () => wg.closeUnattended();
       const socket = await openControlSocket(tun.name, wg, { path, fd: controlFd, onDeleted });
@@ -152,20 +176,34 @@ function withLength(address: string): string {
   return address.includes('/') ? address : `${address}/${address.includes(':') ? 128 : 32}`;
 }
 
-async function mtuFor(
+/**
+ * As the kernel's own WireGuard interfaces, this one makes no link-local address for itself: nobody at the other end knows
+ * it, and it would ask for routers through the tunnel.
+ */
+async function withoutLinkLocal(link: Link): Promise<void> {
+  try {
+    await link.set({ addressGeneration: 'none' });
+  } catch (error) {
+    // The kernel has no IPv6.
+    if ((error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT') throw error;
+  }
+}
+
+function mtuFor(
   namespace: NamespaceReference | undefined,
   endpoints: readonly (Endpoint | undefined)[],
 ): Promise<number> {
-  const opened = namespace instanceof NetworkNamespace ? undefined : await openNamespace(namespace);
-  try {
-    const home = namespace instanceof NetworkNamespace ? namespace : (opened as NetworkNamespace);
-    return await findTunnelMtu(
-      home,
-      endpoints.flatMap((endpoint) => (endpoint ? [endpoint.address] : [])),
-    );
-  } finally {
-    await opened?.close();
-  }
+  const addresses = endpoints.flatMap((endpoint) => (endpoint ? [endpoint.address] : []));
+  return inNamespace(namespace, (home) => findTunnelMtu(home, addresses));
+}
+
+async function inNamespace<T>(
+  namespace: NamespaceReference | undefined,
+  use: (home: NetworkNamespace) => Promise<T>,
+): Promise<T> {
+  if (namespace instanceof NetworkNamespace) return use(namespace);
+  await using home = await openNamespace(namespace);
+  return await use(home);
 }
 
 function openNamespace(reference: string | number | undefined): Promise<NetworkNamespace> {

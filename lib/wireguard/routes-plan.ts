@@ -2,7 +2,7 @@
 
 import type { NewRoute, NewRule, RouteInfo, RuleInfo } from '../net/index.js';
 import type { RouteOption } from './options.js';
-import { containsPrefix, formatPrefix, type Prefix, parsePrefix } from './prefix.js';
+import { formatPrefix, maskPrefix, type Prefix, parsePrefix } from './prefix.js';
 
 /** What routes are for. */
 export interface RouteNeeds {
@@ -53,9 +53,22 @@ function networks({ allowedIps }: RouteNeeds): Prefix[] {
  */
 function markedNetworks(needs: RouteNeeds): Prefix[] {
   if (needs.option !== 'auto' || needs.isSocketElsewhere) return [];
+  const all = networks(needs);
   const endpoints = needs.endpoints.map(parsePrefix).filter((endpoint) => endpoint !== undefined);
-  const hasEndpoint = (network: Prefix) => endpoints.some((endpoint) => containsPrefix(network, endpoint));
-  return networks(needs).filter((network) => network.length === 0 || hasEndpoint(network));
+  const marked = new Set(endpoints.flatMap((endpoint) => networksAround(endpoint, lengths(all))));
+  return all.filter((network) => network.length === 0 || marked.has(formatPrefix(network)));
+}
+
+/** The prefix lengths that networks have: some 160 at most, however many networks there are. */
+function lengths(all: readonly Prefix[]): ReadonlySet<number> {
+  return new Set(all.map(({ length }) => length));
+}
+
+/** The networks of these prefix lengths that a network lies in. */
+function networksAround(network: Prefix, among: ReadonlySet<number>): string[] {
+  return [...among]
+    .filter((length) => length <= network.length)
+    .map((length) => formatPrefix(maskPrefix({ ...network, length })));
 }
 
 /** Whether the tunnel's UDP packets need a mark, and a table of its own for some networks. */
@@ -74,9 +87,12 @@ export function planRoutes(needs: RouteNeeds, surroundings: RouteSurroundings): 
   if (option !== 'auto') return networks(needs).map((network) => route(network, option));
   const marked = new Map(markedNetworks(needs).map((network) => [formatPrefix(network), network]));
   const present = surroundings.deviceRoutes.map(destinationOf).filter((network) => network !== undefined);
+  const presentNames = new Set(present.map(formatPrefix));
+  const presentLengths = lengths(present);
+  const isPresent = (network: Prefix) =>
+    networksAround(network, presentLengths).some((name) => presentNames.has(name));
   const plain = networks(needs).filter(
-    (network) =>
-      !marked.has(formatPrefix(network)) && !present.some((outer) => containsPrefix(outer, network)),
+    (network) => !marked.has(formatPrefix(network)) && !isPresent(network),
   );
   return [
     ...plain.map((network) => route(network)),

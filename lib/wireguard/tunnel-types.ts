@@ -46,6 +46,8 @@ export interface WireGuardParts {
   readonly now: () => number;
   /** Opens a socket on a port; 0: the kernel chooses. */
   readonly openSocket: (port: number, fwmark: number) => UdpBatchSocket;
+  /** The index of the link of that name where the socket is. @throws ENODEV */
+  readonly findLink: (name: string) => Promise<number>;
   readonly listenPort: number;
   readonly fwmark: number;
   /** How many threads seal and send; 0: the caller's. */

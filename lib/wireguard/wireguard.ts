@@ -2,14 +2,14 @@ import { EventEmitter } from 'node:events';
 import { abortError, requireInteger } from '../arguments.js';
 import type { LinkEvent } from '../device/device-link.js';
 import type { TunDevice } from '../device/tun-tap-device.js';
-import type { Endpoint } from '../endpoint.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
-import { type CheckedPeer, checkPeer, numericEndpoint, resolveEndpoint, wireGuardError } from './checks.js';
+import { numericEndpoint, peerChange, resolveEndpoint, wireGuardError } from './checks.js';
 import type { ControlledDevice, DeviceChanges, DeviceState, PeerChange } from './controlled-device.js';
 import { Engine } from './engine.js';
 import { clampKey, formatKey, parseKey } from './keys.js';
 import type { Key, PeerInfo } from './options.js';
 import { peerInfo, peerState } from './peer-views.js';
+import { type RoutedPeer, RoutedPeers } from './routed-peers.js';
 import type { TunnelRoutes } from './routes.js';
 import type { TunnelPeer } from './tunnel-peer.js';
 import type { InterfaceChanges, PeerChanges, WireGuardEvents, WireGuardParts } from './tunnel-types.js';
@@ -93,33 +93,14 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   }
 
   /**
-   * Changes a peer, or adds it. A host name as endpoint is looked up before anything changes.
-   * @throws Error `ERR_WG_KEY`, `ERR_WG_ENDPOINT`, `ERR_WG_ALLOWED_IP`, `ERR_WG_CLOSED`
+   * Changes a peer, or adds it. A host name as endpoint is looked up before anything changes. If that or a route fails,
+   * nothing has changed.
+   * @throws Error `ERR_WG_KEY`, `ERR_WG_ENDPOINT`, `ERR_WG_ALLOWED_IP`, `ERR_WG_CLOSED`; EEXIST if another link has a route to
+   * one of the networks
    */
   async setPeer(changes: PeerChanges): Promise<void> {
     this.#requireOpen();
-    const checked = checkPeer('peer', changes);
-    const { endpoint: text } = checked;
-    const endpoint = text === undefined ? undefined : await resolveEndpoint(text, this.#parts.signal);
-    await this.usePeer(checked, endpoint, changes);
-  }
-
-  /** Changes a peer whose options were checked and whose endpoint was looked up, or adds it. @internal */
-  async usePeer(
-    checked: CheckedPeer,
-    endpoint: Endpoint | undefined,
-    { updateOnly = false, replaceAllowedIps = true }: PeerChanges,
-  ): Promise<void> {
-    this.#requireOpen();
-    const peer = this.#engine.peerWithKey(checked.publicKey, !updateOnly);
-    if (!peer) return;
-    this.#apply(peer, checked, replaceAllowedIps && checked.allowedIps !== undefined);
-    if (endpoint && checked.endpoint) {
-      peer.setEndpoint(endpoint);
-      peer.hostEndpoint = numericEndpoint(checked.endpoint) ? undefined : checked.endpoint;
-    }
-    this.#settlePeer(peer, checked.persistentKeepalive);
-    await this.#updateRoutes();
+    await this.apply({ replacePeers: false, peers: [peerChange('peer', changes)] });
   }
 
   /** Removes a peer and deletes its keys. @returns whether there was one @throws Error `ERR_WG_KEY`, `ERR_WG_CLOSED` */
@@ -153,17 +134,37 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
     };
   }
 
-  /** @internal */
+  /** Changes all that is asked for, or if something fails, nothing. @internal */
   async apply({ privateKey, listenPort, fwmark, replacePeers, peers }: DeviceChanges): Promise<void> {
     this.#requireOpen();
+    const changes = await Promise.all(peers.map((change) => this.#resolve(change)));
+    this.#requireOpen();
     // What can fail comes first.
-    if (listenPort !== undefined && (listenPort !== this.#listenPort || listenPort === 0))
-      this.#rebind(listenPort);
+    const markBefore = this.#fwmark;
     if (fwmark !== undefined) this.setMark(fwmark);
+    try {
+      const future = new RoutedPeers(replacePeers ? [] : this.#routedPeers());
+      for (const change of changes) future.apply(change);
+      await this.#routes?.update(future.allowedIps, future.endpoints);
+      this.#requireOpen();
+      if (listenPort !== undefined && (listenPort !== this.#listenPort || listenPort === 0))
+        this.#rebind(listenPort);
+    } catch (error) {
+      if (fwmark !== undefined && !this.#closed) this.setMark(markBefore);
+      await this.#updateRoutes().catch(() => {});
+      throw error;
+    }
     if (privateKey !== undefined) this.#setPrivateKey(privateKey ?? undefined);
     if (replacePeers) for (const peer of [...this.#engine.peers]) this.#engine.removePeer(peer);
-    for (const change of peers) this.#applyChange(change);
-    await this.#updateRoutes();
+    for (const change of changes) this.#applyChange(change);
+    // A new key may be that of a peer, which is none then.
+    if (privateKey) await this.#updateRoutes();
+  }
+
+  async #resolve(change: PeerChange): Promise<PeerChange> {
+    if (change.endpoint === undefined || change.resolved) return change;
+    const { signal, findLink } = this.#parts;
+    return { ...change, resolved: await resolveEndpoint(change.endpoint, findLink, signal) };
   }
 
   /** Makes the routes that the peers need, from now on. @internal */
@@ -175,10 +176,16 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
 
   async #updateRoutes(): Promise<void> {
     if (!this.#routes) return;
-    const peers = [...this.#engine.peers];
-    const allowedIps = peers.flatMap((peer) => this.#engine.allowedIps.prefixes(peer));
-    const endpoints = peers.flatMap(({ endpoint }) => (endpoint ? [endpoint.address] : []));
+    const { allowedIps, endpoints } = new RoutedPeers(this.#routedPeers());
     await this.#routes.update(allowedIps, endpoints);
+  }
+
+  #routedPeers(): RoutedPeer[] {
+    return [...this.#engine.peers].map((peer) => ({
+      publicKey: peer.core.publicKey,
+      endpoint: peer.endpoint,
+      allowedIps: this.#engine.allowedIps.prefixes(peer),
+    }));
   }
 
   /** A network that an endpoint moved into needs another route. Whoever moves on and on costs an update a second. */
@@ -207,33 +214,24 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   }
 
   #applyChange(change: PeerChange): void {
-    const peer = this.#engine.peerWithKey(change.publicKey, !change.updateOnly && !change.remove);
-    if (!peer) return;
-    if (change.remove) {
+    const { publicKey, updateOnly, remove, presharedKey, endpoint, resolved } = change;
+    const peer = this.#engine.peerWithKey(publicKey, !updateOnly && !remove);
+    if (peer && remove) {
       this.#engine.removePeer(peer);
-      return;
+    } else if (peer) {
+      if (change.replaceAllowedIps) this.#engine.allowedIps.removePeer(peer);
+      if (presharedKey) peer.core.setPresharedKey(presharedKey);
+      if (endpoint !== undefined && resolved) {
+        peer.setEndpoint(resolved);
+        peer.hostEndpoint = numericEndpoint(endpoint) ? undefined : endpoint;
+      }
+      for (const prefix of change.allowedIps) {
+        if (prefix.remove) this.#engine.allowedIps.remove(prefix, peer);
+        else this.#engine.allowedIps.add(prefix, peer);
+      }
+      this.#settlePeer(peer, change.persistentKeepalive);
     }
-    if (change.replaceAllowedIps) this.#engine.allowedIps.removePeer(peer);
-    if (change.presharedKey) peer.core.setPresharedKey(change.presharedKey);
-    const endpoint = change.endpoint === undefined ? undefined : numericEndpoint(change.endpoint);
-    if (endpoint) {
-      peer.setEndpoint(endpoint);
-      peer.hostEndpoint = undefined;
-    }
-    for (const prefix of change.allowedIps) {
-      if (prefix.remove) this.#engine.allowedIps.remove(prefix, peer);
-      else this.#engine.allowedIps.add(prefix, peer);
-    }
-    this.#settlePeer(peer, change.persistentKeepalive);
-  }
-
-  #apply(peer: TunnelPeer, { presharedKey, allowedIps = [] }: CheckedPeer, replaceAllowedIps: boolean): void {
-    if (presharedKey) {
-      peer.core.setPresharedKey(presharedKey);
-      presharedKey.fill(0);
-    }
-    if (replaceAllowedIps) this.#engine.allowedIps.removePeer(peer);
-    for (const prefix of allowedIps) this.#engine.allowedIps.add(prefix, peer);
+    presharedKey?.fill(0);
   }
 
   #settlePeer(peer: TunnelPeer, persistentKeepalive: number | undefined): void {
@@ -289,7 +287,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
       peer.setEndpoint(endpoint);
       this.#followEndpoint(peer);
     };
-    resolveEndpoint(hostEndpoint, this.#parts.signal, 1).then(use, () => {});
+    resolveEndpoint(hostEndpoint, this.#parts.findLink, this.#parts.signal, 1).then(use, () => {});
   }
 
   #describe(peer: TunnelPeer): PeerInfo {

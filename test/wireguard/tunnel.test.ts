@@ -269,6 +269,76 @@ describe('openWireGuard', function () {
       assert.doesNotMatch(stdout, /wg0/);
     }));
 
+  it('refuses wrong options before it looks a name up', async () => {
+    for (const wrong of [
+      { up: 1 },
+      { addresses: '10.0.0.1/24' },
+      { addresses: ['10.0.0.1/33'] },
+      { mtu: 67 },
+      { tunFd: -1 },
+      { controlFd: 1.5 },
+      { controlFd: 3, control: false },
+    ]) {
+      const peers = [{ publicKey: publicKey(generatePrivateKey()), endpoint: 'nobody.invalid:1' }];
+      await assert.rejects(openWireGuard('wg0', { peers, ...wrong } as object), {
+        code: /^ERR_(INVALID_ARG|OUT_OF)/,
+      });
+    }
+  });
+
+  it('takes the name of a link for the zone of an endpoint, and makes no link-local address itself', () =>
+    withHosts(async ({ a, b }) => {
+      const [ours, theirs] = [generatePrivateKey(), generatePrivateKey()];
+      const link = await a.link('eth0');
+      await link.addAddress('fe80::a/64', { noDad: true });
+      await (await b.link('eth0')).addAddress('fe80::b/64', { noDad: true });
+      const open = (namespace: NetworkNamespace, privateKey: string, more: object) =>
+        openWireGuard('wg0', { privateKey, namespace, socketNamespace: namespace, control: false, ...more });
+      await using there = await open(b, theirs, {
+        addresses: ['10.9.0.2/24'],
+        peers: [{ publicKey: publicKey(ours), allowedIps: ['10.9.0.1/32'] }],
+      });
+      const endpoint = `[fe80::b%eth0]:${there.listenPort}`;
+      const peer = { publicKey: publicKey(theirs), allowedIps: ['10.9.0.2/32'], endpoint };
+      await using here = await open(a, ours, { addresses: ['10.9.0.1/24'], peers: [peer] });
+      const expected = `[fe80::b%${link.index}]:${there.listenPort}`;
+      assert.equal(here.peers()[0].endpoint, expected);
+      await ping(a, '10.9.0.2');
+      await assert.rejects(here.setPeer({ ...peer, endpoint: '[fe80::b%eth9]:1' }), { code: 'ENODEV' });
+      assert.equal(here.peers()[0].endpoint, expected);
+      const tunnel = await a.link('wg0');
+      assert.equal((await tunnel.get()).addressGeneration, 'none');
+      assert.deepEqual(
+        (await tunnel.addresses()).map(({ address }) => address),
+        ['10.9.0.1'],
+      );
+    }));
+
+  it('changes nothing if a route can’t be made', () =>
+    withHosts(async (hosts) => {
+      const [one, two] = [generatePrivateKey(), generatePrivateKey()].map(publicKey);
+      await using wg = await openOurs(hosts, generatePrivateKey(), { publicKey: one }, { control: false });
+      await hosts.a.addRoute({ destination: '10.5.0.0/16', device: 'eth0' });
+      const before = wg.peers();
+      for (const peer of [
+        { publicKey: one, allowedIps: ['10.5.0.0/16'], endpoint: '192.0.2.2:9', persistentKeepalive: 9 },
+        { publicKey: two, allowedIps: ['10.6.0.0/16', '10.5.0.0/16'] },
+      ]) {
+        await assert.rejects(wg.setPeer(peer), { code: 'EEXIST' });
+        assert.deepEqual(wg.peers(), before);
+      }
+      assert.deepEqual(
+        (await hosts.a.routes({ device: 'wg0' })).map(({ destination }) => destination),
+        ['10.9.0.0/24'],
+      );
+      // The other end of a prefix that moves needs no route that is there.
+      await wg.setPeer({ publicKey: two, allowedIps: ['10.9.0.2/32', '10.6.0.0/16'] });
+      assert.deepEqual(
+        wg.peers().map(({ allowedIps }) => allowedIps),
+        [[], ['10.9.0.2/32', '10.6.0.0/16']],
+      );
+    }));
+
   it('shows a private key in the form that wg(8) expects, however it was set', () =>
     withHosts(async ({ a }) => {
       const raw = Buffer.alloc(32, 0xff);
