@@ -47,9 +47,13 @@ async function runInside(
     etc,
     parentDeathSignal: 'SIGKILL',
   });
-  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
+  // Not child.kill(): after that, Deno says that the signal ended the command, though it took it.
+  const forward = (signal: NodeJS.Signals): void => {
+    const runs = child.exitCode === null && child.signalCode === null;
+    if (runs && child.pid !== undefined) process.kill(child.pid, signal);
+  };
   // A terminal sends Ctrl-C to the command as well.
-  const interrupt = (): void => void (context.stdin.isTTY || child.kill('SIGINT'));
+  const interrupt = (): void => void (context.stdin.isTTY || forward('SIGINT'));
   process.on('SIGINT', interrupt);
   for (const signal of FORWARDED) process.on(signal, forward);
   try {

@@ -50,9 +50,13 @@ export class Running {
       throw new Error(`it ended with ${this.status}: ${this.stdout}${this.stderr}`);
   }
 
-  async stop(signal: NodeJS.Signals): Promise<void> {
-    // Not child.kill(): after that, Deno says that the signal ended the child, though it took it.
+  /** Not child.kill(): after that, Deno says that the signal ended the child, though it took it. */
+  tell(signal: NodeJS.Signals): void {
     if (this.status === undefined) process.kill(this.child.pid ?? 0, signal);
+  }
+
+  async stop(signal: NodeJS.Signals): Promise<void> {
+    this.tell(signal);
     await this.ended;
   }
 }

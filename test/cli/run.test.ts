@@ -21,7 +21,8 @@ describe('tuntap-native run', function () {
       if (user !== 'root') await needsReadable(this);
       await withWebPeer(async ({ a, file, asUser }) => {
         if (user !== 'root') chownSync(file, USER, USER);
-        const script = `id -u; cat /etc/resolv.conf; ip -br link; ${process.execPath} -e "${FETCH}"`;
+        const runtime = `${process.execPath} ${process.versions.deno ? 'eval' : '-e'}`;
+        const script = `id -u; cat /etc/resolv.conf; ip -br link; ${runtime} "${FETCH}"`;
         const command = real('tuntap-native', 'run', file, '--', 'sh', '-c', script);
         const { stdout, stderr, status } = await finish(user === 'root' ? command : asUser(command), {
           namespace: a,

@@ -53,9 +53,9 @@ describe('tuntap-native up', function () {
       const before = await surroundings(namespace);
       const running = start(['--hooks']);
       await running.printed(/ is up/);
-      running.child.kill('SIGINT');
+      running.tell('SIGINT');
       await running.printed(/sleep/);
-      for (const signal of ['SIGINT', 'SIGTERM', 'SIGINT'] as const) running.child.kill(signal);
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGINT'] as const) running.tell(signal);
       await running.ended;
       assert.equal(running.status, 0);
       assert.equal(await surroundings(namespace), before);
