@@ -9,7 +9,7 @@ bun=@oven/bun-linux-$(node -p process.arch)@1.4.5
 deno=@deno/linux-$(node -p process.arch)-glibc@2.9.6
 runtimes=${1:-bun deno}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- out/test/cli/real.test.js out/test/device/*.test.js out/test/io/*.test.js out/test/lab/*.test.js out/test/net/*.test.js \
+[ $# -gt 0 ] || set -- out/test/cli/*.test.js out/test/device/*.test.js out/test/io/*.test.js out/test/lab/*.test.js out/test/net/*.test.js \
   out/test/packet/*.test.js out/test/socket/*.test.js out/test/tunnel/*.test.js out/test/wireguard/*.test.js
 [ -e "prebuilds/linux-$(node -p process.arch)/tuntap-native.glibc.node" ] || { echo 'First: npm run prebuild' >&2; exit 1; }
 folder=$(mktemp -d)
