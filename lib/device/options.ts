@@ -97,20 +97,7 @@ export interface CheckedOptions extends Omit<TapOptions, 'addresses' | 'mac' | '
 /** Checks all options before anything is opened, so that bad ones leave nothing behind. */
 export function checkOptions(options: TapOptions): CheckedOptions {
   requireObject('options', options);
-  const {
-    addresses = [],
-    mac,
-    mtu,
-    txQueueLength,
-    sendBuffer,
-    headroom,
-    tailroom,
-    owner,
-    group,
-    signal,
-    offload,
-    fd,
-  } = options;
+  const { addresses = [], mac, mtu, signal, offload } = options;
   if (!Array.isArray(addresses)) throw invalidArgType('options.addresses', 'an array of strings', addresses);
   const macBytes = mac === undefined ? undefined : checkMac('options.mac', mac);
   if (macBytes && (macBytes[0] & 1 || macBytes.every((byte) => byte === 0))) {
@@ -120,13 +107,17 @@ export function checkOptions(options: TapOptions): CheckedOptions {
   for (const name of ['up', 'exclusive', 'persist', 'multiQueue', 'carrier'] as const) {
     if (options[name] !== undefined) requireBoolean(`options.${name}`, options[name]);
   }
-  if (txQueueLength !== undefined) requireInteger('options.txQueueLength', txQueueLength, 0, 1_000_000);
-  if (sendBuffer !== undefined) requireInteger('options.sendBuffer', sendBuffer, 1, 0x7fffffff);
-  if (headroom !== undefined) requireInteger('options.headroom', headroom, 0, 4096);
-  if (tailroom !== undefined) requireInteger('options.tailroom', tailroom, 0, 4096);
-  if (owner !== undefined) requireInteger('options.owner', owner, 0, 0xfffffffe);
-  if (group !== undefined) requireInteger('options.group', group, 0, 0xfffffffe);
-  if (fd !== undefined) requireInteger('options.fd', fd, 0, 0x7fffffff);
+  for (const [name, minimum, maximum] of [
+    ['txQueueLength', 0, 1_000_000],
+    ['sendBuffer', 1, 0x7fffffff],
+    ['headroom', 0, 4096],
+    ['tailroom', 0, 4096],
+    ['owner', 0, 0xfffffffe],
+    ['group', 0, 0xfffffffe],
+    ['fd', 0, 0x7fffffff],
+  ] as const) {
+    if (options[name] !== undefined) requireInteger(`options.${name}`, options[name], minimum, maximum);
+  }
   checkSignal(signal);
   return {
     ...options,

@@ -249,14 +249,17 @@ export class Link {
    * @throws ENOTSUP if the kernel has no VLANs
    */
   async addVlan(vlan: NewBridgeVlan): Promise<void> {
-    vlanRequest('add', vlan, { index: 1, name: '', isPort: true });
-    await this.#namespace.rtnetlink.request(vlanRequest('add', vlan, await this.#asPort()));
+    await this.#vlan('add', vlan);
   }
 
   /** Removes a VLAN, or a range of them. */
   async deleteVlan(vlan: Pick<NewBridgeVlan, 'vlan' | 'end'>): Promise<void> {
-    vlanRequest('delete', vlan, { index: 1, name: '', isPort: true });
-    await this.#namespace.rtnetlink.request(vlanRequest('delete', vlan, await this.#asPort()));
+    await this.#vlan('delete', vlan);
+  }
+
+  async #vlan(action: 'add' | 'delete', vlan: NewBridgeVlan): Promise<void> {
+    vlanRequest(action, vlan, { index: 1, name: '', isPort: true });
+    await this.#namespace.rtnetlink.request(vlanRequest(action, vlan, await this.#asPort()));
   }
 
   /** This link, or another of its namespace. */

@@ -21,14 +21,20 @@ namespace {
 
 bool IsNetworkNamespace(int fd) { return ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET; }
 
+// A promise of what `convert` makes of the result of `execute`.
+template <typename Execute, typename Convert>
+Napi::Value Later(const Napi::CallbackInfo& info, Execute execute, Convert convert) {
+  return {info.Env(), AsyncCall<decltype(execute())>::Start(info.Env(), execute, convert)};
+}
+
 // A promise of a Descriptor of what `open` returns, or of -errno, which the FileDescriptor may hold.
 template <typename Open>
 Napi::Value OpenLater(const Napi::CallbackInfo& info, Open open) {
-  return {info.Env(), AsyncCall<FileDescriptor>::Start(
-                          info.Env(), [open] { return FileDescriptor(open()); },
-                          [](napi_env env, FileDescriptor& opened) -> napi_value {
-                            return Descriptor::Wrap(env, opened.Release());
-                          })};
+  return Later(
+      info, [open] { return FileDescriptor(open()); },
+      [](napi_env env, FileDescriptor& opened) -> napi_value {
+        return Descriptor::Wrap(env, opened.Release());
+      });
 }
 
 // openSocket(namespace, family, type): a promise of a Descriptor of a socket that does not block, or of
@@ -102,25 +108,19 @@ Napi::Value ExchangeNetlinkCall(const Napi::CallbackInfo& info) {
   const auto given = Argument<Bytes>(info, 1);
   const int timeout_ms = Argument<int>(info, 2);
   std::vector<uint8_t> bytes(given.data, given.data + given.size);
-  return {info.Env(), AsyncCall<Answer>::Start(
-                          info.Env(),
-                          [socket, timeout_ms, bytes = std::move(bytes)] {
-                            Answer answer;
-                            if (!bytes.empty())
-                              answer.error = SendNetlink(socket->get(), bytes.data(), bytes.size());
-                            if (answer.error == 0)
-                              answer.error = ReceiveNetlink(socket->get(), timeout_ms, &answer.datagrams);
-                            return answer;
-                          },
-                          ConvertAnswer)};
+  const auto exchange = [socket, timeout_ms, bytes = std::move(bytes)] {
+    Answer answer;
+    if (!bytes.empty()) answer.error = SendNetlink(socket->get(), bytes.data(), bytes.size());
+    if (answer.error == 0) answer.error = ReceiveNetlink(socket->get(), timeout_ms, &answer.datagrams);
+    return answer;
+  };
+  return Later(info, exchange, ConvertAnswer);
 }
 
 // unbindNamespace(path): a promise of 0 or -errno; the kernel waits for all processors first.
 Napi::Value UnbindNamespaceCall(const Napi::CallbackInfo& info) {
-  return {info.Env(),
-          AsyncCall<int>::Start(
-              info.Env(), [path = Argument<std::string>(info, 0)] { return UnbindNamespace(path); },
-              RawResult<int>)};
+  const auto unbind = [path = Argument<std::string>(info, 0)] { return UnbindNamespace(path); };
+  return Later(info, unbind, RawResult<int>);
 }
 
 }  // namespace
