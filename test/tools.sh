@@ -11,7 +11,7 @@ musl-x64) tools='/lib/ld-musl-x86_64.so.1:musl g++:g++' ;;
 musl-arm64) tools='qemu-aarch64-static:qemu-user-static aarch64-linux-gnu-g++:g++-aarch64-linux-gnu' ;;
 *)
   tools='ip:iproute2 bridge:iproute2 tc:iproute2 ss:iproute2 nstat:iproute2 ping:iputils-ping tcpdump:tcpdump
-    ethtool:ethtool setpriv:util-linux curl:curl unshare:util-linux etcd:etcd-server openssl:openssl iperf3:iperf3 ovs-vsctl:openvswitch-switch strace:strace
+    ethtool:ethtool setpriv:util-linux curl:curl getent:libc-bin unshare:util-linux etcd:etcd-server openssl:openssl iperf3:iperf3 ovs-vsctl:openvswitch-switch strace:strace
     wireguard-go:wireguard-go wg:wireguard-tools wg-quick:wireguard-tools nft:nftables bash:bash python3:python3 cc:gcc g++:g++ make:make tar:tar objdump:binutils'
   ;;
 esac

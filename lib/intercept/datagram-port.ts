@@ -201,12 +201,12 @@ export class DatagramPort {
     send: (bytes, from, to) =>
       this.#push(bytes, (at) => {
         this.#outgoingTable.setRemote(at, to);
-        setLocal(this.#outgoingTable, at, from);
+        this.#outgoingTable.setLocal(at, from);
         this.#names?.nameOf(from.address);
       }),
     refuse: (source, destination, reason) => {
       this.#refused.setRemote(0, source);
-      setLocal(this.#refused, 0, destination);
+      this.#refused.setLocal(0, destination);
       this.#refuse(this.#refused, 0, reason);
     },
     forget: (flow) => {
@@ -216,9 +216,4 @@ export class DatagramPort {
       this.#ended(flow.slot);
     },
   };
-}
-
-function setLocal(table: DatagramTable, index: number, { address, port }: Endpoint): void {
-  table.setLocalAddress(index, address);
-  table.setLocalPort(index, port);
 }

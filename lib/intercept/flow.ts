@@ -46,6 +46,8 @@ export class InterceptedFlow extends EventEmitter<FlowEvents> {
   readonly #owner: FlowOwner;
   readonly #endpoint: Endpoint;
   #closed = false;
+  /** Most datagrams come from where the one before came from. */
+  #latest: { readonly address: string; readonly port: number; readonly endpoint: Endpoint } | undefined;
 
   /** @internal */
   constructor(owner: FlowOwner, slot: number, id: number, endpoint: Endpoint) {
@@ -107,6 +109,8 @@ export class InterceptedFlow extends EventEmitter<FlowEvents> {
   #other(name: string, end: { readonly address: string; readonly port: number }): Endpoint {
     if (this.#closed) throw Object.assign(new Error('The flow has ended'), { code: 'ERR_TUNTAP_CLOSED' });
     requireObject(name, end);
+    const latest = this.#latest;
+    if (latest && latest.address === end.address && latest.port === end.port) return latest.endpoint;
     const endpoint = end instanceof Endpoint ? end : new Endpoint(end.address, end.port);
     if (endpoint.family !== this.#endpoint.family) {
       throw invalidArgValue(
@@ -116,6 +120,7 @@ export class InterceptedFlow extends EventEmitter<FlowEvents> {
       );
     }
     if (endpoint.port === 0) throw outOfRange(`${name}.port`, 'from 1 to 65535', 0);
+    this.#latest = { address: end.address, port: end.port, endpoint };
     return endpoint;
   }
 }

@@ -163,6 +163,16 @@ export class DatagramTable {
     this.#view.setUint32(at + LOCAL_PORT, requireInteger('port', port, 0, 0xffff), LITTLE_ENDIAN);
   }
 
+  /** Sets the local address and port. @internal */
+  setLocal(index: number, local: Endpoint): void {
+    const at = this.#offset(index);
+    const { family, entry } = local;
+    const from = addressOffset(family, 0);
+    this.#entries.set(entry.subarray(from, from + (family === 4 ? 4 : 16)), at + LOCAL);
+    this.#view.setUint16(at + LOCAL_FAMILY, ADDRESS_FAMILIES[family], LITTLE_ENDIAN);
+    this.#view.setUint32(at + LOCAL_PORT, local.port, LITTLE_ENDIAN);
+  }
+
   /** The slot of the flow that an intercepted datagram belongs to. @internal */
   flow(index: number): number {
     return this.#view.getUint32(this.#offset(index) + FLOW, LITTLE_ENDIAN);

@@ -61,3 +61,7 @@ export async function connectionOf(
   connecting.catch(() => {});
   return [(await begun)[0], connecting];
 }
+
+/** Addresses that lie behind the device. */
+export const SERVERS = { 4: '203.0.113.5', 6: '2001:db8:ffff::5' } as const;
+export const CLIENTS = { 4: '192.0.2.1', 6: '2001:db8::1' } as const;

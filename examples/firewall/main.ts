@@ -1,0 +1,91 @@
+/**
+ * A firewall for one command: runs it where every connection and every UDP flow is decided about by rules, and logged.
+ *
+ *   node out/examples/firewall/main.js --allow 'tcp/*.example.org:443' --refuse '*' -- curl https://www.example.org/
+ *
+ * The first rule that matches decides; what no rule allows is refused. Rules name hosts, since the command's questions for
+ * names are answered here: see rules.ts, and add rules of your own kind there. The command's only network is a TUN device
+ * in a network namespace, so nothing gets past the rules. No root is needed where users may make namespaces.
+ * The exit status is the command's.
+ */
+
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { NetworkNamespace, openTun } from 'tuntap-native';
+import { type InterceptedConnection, type InterceptedFlow, intercept } from 'tuntap-native/intercept';
+import { forwardFlow } from './datagrams.ts';
+import { type Destination, decide, parseRule, type Rule, type Verdict } from './rules.ts';
+
+/** Any address behind the device will do: all questions are answered. */
+const NAME_SERVER = '192.0.2.53';
+
+const verdicts = ['allow', 'refuse', 'drop'] as const;
+const { positionals: command, tokens } = parseArgs({
+  allowPositionals: true,
+  tokens: true,
+  options: Object.fromEntries(
+    verdicts.map((verdict) => [verdict, { type: 'string', multiple: true }] as const),
+  ),
+});
+if (command.length === 0) {
+  console.error('usage: main.js [--allow RULE | --refuse RULE | --drop RULE]... -- COMMAND [ARGUMENT]...');
+  process.exit(2);
+}
+const rules: Rule[] = tokens.flatMap((token) =>
+  token.kind === 'option' ? [parseRule(token.name as Verdict, token.value ?? '')] : [],
+);
+
+function verdictOf(destination: Destination): Verdict {
+  const { protocol, name, address, port } = destination;
+  const { text, verdict } = decide(rules, destination);
+  console.error(`${protocol} to ${name ?? address} port ${port}: ${verdict} (${text})`);
+  return verdict;
+}
+
+await using namespace = await NetworkNamespace.create();
+await using tun = openTun('tun0', {
+  namespace,
+  addresses: ['192.0.2.1/24', '2001:db8::1/64'],
+  offload: 'raw',
+  up: true,
+});
+for (const destination of ['0.0.0.0/0', '::/0']) await namespace.addRoute({ destination, device: 'tun0' });
+await using interceptor = await intercept(tun, { names: true });
+
+interceptor.on('connection', async (connection: InterceptedConnection) => {
+  const { name, address, port } = connection.destination;
+  const verdict = verdictOf({ protocol: 'tcp', ...connection.destination });
+  if (verdict !== 'allow') {
+    connection.refuse(verdict === 'drop' ? 'drop' : 'prohibited');
+    return;
+  }
+  try {
+    await connection.relay(await interceptor.connect({ host: name ?? address, port }));
+  } catch (error) {
+    if (connection.state === 'pending') connection.refuse(error as Error);
+  }
+});
+
+interceptor.on('flow', (flow: InterceptedFlow) => {
+  forwardFlow(flow, (to) => {
+    const verdict = verdictOf({ protocol: 'udp', ...to });
+    if (verdict === 'refuse') flow.refuse(to, 'prohibited');
+    return verdict === 'allow';
+  });
+});
+
+const etc = mkdtempSync(join(tmpdir(), 'firewall-'));
+writeFileSync(join(etc, 'resolv.conf'), `nameserver ${NAME_SERVER}\n`);
+writeFileSync(join(etc, 'nsswitch.conf'), 'passwd: files\ngroup: files\nhosts: files dns\n');
+try {
+  const [program, ...args] = command;
+  const child = namespace.spawn(program, args, { stdio: 'inherit', etc, parentDeathSignal: 'SIGKILL' });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+  const [status, signal] = await once(child, 'exit');
+  process.exitCode = status ?? 128 + (constants.signals[signal as NodeJS.Signals] ?? 0);
+} finally {
+  rmSync(etc, { recursive: true });
+}
