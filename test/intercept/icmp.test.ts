@@ -56,7 +56,7 @@ describe('intercepted ICMP', function () {
           const socket = await far.connect({ host: SERVERS[family], port: 7 });
           assert.ok((await buffer(socket)).equals(sent));
           const counter = family === 4 ? 'IcmpOutDestUnreachs' : 'Icmp6OutPktTooBigs';
-          const { stdout } = await run(namespace, 'nstat', '-az', counter);
+          const { stdout } = await run(namespace, 'nstat', '-asz', counter);
           assert.match(stdout, new RegExp(`${counter} +[1-9]`), 'the router has told of its MTU');
         }));
     }
