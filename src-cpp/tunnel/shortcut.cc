@@ -1,5 +1,7 @@
 #include "tunnel/shortcut.h"
 
+#include <cstddef>
+#include <cstring>
 #include <utility>
 
 #include "linux/boot_time.h"
@@ -108,10 +110,21 @@ bool Shortcut::Receive(const BatchView& batch, Channel* device, const DatagramEn
   const size_t runs =
       parts_.sessions->Open(batch, 0, count, parts_.prefixes, received, now, parts_.received_runs);
   bool data = false;
-  for (size_t i = 0; i < runs; i++) data = data || parts_.received_runs[i].data > 0;
+  bool moved = false;
+  for (size_t i = 0; i < runs; i++) {
+    data = data || parts_.received_runs[i].data > 0;
+    moved = moved || HasMoved(parts_.received_runs[i], received);
+  }
   if (data) device->Write(batch, 0);
   Note(batch, kShortcutReceivedRuns, runs, before);
-  return data;
+  return data && !moved;
+}
+
+// Whether answers to a run may not go where its peer's packets went so far, which is JavaScript's to change.
+bool Shortcut::HasMoved(const PacketRun& run, const DatagramEntry* received) const {
+  if (run.last == kNoValue) return false;
+  const DatagramEntry* const route = run.value < senders_.size() ? senders_[run.value].route : nullptr;
+  return route == nullptr || memcmp(route, &received[run.last], offsetof(DatagramEntry, tos)) != 0;
 }
 
 // Leaves for JavaScript what became of the batch, and the header as if it had only been read.

@@ -56,6 +56,7 @@ class Shortcut {
 
   bool Send(const BatchView& batch, Channel* socket);
   bool Receive(const BatchView& batch, Channel* device, const DatagramEntry* received, size_t capacity);
+  bool HasMoved(const PacketRun& run, const DatagramEntry* received) const;
   bool FindSenders(size_t runs, double now);
   void Note(const BatchView& batch, size_t first_word, size_t runs, const Outcome& before);
 

@@ -183,6 +183,23 @@ describe('a tunnel whose own address goes', function () {
     }));
 });
 
+describe('a tunnel whose peer moves', function () {
+  this.timeout(30_000);
+  before(function () {
+    needs(this, 'ping');
+  });
+
+  it('answers the first packet from the new endpoint there', () =>
+    withTunnels({}, async ({ b }, _a, there) => {
+      for (const listenPort of [4001, 4002, 4003]) {
+        await ping(b, '10.9.0.1');
+        await there.set({ listenPort });
+        const { status, stdout } = await run(b, 'ping', '-n', '-c1', '-W3', '10.9.0.1');
+        assert.equal(status, 0, stdout);
+      }
+    }));
+});
+
 describe('a tunnel whose machine was suspended', function () {
   this.timeout(30_000);
   before(function () {
