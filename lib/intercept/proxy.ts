@@ -27,9 +27,9 @@ export interface ProxyMessages {
 const NOTHING = new Uint8Array(0);
 
 /** Why the native dialer was refused: in thousands, src-cpp/intercept/dialer.h. */
-const METHOD = 1000;
-const USER = 2000;
-const REQUEST = 3000;
+export const METHOD = 1000;
+export const USER = 2000;
+export const REQUEST = 3000;
 
 const PORTS = { socks5: 1080, http: 80 } as const;
 const VERSION = 5;

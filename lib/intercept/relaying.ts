@@ -101,7 +101,7 @@ export async function relayTo(
 ): Promise<RelayOutcome> {
   requireObject('options', options);
   const { destination } = connection;
-  const { host = destination.address, port = destination.port, via } = options;
+  const { host = destination.name ?? destination.address, port = destination.port, via } = options;
   const { mark, device } = { ...own.bypass, ...options };
   if (typeof host !== 'string') throw invalidArgType('options.host', 'a string', host);
   requireInteger('options.port', port, 0, 65535);

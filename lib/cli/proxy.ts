@@ -1,0 +1,135 @@
+/** `proxy --to URL -- COMMAND`: runs a command all of whose traffic goes through a proxy. */
+
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { openTun, type TunDevice } from '../index.js';
+import { type InterceptedConnection, type Interceptor, intercept } from '../intercept/index.js';
+import { parseProxy } from '../intercept/proxy.js';
+import { relayFlow } from '../intercept/socks-association.js';
+import { NetworkNamespace } from '../net/index.js';
+import { type Command, type Context, oneLine, UsageError } from './command.js';
+import { endAs, runHere, runInside, withEtc } from './inside.js';
+import { stopSignal } from './stop-signal.js';
+
+const DEVICE = 'tun0';
+/** Both ends are on this machine, so packets may be as large as can be. */
+const MTU = 65_520;
+/** Documentation addresses of RFC 5737, and a unique local one: nobody is reached by them. */
+const ADDRESSES = ['198.51.100.1/30', 'fd74:6e74:6e61:7401::1/64'];
+/** Questions for names are answered whoever they are sent to; this is an address of nobody. */
+const NAME_SERVER = '198.51.100.2';
+
+/** The URL with the proxy's address instead of its name, which is looked up once. */
+async function resolved(to: string): Promise<string> {
+  const { host } = parseProxy('--to', to);
+  if (isIP(host) !== 0) return to;
+  const { address, family } = await lookup(host);
+  const url = new URL(to);
+  url.hostname = family === 6 ? `[${address}]` : address;
+  return url.href;
+}
+
+/** Sends all that comes from the device through the proxy. */
+async function interceptAll(tun: TunDevice, via: string, warn: (line: string) => void): Promise<Interceptor> {
+  const interceptor = await intercept(tun, { names: true });
+  const server = parseProxy('--to', via);
+  const told = new Set<string>();
+  const failed = (error: NodeJS.ErrnoException): void => {
+    // That the proxy does not reach a host is the command's matter.
+    if (!('address' in error) && error.code !== 'EACCES') return;
+    const line = oneLine(error);
+    if (!told.has(line)) warn(line);
+    told.add(line);
+  };
+  interceptor.on('connection', (connection) => {
+    if (connection.destination.address === NAME_SERVER) connection.refuse();
+    else passOn(connection, via, failed);
+  });
+  interceptor.on('flow', (flow) => relayFlow(flow, server, failed));
+  interceptor.on('error', (error) => warn(oneLine(error)));
+  return interceptor;
+}
+
+async function passOn(
+  connection: InterceptedConnection,
+  via: string,
+  failed: (error: NodeJS.ErrnoException) => void,
+): Promise<void> {
+  try {
+    await connection.relayTo({ via });
+  } catch (error) {
+    if (connection.state !== 'pending') return;
+    connection.refuse(error as Error);
+    failed(error as NodeJS.ErrnoException);
+  }
+}
+
+/** Runs the command in a namespace whose only network is the proxy. */
+async function runBehind(
+  via: string,
+  command: readonly string[],
+  context: Context,
+  warn: Warn,
+): Promise<number> {
+  const ended = await withEtc(`nameserver ${NAME_SERVER}\n`, async (etc) => {
+    await using namespace = await NetworkNamespace.create();
+    await (await namespace.link('lo')).set({ up: true });
+    await using tun = openTun(DEVICE, {
+      namespace,
+      addresses: ADDRESSES,
+      mtu: MTU,
+      offload: 'raw',
+      up: true,
+    });
+    for (const destination of ['0.0.0.0/0', '::/0'])
+      await namespace.addRoute({ destination, device: DEVICE });
+    await using _interceptor = await interceptAll(tun, via, warn);
+    return await runInside(namespace, command, etc, context);
+  });
+  return endAs(ended);
+}
+
+/** Serves a device of the host until the command has ended, or without one until a signal comes. */
+async function serveDevice(
+  device: string,
+  via: string,
+  command: readonly string[],
+  context: Context,
+  warn: Warn,
+): Promise<number> {
+  await using tun = openTun(device, { offload: 'raw', up: true });
+  await using _interceptor = await interceptAll(tun, via, warn);
+  if (command.length > 0) return endAs(await runHere(command, context));
+  using stop = stopSignal();
+  context.stdout.write(`${tun.name} is up: what is routed to it goes through the proxy\n`);
+  await stop.received;
+  return 0;
+}
+
+type Warn = (line: string) => void;
+
+export const proxy: Command = {
+  usage: '--to URL -- COMMAND [ARGUMENT]... | --to URL --device NAME [-- COMMAND [ARGUMENT]...]',
+  summary:
+    'Runs a command all of whose traffic goes through the proxy of a URL such as socks5://USER:PASSWORD@HOST:PORT or ' +
+    'http://HOST:PORT. Needs no root. With --device, which does, what is routed to that TUN device of the host goes ' +
+    'through the proxy instead.',
+  positionals: [0, Number.POSITIVE_INFINITY],
+  options: { to: { type: 'string' }, device: { type: 'string' } },
+  async run(context, command, { to, device }) {
+    if (typeof to !== 'string') throw new UsageError('which proxy? --to is missing');
+    if (device === undefined && !command[0]) throw new UsageError('which command?');
+    let via: string;
+    try {
+      parseProxy('--to', to);
+      via = await resolved(to);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ERR_INVALID_ARG_VALUE')
+        throw new UsageError(oneLine(error));
+      throw error;
+    }
+    const warn: Warn = (line) => void context.stderr.write(`Warning: ${line}\n`);
+    if (typeof device === 'string') return serveDevice(device, via, command, context, warn);
+    return runBehind(via, command, context, warn);
+  },
+};

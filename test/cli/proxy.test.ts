@@ -1,0 +1,185 @@
+/** `tuntap-native proxy`, as root and as a user without capabilities, with curl inside. */
+
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type ProxyOptions, TestProxy } from '../intercept/proxy-servers.ts';
+import { inNamespace, needs, run } from '../support.ts';
+import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
+import { finish, Running, real } from './programs.ts';
+
+const PATH = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' };
+const ASK = `
+  const socket = require('dgram').createSocket('udp4');
+  const end = (text) => { console.log(text); socket.close(); };
+  socket.on('message', (bytes) => end(String(bytes)));
+  socket.on('error', ({ code }) => end(code));
+  socket.connect(7, 'echo.example', () => socket.send('asked'));`;
+
+/** A web server and a UDP server, and a proxy that leads to them whatever is asked for. */
+async function withProxy(
+  scheme: 'socks5' | 'http',
+  options: Partial<ProxyOptions>,
+  body: (proxy: TestProxy) => Promise<void>,
+): Promise<void> {
+  const web = createServer((request, response) => response.end(`${request.headers.host} by the proxy\n`));
+  web.listen(0, '127.0.0.1');
+  await once(web, 'listening');
+  const echo = createSocket('udp4');
+  echo.on('message', (bytes, { port, address }) => echo.send(`${bytes} and answered`, port, address));
+  echo.bind(0, '127.0.0.1');
+  await once(echo, 'listening');
+  const port = (asked: number) => ((asked === 7 ? echo : web).address() as AddressInfo).port;
+  const route = (host: string, asked: number) =>
+    host === 'refused.example' ? 'ECONNREFUSED' : { host: '127.0.0.1', port: port(asked) };
+  try {
+    await using proxy = await TestProxy.start(scheme, { route, ...options });
+    await body(proxy);
+  } finally {
+    web.closeAllConnections();
+    web.close();
+    echo.close();
+  }
+}
+
+describe('tuntap-native proxy', function () {
+  this.timeout(60_000);
+  before(function () {
+    needs(this, 'curl', 'ip', 'setpriv', 'unshare');
+  });
+
+  for (const user of ['root', 'a user without capabilities']) {
+    for (const scheme of ['socks5', 'http'] as const) {
+      it(`sends all of a command's traffic through the proxy, names and UDP included: ${scheme}, ${user}`, async function () {
+        if (user !== 'root') await needsReadable(this);
+        await withProxy(scheme, { user: 'me', password: 'se:cret' }, async (proxy) => {
+          const script = [
+            'id -u',
+            'ip -br link',
+            'curl -sS http://site.example/',
+            'curl -sS http://203.0.113.9/',
+            "curl -sS -g 'http://[2001:db8::5]/'",
+            'curl -s http://refused.example/ || echo $?',
+            `${process.execPath} -e "${ASK}"`,
+          ].join('; ');
+          const to = proxy.url('me:se%3Acret@');
+          const command = real('tuntap-native', 'proxy', '--to', to, '--', 'sh', '-c', script);
+          const whole = user === 'root' ? command : withDevNet(TUN_FOR_ALL, [...AS_USER, ...command]);
+          const { stdout, stderr, status } = await finish(whole, { env: PATH });
+          assert.equal(stderr, '');
+          assert.equal(status, 0);
+          const [id, ...lines] = stdout
+            .replace(/^(lo|tun0) .*\n/gm, '')
+            .trimEnd()
+            .split('\n');
+          assert.equal(id, '0');
+          assert.equal(stdout.match(/^(lo|tun0) /gm)?.length, 2);
+          assert.deepEqual(lines, [
+            'site.example by the proxy',
+            '203.0.113.9 by the proxy',
+            '[2001:db8::5] by the proxy',
+            '7',
+            scheme === 'socks5' ? 'asked and answered' : 'ECONNREFUSED',
+          ]);
+          const named = proxy.asked.filter((asked) => asked !== 'refused.example:80');
+          assert.deepEqual(named, [
+            'site.example:80',
+            '203.0.113.9:80',
+            '2001:db8::5:80',
+            ...(scheme === 'socks5' ? ['udp echo.example:7'] : []),
+          ]);
+        });
+      });
+    }
+  }
+
+  it("ends as the command does: with its status, or by its signal; signals are the command's", () =>
+    withProxy('socks5', {}, async (proxy) => {
+      const behind = (...command: string[]) =>
+        real('tuntap-native', 'proxy', '--to', proxy.url(), '--', ...command);
+      assert.equal((await finish(behind('sh', '-c', 'exit 7'))).status, 7);
+      assert.equal((await finish(behind('no-such-command'))).status, 127);
+      assert.equal((await finish(behind('sh', '-c', 'kill -KILL $$'))).status, 'SIGKILL');
+      const script = 'trap "echo got it; exit 3" TERM; echo ready; while :; do sleep 0.1; done';
+      const running = new Running(behind('sh', '-c', script));
+      await running.printed(/ready/);
+      await running.stop('SIGTERM');
+      assert.deepEqual([running.status, running.stdout], [3, 'ready\ngot it\n']);
+    }));
+
+  it('takes the command with it if it is killed', () =>
+    withProxy('socks5', {}, async (proxy) => {
+      const running = new Running(
+        real('tuntap-native', 'proxy', '--to', proxy.url(), '--', 'sh', '-c', 'echo $$; exec sleep 60'),
+      );
+      await running.printed(/^\d+\n/);
+      const pid = Number(running.stdout);
+      running.child.kill('SIGKILL');
+      await running.ended;
+      await inNamespace(async (namespace) => {
+        const state = async () => (await run(namespace, 'ps', '-o', 'stat=', `${pid}`)).stdout;
+        assert.ok(!existsSync(`/proc/${pid}`) || (await state()).startsWith('Z'));
+      });
+    }));
+
+  it('tells once that the proxy fails, and nothing leaves beside it', async () => {
+    const away = await TestProxy.start('socks5', { route: () => '' });
+    const url = away.url();
+    await away[Symbol.asyncDispose]();
+    const { stderr, status } = await finish(
+      real(
+        'tuntap-native',
+        'proxy',
+        '--to',
+        url,
+        '--',
+        'curl',
+        '-s',
+        'http://203.0.113.9/',
+        'http://203.0.113.9/',
+      ),
+    );
+    assert.equal(status, 7);
+    assert.match(
+      stderr,
+      /^Warning: connect ECONNREFUSED 127\.0\.0\.1:\d+, for 203\.0\.113\.9:80: the proxy failed\n$/,
+    );
+  });
+
+  it('says what is wrong with its arguments, with status 2', async () => {
+    for (const [args, message] of [
+      [['--', 'true'], /--to is missing/],
+      [['--to', 'socks4://me:secret@127.0.0.1', '--', 'true'], /must be a URL such as/],
+      [['--to', 'socks5://127.0.0.1'], /which command/],
+    ] as const) {
+      const { stderr, status } = await finish(real('tuntap-native', 'proxy', ...args));
+      assert.match(stderr, message);
+      assert.doesNotMatch(stderr, /secret/);
+      assert.equal(status, 2);
+    }
+  });
+
+  it('serves a device of the host: for a command, or until a signal', () =>
+    inNamespace((namespace) =>
+      withProxy('socks5', { namespace }, async (proxy) => {
+        await (await namespace.link('lo')).set({ up: true });
+        const serve = (...command: string[]) =>
+          real('tuntap-native', 'proxy', '--to', proxy.url(), '--device', 'tun7', ...command);
+        const script =
+          'ip address add 10.0.0.1/24 dev tun7 && ip route add default dev tun7 && curl -sS http://203.0.113.9/; exit 5';
+        const { stdout, status } = await finish(serve('--', 'sh', '-c', script), { namespace });
+        assert.deepEqual([stdout, status], ['203.0.113.9 by the proxy\n', 5]);
+        const running = new Running(serve(), { namespace });
+        await running.printed(/^tun7 is up/);
+        await running.stop('SIGTERM');
+        assert.equal(running.status, 0);
+        assert.deepEqual(
+          (await namespace.links()).map(({ name }) => name),
+          ['lo'],
+        );
+      }),
+    ));
+});
