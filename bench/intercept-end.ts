@@ -1,6 +1,7 @@
 /**
- * The program that bench/intercept.ts measures: intercept-end.js NAMESPACE NAME js|relay|connect|accept MTU. It intercepts
- * the device, and connects to where the clients want, inside the namespace that it runs in. `accept` connects nowhere.
+ * The program that bench/intercept.ts measures: intercept-end.js NAMESPACE NAME js|relay|connect|accept|answer MTU. It intercepts
+ * the device, and connects to where the clients want, inside the namespace that it runs in. `accept` and `answer` connect nowhere;
+ * `answer` ends each connection with a byte.
  */
 
 import { openTun } from 'tuntap-native';
@@ -22,6 +23,10 @@ async function serve(connection: InterceptedConnection): Promise<void> {
   if (how === 'accept') {
     const socket = await connection.accept();
     socket.on('error', () => {});
+    return;
+  }
+  if (how === 'answer') {
+    (await connection.accept()).on('error', () => {}).end('x');
     return;
   }
   if (how === 'connect') {

@@ -30,9 +30,11 @@ const CONTENDERS: Readonly<Record<string, string | undefined>> = {
   '`intercept()`, streams piped': 'js',
   '`intercept()`, `relay()`': 'relay',
   '`intercept()`, `relayTo()`': 'connect',
+  '`intercept()`, `accept()`: the program itself is the server': 'answer',
 };
 
 interface Figures {
+  /** NaN where the program itself is the server. */
   readonly up: number;
   readonly down: number;
   readonly churn: number;
@@ -88,8 +90,8 @@ async function measure(how: string | undefined): Promise<Figures> {
   const server = b.spawn(process.execPath, ['-e', source], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(server.stdout as NodeJS.EventEmitter, 'data');
   try {
-    const up = await tcp();
-    const down = await tcp('-R');
+    const up = how === 'answer' ? Number.NaN : await tcp();
+    const down = how === 'answer' ? Number.NaN : await tcp('-R');
     const client = program('intercept-client');
     const churn = Number(await run(a, process.execPath, client, 'churn', SERVER, PORT, SECONDS, '64'));
     return { up, down, churn };
@@ -132,6 +134,7 @@ const base = results.get(FORWARDER) ?? [];
 const cell = (name: string, key: keyof Figures, digits: number): string => {
   const own = results.get(name) ?? [];
   const ratio = median(own.map((figures, i) => figures[key] / base[i][key]));
+  if (Number.isNaN(ratio)) return '';
   return `${median(own.map((figures) => figures[key])).toFixed(digits)} (${ratio.toFixed(2)})`;
 };
 const rows = [...results.keys()].map(

@@ -178,7 +178,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
 
   readonly #fromStack = (batch: PacketBatch): void => {
     this.#nat.translateBack(batch);
-    this.#tun.writeBatch(batch);
+    if (this.#tun.fd >= 0) this.#tun.writeBatch(batch);
     this.#flush();
   };
 
@@ -211,6 +211,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   readonly #owner: ConnectionOwner = {
     own: () => this.#own,
     decide: (slot, decision) => {
+      if (!this.#nat.hasRoom) this.#flush();
       const done = this.#nat.decide(slot, decision);
       this.#flushLater();
       return done;

@@ -163,6 +163,11 @@ export class Nat {
     );
   }
 
+  /** Whether there is room for the packets of a decision. */
+  get hasRoom(): boolean {
+    return this.toClient.hasRoom && this.toStack.hasRoom;
+  }
+
   /** Decides about a connection; returns false if it has ended, or was decided about. */
   decide({ slot, generation }: SlotReference, decision: keyof typeof DECISIONS): boolean {
     const { toClient, toStack } = this;

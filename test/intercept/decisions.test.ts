@@ -119,6 +119,24 @@ describe('decisions about intercepted connections', function () {
       assert.equal(interceptor.counters.pending, 0);
     }));
 
+  it('can be made about a thousand in one turn, and none is lost', () =>
+    withIntercepted({}, async ({ namespace, interceptor }) => {
+      const waiting: InterceptedConnection[] = [];
+      const all = new Promise<void>((resolve) => {
+        interceptor.on('connection', (connection) => {
+          if (waiting.push(connection) === 1000) resolve();
+        });
+      });
+      const clients = Array.from({ length: 1000 }, (_, i) =>
+        failure(namespace.connect({ host: '203.0.113.5', port: 1 + i })),
+      );
+      await all;
+      for (const connection of waiting) connection.refuse();
+      assert.deepEqual(new Set(await Promise.all(clients)), new Set(['ECONNREFUSED']));
+      // A client whose answer was lost would have asked again.
+      assert.equal(interceptor.counters.connections, 1000);
+    }));
+
   it('are not asked for beyond maxConnections', () =>
     withIntercepted({ maxConnections: 2 }, async ({ namespace, interceptor }) => {
       interceptor.on('connection', async (connection) => {
