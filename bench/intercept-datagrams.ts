@@ -5,11 +5,13 @@
  * only reads the device in raw batches (`read`), a loop over `datagrams()`, the same that answers each by
  * `writeBatch()` (`echo`), `'message'` events of a flow, and the same that answers by `flow.send()` (`flow echo`). Reported
  * are medians of the datagrams a second that came, of the processor time of the process a datagram, and of its ratio to
- * `read` in the same round. Options: --rounds=N (5), --seconds=N (1), --size=N (1400, with the IPv4 header).
+ * `read` in the same round. Options: --rounds=N (5), --seconds=N (1), --size=N (1400, with the IPv4
+ * header), --write (puts the table into docs/intercept-datagrams.md).
  */
 
 import { NetworkNamespace, openTun } from 'tuntap-native';
 import { type Interceptor, intercept } from 'tuntap-native/intercept';
+import { MACHINE, publish } from './blocks.ts';
 import { cpuSeconds, median, option, Programs, run } from './measure.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
@@ -19,6 +21,13 @@ const SERVER = '203.0.113.5';
 
 const WAYS = ['read', 'batches', 'echo', 'flow', 'flow echo'] as const;
 type Way = (typeof WAYS)[number];
+const NAMES: Readonly<Record<Way, string>> = {
+  read: 'a loop over the batches of the device, which does nothing',
+  batches: '`datagrams()`',
+  echo: '`datagrams()`, and `writeBatch()` for each batch',
+  flow: "`'message'` events",
+  'flow echo': "`'message'` events, and `flow.send()` for each",
+};
 
 interface Turn {
   readonly rate: number;
@@ -84,11 +93,16 @@ try {
   programs.remove();
 }
 const read = turns.get('read') as Turn[];
-for (const [way, results] of turns) {
+const lines = WAYS.map((way) => {
+  const results = turns.get(way) as Turn[];
   const rate = median(results.map((result) => result.rate));
   const cost = median(results.map((result) => result.cost));
   const ratio = median(results.map((result, i) => result.rate / read[i].rate));
-  console.log(
-    `${way.padEnd(9)} ${Math.round(rate).toLocaleString('en').padStart(9)} datagrams/s, ${cost.toFixed(2)} µs each, ${ratio.toFixed(2)} of read`,
-  );
-}
+  return `| ${NAMES[way]} | ${Math.round(rate / 1000).toLocaleString('en')},000 | ${cost.toFixed(1)} µs | ${ratio.toFixed(2)} |`;
+});
+const head = [
+  '| way | datagrams a second | processor time of each | rate, of the first |',
+  '|---|---|---|---|',
+];
+const source = `${ROUNDS} rounds of ${WAYS.length} turns, a C program sends ${SIZE} bytes at a time; medians. ${MACHINE}. \`node out/bench/intercept-datagrams.js\``;
+publish('intercepted datagrams', [...head, ...lines, '', source].join('\n'), 'docs/intercept-datagrams.md');

@@ -55,8 +55,8 @@ export class OtherPackets {
       if (kind === RUN_KINDS.udp) this.port.handle(batch, start, end);
       else if (kind === RUN_KINDS.icmp) this.#answerAll(batch, start, end);
       // A packet that was put together is none itself.
-      else if (batch !== this.#wholes) this.#datagrams.addFragments(batch, start, end, this.#wholes);
-      for (let i = start; i < end; i++) batch.drop(i);
+      else if (batch === this.#wholes) for (let i = start; i < end; i++) batch.drop(i);
+      else this.#datagrams.addFragments(batch, start, end, this.#wholes);
     }
     return this.#wholes;
   }
@@ -70,6 +70,7 @@ export class OtherPackets {
       const echo = this.#owner.takesEchoes()
         ? InterceptedEcho.of(batch.at(i).subarray(this.#prefix), this.#reply)
         : undefined;
+      batch.drop(i);
       if (echo === undefined) {
         this.icmp++;
         continue;
