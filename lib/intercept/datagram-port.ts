@@ -36,6 +36,7 @@ export class DatagramPort {
   readonly #outgoingTable = new DatagramTable(OUTGOING);
   readonly #refused = new DatagramTable(1);
   #reader: DatagramReader | undefined;
+  #closed = false;
   /** Datagrams that were lost since the loop was busy. */
   lost = 0;
   /** Datagrams to fake addresses that no name has. */
@@ -52,7 +53,13 @@ export class DatagramPort {
     return (this.#reader?.given ?? this.#received).table;
   }
 
+  /** Whether the interceptor is closed. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   batches(): AsyncIterableIterator<PacketBatch> {
+    this.#requireOpen();
     if (this.#reader) throw alreadyReading('The interceptor', 'in batches');
     this.#reader = new DatagramReader(() => {
       this.#reader = undefined;
@@ -72,6 +79,7 @@ export class DatagramPort {
     if (!(payloads instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', payloads);
     if (!(table instanceof DatagramTable)) throw invalidArgType('table', 'a DatagramTable', table);
     requireInteger('start', start, 0, payloads.length);
+    this.#requireOpen();
     const before = this.#datagrams.counters.sent;
     this.#build(payloads, table, start);
     this.#owner.send();
@@ -90,9 +98,15 @@ export class DatagramPort {
   }
 
   close(): void {
+    this.#closed = true;
     this.#reader?.finish();
     for (const flow of this.#flows) flow?.end();
     this.#flows.length = 0;
+  }
+
+  #requireOpen(): void {
+    if (!this.#closed) return;
+    throw Object.assign(new Error('The interceptor is closed'), { code: 'ERR_TUNTAP_CLOSED' });
   }
 
   #build(payloads: PacketBatch, table: DatagramTable, start: number): void {

@@ -98,7 +98,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
    * turn; more than 4,096 datagrams are lost, and counted.
    *
    * With option `names`, the questions for names are answered, and dropped from the batch.
-   * @throws Error `ERR_TUNTAP_READING` if a loop runs already
+   * @throws Error `ERR_TUNTAP_READING` if a loop runs already, `ERR_TUNTAP_CLOSED`
    * @example
    * ```ts
    * for await (const batch of interceptor.datagrams()) interceptor.writeBatch(batch, interceptor.received); // echo
@@ -121,7 +121,8 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
    * entry's local address and port, with its TOS. The entry of a table that has one is for all packets.
    * @returns how many became datagrams. One that did not has its error in `batch.status(i)`: EMSGSIZE, EDESTADDRREQ (no
    * remote), EADDRNOTAVAIL (no local address and port of the remote's family)
-   * @throws TypeError or RangeError with an `ERR_…` code for bad arguments, before anything is sent
+   * @throws TypeError or RangeError with an `ERR_…` code for bad arguments, before anything is sent; Error
+   * `ERR_TUNTAP_CLOSED`
    */
   writeBatch(batch: PacketBatch, table: DatagramTable, start = 0): number {
     return this.#others.port.writeBatch(batch, table, start);

@@ -81,6 +81,7 @@ export class OtherPackets {
   }
 
   readonly #reply = (reply: Buffer): void => {
+    if (this.port.closed) return;
     const { toClient } = this.#owner;
     const packet = Buffer.concat([Buffer.alloc(this.#prefix), reply]);
     if (!toClient.push(packet)) {

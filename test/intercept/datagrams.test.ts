@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { PacketBatch } from 'tuntap-native';
+import type { InterceptedFlow } from 'tuntap-native/intercept';
 import { DatagramTable, Endpoint, openUdp, type UdpBatchSocket } from 'tuntap-native/tunnel';
 import { code, needs } from '../support.ts';
 import { CLIENTS, SERVERS, withIntercepted } from './support.ts';
@@ -75,6 +76,27 @@ describe('batches of intercepted datagrams', function () {
       const flow = once(interceptor, 'flow');
       socket.send('four', 7, SERVERS[4]);
       await flow;
+      socket.close();
+    }));
+
+  it('end when the interceptor is closed', () =>
+    withIntercepted({}, async ({ namespace, interceptor }) => {
+      const socket = await namespace.createUdpSocket({ host: CLIENTS[4] });
+      const flow = once(interceptor, 'flow') as Promise<[InterceptedFlow]>;
+      socket.send('one', 7, SERVERS[4]);
+      const ended = once((await flow)[0], 'close');
+      const waiting = interceptor.datagrams().next();
+      await interceptor.close();
+      assert.deepEqual(await waiting, { value: undefined, done: true });
+      await ended;
+      assert.equal(
+        code(() => interceptor.datagrams()),
+        'ERR_TUNTAP_CLOSED',
+      );
+      assert.equal(
+        code(() => interceptor.writeBatch(new PacketBatch(), new DatagramTable())),
+        'ERR_TUNTAP_CLOSED',
+      );
       socket.close();
     }));
 
