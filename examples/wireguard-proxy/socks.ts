@@ -36,12 +36,20 @@ export async function readable(socket: Socket): Promise<void> {
 
 /** Exactly so many bytes of a stream that is paused. Throws if it ends before. */
 async function take(socket: Socket, length: number): Promise<Buffer> {
-  for (;;) {
-    const bytes = socket.read(length) as Buffer | null;
-    if (bytes?.length === length) return bytes;
-    if (bytes !== null || socket.readableEnded || socket.destroyed) throw new Error('the client went away');
-    await readable(socket);
+  const taken: Buffer[] = [];
+  for (let missing = length; missing > 0; ) {
+    // Bytes that are left in the buffer make the stream readable again at once.
+    const bytes = socket.read(Math.min(missing, socket.readableLength || 1)) as Buffer | null;
+    if (bytes !== null) {
+      taken.push(bytes);
+      missing -= bytes.length;
+    } else if (socket.readableEnded || socket.destroyed) {
+      throw new Error('the client went away');
+    } else {
+      await readable(socket);
+    }
   }
+  return Buffer.concat(taken);
 }
 
 async function takeHost(socket: Socket, type: number): Promise<string | undefined> {

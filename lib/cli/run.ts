@@ -1,12 +1,12 @@
 /** `run FILE -- COMMAND`: runs a command whose only network is the tunnel of a wg-quick file. */
 
 import { NetworkNamespace } from '../net/index.js';
-import type { RouteOption } from '../wireguard/index.js';
-import { type Command, oneLine, type Tunnel, UsageError } from './command.js';
+import type { ParsedConfig, RouteOption, WireGuardOptions } from '../wireguard/index.js';
+import { type Command, type Context, oneLine, type Tunnel, UsageError } from './command.js';
 import { readConfigFile } from './config-file.js';
-import { resolvConf } from './dns.js';
+import { resolvConf, setDns } from './dns.js';
 import { hookNames } from './hooks.js';
-import { endAs, runInside, withEtc } from './inside.js';
+import { type Ended, endAs, runHere, runInside, withEtc } from './inside.js';
 import { stopSignal, unlessAborted } from './stop-signal.js';
 
 /** The table of routes that is asked without a rule (linux/rtnetlink.h). */
@@ -18,33 +18,80 @@ async function openUnlessStopped(open: (signal: AbortSignal) => Promise<Tunnel>)
   return await unlessAborted(stop.signal, open);
 }
 
+type Warn = (line: string) => void;
+
+/** Opens the tunnel, and closes it once `use` has ended. */
+async function withTunnel(
+  context: Context,
+  name: string,
+  options: WireGuardOptions,
+  warn: Warn,
+  use: () => Promise<Ended>,
+): Promise<Ended> {
+  const tunnel = await openUnlessStopped((signal) => context.openTunnel(name, { ...options, signal }));
+  tunnel.on('error', (error) => warn(`${name}: ${oneLine(error)}`));
+  try {
+    return await use();
+  } finally {
+    await tunnel.close();
+  }
+}
+
+/** Runs the command where the tunnel is the only network. */
+function runBehind(
+  name: string,
+  config: ParsedConfig,
+  command: readonly string[],
+  context: Context,
+  warn: Warn,
+): Promise<Ended> {
+  const routes: RouteOption = config.routes === 'off' ? 'off' : MAIN_TABLE;
+  return withEtc(resolvConf(config), async (etc) => {
+    await using namespace = await NetworkNamespace.create();
+    await (await namespace.link('lo')).set({ up: true });
+    const options = { ...config, routes, namespace, control: false };
+    return await withTunnel(context, name, options, warn, () => runInside(namespace, command, etc, context));
+  });
+}
+
+/** Runs the command in the machine's own network, to which the tunnel belongs meanwhile. */
+function runBeside(
+  name: string,
+  config: ParsedConfig,
+  command: readonly string[],
+  context: Context,
+  warn: Warn,
+): Promise<Ended> {
+  return withTunnel(context, name, { ...config, control: true }, warn, async () => {
+    const resetDns = await setDns(config, name, context.env, warn);
+    try {
+      return await runHere(command, context);
+    } finally {
+      await resetDns?.();
+    }
+  });
+}
+
 export const run: Command = {
-  usage: 'FILE -- COMMAND [ARGUMENT]...',
+  usage: 'FILE [--device NAME] -- COMMAND [ARGUMENT]...',
   summary:
-    "Runs a command whose only network is the tunnel of a wg-quick file, with the file's name servers. Needs no root.",
+    "Runs a command whose only network is the tunnel of a wg-quick file, with the file's name servers. Needs no root. With " +
+    '--device, which does, the tunnel is a device of the machine until the command has ended, with its routes.',
   positionals: [2, Number.POSITIVE_INFINITY],
-  async run(context, [argument, ...command]) {
+  options: { device: { type: 'string' } },
+  async run(context, [argument, ...command], { device }) {
     if (command[0] === '') throw new UsageError('which command?');
     const { name, config, warnings } = readConfigFile(argument);
-    const warn = (line: string): void => void context.stderr.write(`Warning: ${line}\n`);
+    const warn: Warn = (line) => void context.stderr.write(`Warning: ${line}\n`);
     for (const warning of warnings) warn(warning);
     const hooks = hookNames(config);
-    if (hooks.length > 0)
-      warn(`${hooks.join(', ')} of ${argument} do not run: there is no other network to guard`);
+    const here = typeof device === 'string';
+    if (hooks.length > 0) {
+      const why = here ? 'use the command up' : 'there is no other network to guard';
+      warn(`${hooks.join(', ')} of ${argument} do not run: ${why}`);
+    }
+    if (here) return endAs(await runBeside(device, config, command, context, warn));
     if (config.dns.length === 0) warn(`${argument} names no DNS server: names can't be looked up`);
-    const routes: RouteOption = config.routes === 'off' ? 'off' : MAIN_TABLE;
-    const ended = await withEtc(resolvConf(config), async (etc) => {
-      await using namespace = await NetworkNamespace.create();
-      await (await namespace.link('lo')).set({ up: true });
-      const options = { ...config, routes, namespace, control: false };
-      const tunnel = await openUnlessStopped((signal) => context.openTunnel(name, { ...options, signal }));
-      tunnel.on('error', (error) => warn(`${name}: ${oneLine(error)}`));
-      try {
-        return await runInside(namespace, command, etc, context);
-      } finally {
-        await tunnel.close();
-      }
-    });
-    return endAs(ended);
+    return endAs(await runBehind(name, config, command, context, warn));
   },
 };

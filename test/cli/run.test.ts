@@ -90,4 +90,26 @@ describe('tuntap-native run', function () {
       const refused = await finish(real('tuntap-native', 'run', wrong, '--', 'true'), { namespace: a });
       assert.deepEqual([refused.status, refused.stderr.split('\n').length], [1, 2]);
     }));
+
+  it('makes the tunnel a device of the machine with --device, until the command has ended', () =>
+    withWebPeer(async ({ a, file }) => {
+      const script = 'ip -br link show dev wgrun0; exit 4';
+      const args = [
+        'run',
+        file,
+        '--device',
+        'wgrun0',
+        '--',
+        'sh',
+        '-c',
+        `${process.execPath} -e "${FETCH}"; ${script}`,
+      ];
+      const { stdout, status } = await finish(real('tuntap-native', ...args), {
+        namespace: a,
+        env: { PATH: '/nowhere:/usr/bin:/bin:/usr/sbin:/sbin' },
+      });
+      assert.match(stdout, /^through the tunnel\nwgrun0 .*\n$/);
+      assert.equal(status, 4);
+      assert.deepEqual((await a.links()).map(({ name }) => name).sort(), ['eth0', 'lo']);
+    }));
 });

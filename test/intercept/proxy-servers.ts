@@ -84,12 +84,18 @@ export class TestProxy implements AsyncDisposable {
 }
 
 async function take(socket: Socket, length: number): Promise<Buffer> {
-  for (;;) {
-    const bytes = socket.read(length) as Buffer | null;
-    if (bytes !== null) return bytes;
-    if (socket.readableEnded || socket.destroyed) throw new Error('the client went away');
-    await Promise.race([once(socket, 'readable'), once(socket, 'close')]);
+  const taken: Buffer[] = [];
+  for (let missing = length; missing > 0; ) {
+    const bytes = socket.read(Math.min(missing, socket.readableLength || 1)) as Buffer | null;
+    if (bytes === null) {
+      if (socket.readableEnded || socket.destroyed) throw new Error('the client went away');
+      await Promise.race([once(socket, 'readable'), once(socket, 'close')]);
+      continue;
+    }
+    taken.push(bytes);
+    missing -= bytes.length;
   }
+  return Buffer.concat(taken);
 }
 
 async function takeAddress(socket: Socket, type: number): Promise<string> {
