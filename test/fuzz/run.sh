@@ -6,7 +6,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-30}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- checksum segmentation coalescing nat
+[ $# -gt 0 ] || set -- checksum segmentation coalescing nat datagrams
 compiler=${CXX:-$(command -v clang++ || command -v clang++-16 || true)}
 if [ -z "$compiler" ]; then
   echo 'No clang++: install clang-16, or set CXX.' >&2
@@ -15,7 +15,7 @@ fi
 work=${FUZZ_DIR:-$(mktemp -d)}
 mkdir -p "$work"
 units='offload/checksum offload/segmentation offload/coalescing offload/coalescing_rules batch/batch_view'
-for unit in ip_packet keyed_hash nat nat_decisions replies rewrite slot_table; do units="$units intercept/$unit"; done
+for unit in datagrams flow_table ip_packet keyed_hash nat nat_decisions nat_errors reassembly replies rewrite slot_table; do units="$units intercept/$unit"; done
 for target; do
   "$compiler" -std=c++17 -g -O1 -Wall -Wextra -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
     -I"$root/src-cpp" -o "$work/$target" "$root/test/fuzz/$target.cc" \

@@ -30,6 +30,12 @@ describe('datagrams of intercept() in C++', function () {
       assert.match(await programs.run([`test/native/${program}.cc`]), /passed/);
     });
   }
+
+  it('finds nothing in the kept corpus of the fuzz target datagrams', async () => {
+    const corpus = join(ROOT, 'test', 'fuzz', 'corpus', 'datagrams');
+    const output = await programs.run(['test/fuzz/datagrams.cc', 'test/fuzz/replay.cc'], [corpus]);
+    assert.equal(output, `${readdirSync(corpus).length} inputs\n`);
+  });
 });
 
 describe('connections of intercept() in C++', function () {
