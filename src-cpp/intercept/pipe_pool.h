@@ -21,8 +21,10 @@ struct Pipe {
 // Empty pipes, kept for the next transfer: making one costs more than moving a small message.
 class PipePool {
  public:
-  // What a pipe may hold. With fewer bytes a stream waits more often; a user without privilege may have 64 MB
-  // in pipes (pipe-user-pages-soft), above which the kernel makes small ones.
+  // What a pipe may hold, and so what a relay may keep for a receiver that does not read. Over loopback, a
+  // gigabyte cost the thread 307 ms with 64 KiB, 261 ms with this, 235 ms with 1 MiB, and 511 ms by copying.
+  // A user without privilege may have 64 MB in pipes (pipe-user-pages-soft); then the kernel makes small
+  // ones.
   static constexpr int kPipeSize = 256 * 1024;
 
   // A pipe, which is not valid if the process may open no more files.

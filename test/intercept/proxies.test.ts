@@ -142,8 +142,8 @@ describe('relayTo() through a proxy', function () {
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;
       assert.equal((await refusal(`socks5://127.0.0.1:${port}`))[0].code, expected);
-      if (answer.startsWith('HTTP')) continue;
-      assert.equal((await refusal(`http://127.0.0.1:${port}`))[0].code, expected);
+      if (!answer.startsWith('HTTP'))
+        assert.equal((await refusal(`http://127.0.0.1:${port}`))[0].code, expected);
       server.close();
     }
   });
