@@ -40,10 +40,11 @@ const parts = {
     }
     for (const module of modules.filter((other) => !needed.has(other))) {
       const { exports } = await this.load({ id: module });
-      found.set(module, { part: relative(dist, module).split(sep)[0], names: exports });
+      // Modules of types are left as they are.
+      if (exports.length > 0)
+        found.set(module, { part: relative(dist, module).split(sep)[0], names: exports });
     }
-    const withExports = [...found.values()].filter(({ names }) => names.length > 0);
-    for (const part of new Set(withExports.map(({ part }) => part))) {
+    for (const part of new Set([...found.values()].map(({ part }) => part))) {
       this.emitFile({ type: 'chunk', id: `part:${part}`, fileName: join(folder, `${part}.js`) });
     }
   },

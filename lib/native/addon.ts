@@ -178,6 +178,7 @@ export interface Native extends InterceptCalls, DatagramCalls {
     counterLimit: number,
     until: number,
     route: Uint8Array,
+    session: number,
   ): number;
   removeShortcutSender(shortcut: ShortcutHandle, peer: number): number;
   shortcutToSocket(shortcut: ShortcutHandle, device: Descriptor, socket: Descriptor | null): number;

@@ -37,6 +37,8 @@ export interface ShortcutSender {
   readonly until: number;
   /** One entry, which may change. */
   readonly route: DatagramTable;
+  /** The index, in the table of sessions, of what the peer seals by the same keypair. */
+  readonly localIndex: number;
 }
 
 /**
@@ -74,10 +76,11 @@ export class Shortcut {
   }
 
   /** Packets for prefixes with this number are sealed and sent so from now on. */
-  setSender(peer: number, { aead, header, until, route }: ShortcutSender): void {
+  setSender(peer: number, { aead, header, until, route, localIndex }: ShortcutSender): void {
     const { handle, counter } = counterOf(aead);
     const entry = entriesOf(route);
-    native().setShortcutSender(this.#handle, peer, handle, header, counter, aead.counterLimit, until, entry);
+    const limit = aead.counterLimit;
+    native().setShortcutSender(this.#handle, peer, handle, header, counter, limit, until, entry, localIndex);
   }
 
   removeSender(peer: number): void {

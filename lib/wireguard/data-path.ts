@@ -55,6 +55,8 @@ export class DataPath {
 
   readonly #threads: SealingThreads | undefined;
   readonly #shortcut: Shortcut | undefined;
+  /** By which the shortcut seals, by the peer's number. */
+  readonly #shortcutKeypairs: (Keypair<SessionTransport> | undefined)[] = [];
   #tun: TunDevice | undefined;
   /** The peer of the first packet of each batch that threads sent last. */
   readonly #firstPeers = new WeakMap<PacketBatch, TunnelPeer>();
@@ -96,6 +98,7 @@ export class DataPath {
   /** The peer may send by another keypair than before, or by none. */
   keysChanged(peer: TunnelPeer): void {
     this.#shortcut?.removeSender(peer.number);
+    this.#shortcutKeypairs[peer.number] = undefined;
   }
 
   /** Ends the threads. */
@@ -165,7 +168,7 @@ export class DataPath {
         continue;
       }
       this.#sealRun(batch, peer, keypair, start, end, threads);
-      if (!threads) this.#shortcut?.setSender(peer.number, { ...keypair.transport, route: peer.route });
+      if (!threads) this.#useForShortcut(peer, keypair);
       this.#routes.copy(run, peer.route, 0);
       this.#routes.setTos(run, runs.ecn(run));
       first ??= peer;
@@ -189,6 +192,12 @@ export class DataPath {
     socket?.settleBatch(batch, taken);
     if (socket && taken < batch.length) this.#sendAgain(batch, socket);
     this.#owner.settle();
+  }
+
+  #useForShortcut(peer: TunnelPeer, keypair: Keypair<SessionTransport>): void {
+    if (this.#shortcutKeypairs[peer.number] === keypair) return;
+    this.#shortcut?.setSender(peer.number, { ...keypair.transport, route: peer.route });
+    this.#shortcutKeypairs[peer.number] = keypair;
   }
 
   #sealRun(

@@ -25,8 +25,9 @@ export class SessionTransport implements Transport {
   readonly aead: Aead;
   /** When it may no longer be used, on the clock of the core's caller. */
   readonly until: number;
+  /** The index that the peer's messages have. */
+  readonly localIndex: number;
   readonly #sessions: SessionTable;
-  readonly #localIndex: number;
 
   /**
    * @param peer the number of the peer, for the table
@@ -52,7 +53,7 @@ export class SessionTransport implements Transport {
     this.header.writeUInt32LE(remoteIndex, 4);
     this.#sessions = sessions;
     this.until = receivesUntil;
-    this.#localIndex = localIndex;
+    this.localIndex = localIndex;
     sessions.set(localIndex, receiving, peer, receivesUntil);
   }
 
@@ -62,6 +63,6 @@ export class SessionTransport implements Transport {
 
   [Symbol.dispose](): void {
     this.aead.dispose();
-    this.#sessions.delete(this.#localIndex);
+    this.#sessions.delete(this.localIndex);
   }
 }

@@ -44,8 +44,8 @@ Napi::Value NewShortcutCall(const Napi::CallbackInfo& info) {
   return Own(info.Env(), std::move(handle));
 }
 
-// setShortcutSender(shortcut, peer, aead, header, counter, counterLimit, until, route): 0 or -errno. The
-// counter is a Float64Array, the route a DatagramEntry.
+// setShortcutSender(shortcut, peer, aead, header, counter, counterLimit, until, route, session): 0 or -errno.
+// The counter is a Float64Array, the route a DatagramEntry.
 Napi::Value SetShortcutSenderCall(const Napi::CallbackInfo& info) {
   auto* const handle = Argument<ShortcutHandle*>(info, 0);
   const auto peer = Argument<uint32_t>(info, 1);
@@ -62,7 +62,8 @@ Napi::Value SetShortcutSenderCall(const Napi::CallbackInfo& info) {
                                      counter.data,
                                      Argument<double>(info, 5),
                                      Argument<double>(info, 6),
-                                     route.data});
+                                     route.data,
+                                     Argument<uint32_t>(info, 8)});
   std::vector<Napi::ObjectReference>& kept = handle->of_senders[peer];
   kept.clear();
   kept.push_back(Keep(info, 4));

@@ -110,21 +110,24 @@ bool Shortcut::Receive(const BatchView& batch, Channel* device, const DatagramEn
   const size_t runs =
       parts_.sessions->Open(batch, 0, count, parts_.prefixes, received, now, parts_.received_runs);
   bool data = false;
-  bool moved = false;
+  bool changes = false;
   for (size_t i = 0; i < runs; i++) {
     data = data || parts_.received_runs[i].data > 0;
-    moved = moved || HasMoved(parts_.received_runs[i], received);
+    changes = changes || ChangesSender(parts_.received_runs[i], received);
   }
   if (data) device->Write(batch, 0);
   Note(batch, kShortcutReceivedRuns, runs, before);
-  return data && !moved;
+  return data && !changes;
 }
 
-// Whether answers to a run may not go where its peer's packets went so far, which is JavaScript's to change.
-bool Shortcut::HasMoved(const PacketRun& run, const DatagramEntry* received) const {
+// Whether a run may change how answers to it are sent, which is JavaScript's to do: its peer moved, or sealed
+// it by another keypair, whose first message confirms the keypair.
+bool Shortcut::ChangesSender(const PacketRun& run, const DatagramEntry* received) const {
   if (run.last == kNoValue) return false;
-  const DatagramEntry* const route = run.value < senders_.size() ? senders_[run.value].route : nullptr;
-  return route == nullptr || memcmp(route, &received[run.last], offsetof(DatagramEntry, tos)) != 0;
+  if (run.value >= senders_.size() || senders_[run.value].header.empty()) return true;
+  const Sender& sender = senders_[run.value];
+  return run.ecn != sender.session ||
+         memcmp(sender.route, &received[run.last], offsetof(DatagramEntry, tos)) != 0;
 }
 
 // Leaves for JavaScript what became of the batch, and the header as if it had only been read.

@@ -36,6 +36,7 @@ class Shortcut {
     double counter_limit;
     double until;  // BootTime() from which on it is not used
     const DatagramEntry* route;
+    uint32_t session;  // the index of the session that receives what its peer seals by the same keypair
   };
 
   explicit Shortcut(const Parts& parts) : parts_(parts) {}
@@ -56,7 +57,7 @@ class Shortcut {
 
   bool Send(const BatchView& batch, Channel* socket);
   bool Receive(const BatchView& batch, Channel* device, const DatagramEntry* received, size_t capacity);
-  bool HasMoved(const PacketRun& run, const DatagramEntry* received) const;
+  bool ChangesSender(const PacketRun& run, const DatagramEntry* received) const;
   bool FindSenders(size_t runs, double now);
   void Note(const BatchView& batch, size_t first_word, size_t runs, const Outcome& before);
 

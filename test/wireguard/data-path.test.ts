@@ -200,6 +200,27 @@ describe('a tunnel whose peer moves', function () {
     }));
 });
 
+describe('a tunnel whose peer begins anew', function () {
+  this.timeout(30_000);
+  before(function () {
+    needs(this, 'ping');
+  });
+
+  it('answers the first packet by the new keys', () =>
+    withTunnels({}, async ({ a, b }) => {
+      await ping(b, '10.9.0.1');
+      const link = await b.link('wgb');
+      for (let i = 0; i < 3; i++) {
+        await ping(a, '10.9.0.2');
+        // That forgets its keys, but neither its endpoint nor its port.
+        await link.set({ up: false });
+        await link.set({ up: true });
+        const { status, stdout } = await run(b, 'ping', '-n', '-c1', '-W3', '10.9.0.1');
+        assert.equal(status, 0, stdout);
+      }
+    }));
+});
+
 describe('a tunnel whose machine was suspended', function () {
   this.timeout(30_000);
   before(function () {
