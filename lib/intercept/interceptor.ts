@@ -240,7 +240,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   }
 
   readonly #expire = (): void => {
-    this.#nat.expire();
+    while (this.#nat.expire()) this.#flush();
     this.#others.port.expire();
     this.#flush();
   };

@@ -151,9 +151,14 @@ export class Nat {
     );
   }
 
-  /** Ends what is too old; call it now and then. */
-  expire(): void {
-    this.#call(native().natExpire(this.handle, this.toClient.memory, this.toStack.memory));
+  /** Ends what is too old; call it now and then. Returns whether something is left, for which there was no room. */
+  expire(): boolean {
+    const result = check<number>(
+      native().natExpire(this.handle, this.toClient.memory, this.toStack.memory),
+      'expire',
+    );
+    if (result >= HAS_EVENTS) this.#takeEvents();
+    return result % HAS_EVENTS !== 0;
   }
 
   /** Ends connections with RST; returns whether some are left, for which there was no room. */
@@ -165,7 +170,7 @@ export class Nat {
 
   /** Whether there is room for the packets of a decision. */
   get hasRoom(): boolean {
-    return this.toClient.hasRoom && this.toStack.hasRoom;
+    return [this.toClient, this.toStack].every((to) => to.hasRoom && to.length + 2 <= to.capacity);
   }
 
   /** Decides about a connection; returns false if it has ended, or was decided about. */

@@ -38,12 +38,28 @@ struct IpHeaders {
     end = Load16(ip + kIpv4LengthOffset);
     if (transport < kIpv4MinHeaderLength || transport > end || end > length) return false;
     if (ChecksumPartial(ip, transport) != 0xffff) return false;
+    if (transport > kIpv4MinHeaderLength && !RouteEnds()) return false;
     const uint16_t place = Load16(ip + kIpv4FragmentOffset);
     fragment = (place & kIpv4MoreFragmentsAndOffset) != 0;
     more = (place & 0x2000) != 0;
     fragment_at = size_t{place & 0x1fffu} * 8;
     protocol = ip[kIpv4ProtocolOffset];
     tos = ip[1];
+    return true;
+  }
+
+  // Whether the IPv4 options have no source route that goes on (RFC 791 section 3.1).
+  bool RouteEnds() const {
+    for (size_t at = kIpv4MinHeaderLength; at < transport && ip[at] != kIpv4OptionEnd;) {
+      if (ip[at] == kIpv4OptionNop) {
+        at++;
+        continue;
+      }
+      if (transport - at < 2 || ip[at + 1] < 2 || ip[at + 1] > transport - at) return false;
+      const bool route = ip[at] == kIpv4OptionLooseRoute || ip[at] == kIpv4OptionStrictRoute;
+      if (route && (ip[at + 1] < 3 || ip[at + 2] <= ip[at + 1])) return false;
+      at += ip[at + 1];
+    }
     return true;
   }
 
@@ -83,12 +99,14 @@ struct IpHeaders {
 };
 
 // Whether the address can be one host's that is answered: neither unspecified, loopback, multicast, nor
-// broadcast (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5).
+// broadcast (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5), nor an IPv4 address within an IPv6 one, which a
+// host takes for the IPv4 one.
 inline bool IsHost(const uint8_t* address, bool ipv6) {
   if (!ipv6) return address[0] != 0 && address[0] != 127 && address[0] < 224;
-  static constexpr uint8_t kZeros[15] = {};
+  static constexpr uint8_t kZeros[10] = {};
   if (address[0] == 0xff) return false;
-  return std::memcmp(address, kZeros, sizeof(kZeros)) != 0 || address[15] > 1;
+  const uint16_t before_ipv4 = Load16(address + 10);
+  return std::memcmp(address, kZeros, sizeof(kZeros)) != 0 || (before_ipv4 != 0 && before_ipv4 != 0xffff);
 }
 
 }  // namespace tuntap

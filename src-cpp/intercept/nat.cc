@@ -13,6 +13,7 @@ constexpr size_t kMaxSyn = 2048;
 // A segment that is farther ahead than any window is not counted.
 constexpr uint32_t kMaxAdvance = 1U << 30;
 
+constexpr uint8_t kAllFins = kClientFin | kClientFinAccepted | kServerFin;
 constexpr uint8_t kConnecting = kTcpSyn | kTcpAck | kTcpRst | kTcpFin;
 
 // Moves `*next` to `end` if that is ahead; returns by how much.
@@ -23,17 +24,12 @@ uint32_t Advance(uint32_t* next, uint32_t end) {
   return ahead;
 }
 
-bool IsAccepted(SlotState state) {
-  return state == SlotState::kOpening || state == SlotState::kOpen || state == SlotState::kLingering ||
-         state == SlotState::kReset;
-}
-
 // What the stack acknowledges was the client's own: a FIN and data can come from anybody.
 void NoteAcknowledgment(Slot* slot, uint32_t acknowledgment) {
   slot->client_bytes += Advance(&slot->server_acknowledged, acknowledgment);
-  if ((slot->fins & (kClientFin | kClientFinAccepted)) != kClientFin || acknowledgment != slot->client_fin)
+  if ((slot->seen & (kClientFin | kClientFinAccepted)) != kClientFin || acknowledgment != slot->client_fin)
     return;
-  slot->fins |= kClientFinAccepted;
+  slot->seen |= kClientFinAccepted;
   slot->client_bytes--;
 }
 
@@ -143,11 +139,11 @@ bool Nat::TranslateSegment(const Framed& framed, uint32_t now_ms, const NatOutpu
       Begin(framed, key, now_ms);
     } else {
       counters_[kUnknownCount]++;
-      if ((packet.tcp_flags() & kTcpRst) == 0) Answer(packet, now_ms, out.to_client);
+      if ((packet.tcp_flags() & kTcpRst) == 0) Answer(packet, now_ms, &client_resets_, out.to_client);
     }
     return false;
   }
-  return FromClient(framed, index, now_ms);
+  return FromClient(framed, index, now_ms, out);
 }
 
 // A SYN of ends that have a slot. Returns whether it goes to the stack; `*again`: it begins anew.
@@ -156,9 +152,9 @@ bool Nat::TakeSyn(const Framed& framed, uint32_t index, uint32_t now_ms, const N
   const IpPacket& packet = framed.packet;
   switch (slot.state) {
     case SlotState::kPending: {
-      auto& syn = syns_[index];
-      const size_t length = options_.prefix + packet.length;
-      if (length <= kMaxSyn) syn.assign(framed.bytes, framed.bytes + length);
+      if (HasRightSyn(framed)) {
+        syns_[index].assign(framed.bytes, framed.bytes + options_.prefix + packet.length);
+      }
       return false;
     }
     case SlotState::kSilenced:
@@ -168,18 +164,30 @@ bool Nat::TakeSyn(const Framed& framed, uint32_t index, uint32_t now_ms, const N
       counters_[kLoopsCount]++;
       AppendUnreachable(out.to_client, options_.prefix, packet, Unreachable::kHost);
       return false;
-    case SlotState::kReset:
-      if (packet.tcp_sequence() + 1 == slot.client_next) return true;  // an old one again
-      End(index, NatEventKind::kReset);
-      *again = true;
-      return false;
     case SlotState::kLingering:
-      Remove(index);
-      *again = true;
-      return false;
+      if (slot.client_acknowledged == slot.server_next) {
+        Remove(index);
+        *again = true;
+        return false;
+      }
+      break;
     default:
-      return true;
+      if (slot.state == SlotState::kOpening && packet.tcp_sequence() + 1 == slot.server_acknowledged)
+        return true;
   }
+  // A stack that has the connection answers ACK; a client that has it no more answers that with RST. Then the
+  // client's next SYN is new (RFC 5961 section 4).
+  Probe(index, out);
+  return false;
+}
+
+// Whether a SYN can be kept; counts it if not.
+bool Nat::HasRightSyn(const Framed& framed) {
+  const IpPacket& packet = framed.packet;
+  const bool right = options_.prefix + packet.length <= kMaxSyn &&
+                     (framed.state == ChecksumState::kPartial || HasRightChecksum(packet, kProtocolTcp));
+  counters_[kMalformedCount] += right ? 0 : 1;
+  return right;
 }
 
 // Whether a SYN can become a connection; counts why not.
@@ -192,16 +200,12 @@ bool Nat::MayBegin(const Framed& framed, const ConnectionKey& key) {
     counters_[kProtocolCount]++;
     return false;
   }
-  if (options_.prefix + packet.length > kMaxSyn ||
-      (framed.state == ChecksumState::kComplete && !HasRightChecksum(packet, kProtocolTcp))) {
-    counters_[kMalformedCount]++;
-    return false;
-  }
+  if (!HasRightSyn(framed)) return false;
   if (pending() >= options_.max_pending) {
     counters_[kPendingLimitCount]++;
     return false;
   }
-  if (pending() + open() + slots_.Count(SlotState::kReset) >= options_.max_connections) {
+  if (pending() + open() >= options_.max_connections) {
     counters_[kOpenLimitCount]++;
     return false;
   }
@@ -237,28 +241,26 @@ PacketEnd Nat::InsideEnd(uint32_t index, uint8_t (&address)[16]) const {
 }
 
 // A segment of a client's connection. Returns whether it is translated now.
-bool Nat::FromClient(const Framed& framed, uint32_t index, uint32_t now_ms) {
+bool Nat::FromClient(const Framed& framed, uint32_t index, uint32_t now_ms, const NatOutput& out) {
   Slot& slot = slots_[index];
   const IpPacket& packet = framed.packet;
   const uint8_t flags = packet.tcp_flags();
-  const bool reset = (flags & kTcpRst) != 0;
   if (!IsAccepted(slot.state)) return false;
   uint8_t address[16];
   RewriteEnds(packet, InsideEnd(index, address), addresses_.Listener(packet.ipv4), slot.deltas, framed.state);
   slot.seen_ms = now_ms;
-  if (reset) {
-    NoteReset(index, packet.tcp_sequence() == slot.server_acknowledged, now_ms);
+  slot.probes = 0;
+  if ((flags & kTcpRst) != 0) {
+    NoteClientReset(index, now_ms, out);
     return true;
   }
-  if ((flags & kTcpAck) != 0) {
-    slot.client_acknowledged = packet.tcp_acknowledgment();
-    if (slot.state == SlotState::kOpening) slots_.Move(index, SlotState::kOpen, now_ms);
-  }
+  if ((flags & kTcpAck) != 0) slot.client_acknowledged = packet.tcp_acknowledgment();
   const uint32_t end = packet.tcp_sequence() + packet.tcp_span();
   (void)Advance(&slot.client_next, end);
   if ((flags & kTcpFin) != 0) {
-    slot.fins |= kClientFin;
+    slot.seen |= kClientFin;
     slot.client_fin = end;
+    if (slot.state == SlotState::kOpen) Resume(index, now_ms);
   }
   return true;
 }
@@ -270,7 +272,7 @@ bool Nat::TranslateOneBack(const Framed& framed, uint32_t now_ms, const NatOutpu
   uint32_t generation = 0;
   const PacketEnd inside = {packet.destination(), LoadAsIs<uint16_t>(packet.header() + 2)};
   if (!FindAccepted(packet.ipv4, inside, &index, &generation)) {
-    if ((packet.tcp_flags() & kTcpRst) == 0) Answer(packet, now_ms, out.to_stack);
+    if ((packet.tcp_flags() & kTcpRst) == 0) Answer(packet, now_ms, &stack_resets_, out.to_stack);
     return false;
   }
   const Slot& slot = slots_[index];
@@ -285,36 +287,48 @@ void Nat::FromServer(const Framed& framed, uint32_t index, uint32_t now_ms) {
   const uint8_t flags = packet.tcp_flags();
   slot.seen_ms = now_ms;
   if ((flags & kTcpRst) != 0) {
-    // While the connection opens, the stack answers a wrong segment so, and goes on.
-    NoteReset(index, slot.state != SlotState::kOpening, now_ms);
+    // While the connection opens, the stack answers a wrong segment so, with that segment's number, and goes
+    // on.
+    if (slot.state != SlotState::kOpening ||
+        ((slot.seen & kServerSyn) != 0 && packet.tcp_sequence() == slot.server_next)) {
+      End(index, NatEventKind::kReset);
+    }
     return;
   }
-  if (slot.state == SlotState::kReset) slots_.Move(index, SlotState::kOpen, now_ms);
+  if (slot.state == SlotState::kReset) Resume(index, now_ms);
   if ((flags & kTcpAck) != 0) NoteAcknowledgment(&slot, packet.tcp_acknowledgment());
   const uint32_t end = packet.tcp_sequence() + packet.tcp_span();
   if ((flags & kTcpSyn) != 0) {
     slot.server_next = end;
+    slot.seen |= kServerSyn;
     return;
   }
   const bool fin = (flags & kTcpFin) != 0;
   const uint32_t ahead = Advance(&slot.server_next, end);
   if (ahead > 0) slot.server_bytes += ahead - fin;
-  if (fin) slot.fins |= kServerFin;
-  if (slot.fins != (kClientFin | kClientFinAccepted | kServerFin) || slot.state == SlotState::kLingering)
-    return;
+  if (fin) {
+    slot.seen |= kServerFin;
+    if (slot.state == SlotState::kOpen) Resume(index, now_ms);
+  }
+  if ((slot.seen & kAllFins) != kAllFins || slot.state == SlotState::kLingering) return;
   AddEvent(index, NatEventKind::kClosed);
   slots_.Move(index, SlotState::kLingering, now_ms);
   LimitList(SlotState::kLingering);
 }
 
-// `exact`: the stack is sure to have accepted it, or has sent it. Otherwise it is asked later: whoever does
-// not know the sequence numbers must not end a connection (RFC 5961).
-void Nat::NoteReset(uint32_t index, bool exact, uint32_t now_ms) {
-  if (exact) {
-    End(index, NatEventKind::kReset);
-  } else if (slots_[index].state == SlotState::kOpen) {
+// Only the stack knows whether it accepts the RST: it is asked, behind the RST and once more later.
+void Nat::NoteClientReset(uint32_t index, uint32_t now_ms, const NatOutput& out) {
+  const SlotState state = slots_[index].state;
+  if (state == SlotState::kLingering) return;
+  Probe(index, out);
+  if (state == SlotState::kOpen || state == SlotState::kClosing)
     slots_.Move(index, SlotState::kReset, now_ms);
-  }
+}
+
+// The stack has the connection.
+void Nat::Resume(uint32_t index, uint32_t now_ms) {
+  const bool closing = (slots_[index].seen & (kClientFin | kServerFin)) != 0;
+  slots_.Move(index, closing ? SlotState::kClosing : SlotState::kOpen, now_ms);
 }
 
 bool Nat::ComesFromListener(const IpPacket& packet) const {
@@ -324,14 +338,11 @@ bool Nat::ComesFromListener(const IpPacket& packet) const {
 }
 
 // A segment for which there is no connection.
-void Nat::Answer(const IpPacket& packet, uint32_t now_ms, Appender* out) {
+void Nat::Answer(const IpPacket& packet, uint32_t now_ms, ResetBudget* budget, Appender* out) {
   if (!IsHost(packet.source(), !packet.ipv4) || !IsHost(packet.destination(), !packet.ipv4)) return;
-  if (now_ms - resets_ms_ >= 1000) {
-    resets_ms_ = now_ms;
-    resets_left_ = kResetsPerSecond;
-  }
-  if (resets_left_ == 0) return;
-  resets_left_--;
+  if (now_ms - budget->begun_ms >= 1000) *budget = {kResetsPerSecond, now_ms};
+  if (budget->left == 0) return;
+  budget->left--;
   counters_[kResetsCount]++;
   AppendReset(out, options_.prefix, packet);
 }

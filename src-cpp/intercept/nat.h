@@ -93,15 +93,16 @@ class Nat {
   // Decisions about a connection that waits. They return false if it waits no more.
   bool Accept(uint32_t slot, uint32_t generation, uint32_t now_ms, const NatOutput& out);
   bool Refuse(uint32_t slot, uint32_t generation, RefusalKind how, uint32_t now_ms, const NatOutput& out);
-  // Whether an end inside the stack is that of a connection that lives.
+  // Whether an end inside the stack, of a socket that was accepted, is that of a connection that lives.
+  bool Arrived(bool ipv4, const PacketEnd& end, uint32_t now_ms, uint32_t* slot, uint32_t* generation);
   bool FindAccepted(bool ipv4, const PacketEnd& end, uint32_t* slot, uint32_t* generation) const;
 
   // Ends a connection: RST to both ends. Returns false if it has ended.
   bool Abort(uint32_t slot, uint32_t generation, const NatOutput& out);
   // Ends connections while there is room for their RSTs; returns whether some are left.
   bool AbortSome(const NatOutput& out);
-  // Ends what is too old.
-  void Expire(uint32_t now_ms, const NatOutput& out);
+  // Ends what is too old while there is room; returns whether something is left.
+  bool Expire(uint32_t now_ms, const NatOutput& out);
 
   // Notes a connection of the interceptor itself: a SYN of it is refused. Returns its slot, or kNoValue.
   uint32_t AddOwn(const ConnectionKey& key, uint32_t* generation);
@@ -118,10 +119,18 @@ class Nat {
 
   const uint64_t (&counters() const)[kNatCounters] { return counters_; }
   size_t pending() const { return slots_.Count(SlotState::kPending); }
-  size_t open() const { return slots_.Count(SlotState::kOpening) + slots_.Count(SlotState::kOpen); }
+  size_t open() const {
+    return slots_.Count(SlotState::kOpening) + slots_.Count(SlotState::kOpen) +
+           slots_.Count(SlotState::kClosing) + slots_.Count(SlotState::kReset);
+  }
 
  private:
   struct Framed;
+  // How many RSTs may still answer segments of no connection in this second.
+  struct ResetBudget {
+    uint32_t left = 0;
+    uint32_t begun_ms = 0;
+  };
   // What becomes of a packet: dropped, translated, or one of RunKind.
   static constexpr uint32_t kDrop = 0;
   static constexpr uint32_t kTranslated = UINT32_MAX;
@@ -135,15 +144,17 @@ class Nat {
   bool ComesFromListener(const IpPacket& packet) const;
 
   uint32_t Lookup(const ConnectionKey& key);
+  bool HasRightSyn(const Framed& framed);
   bool MayBegin(const Framed& framed, const ConnectionKey& key);
   PacketEnd InsideEnd(uint32_t index, uint8_t (&address)[16]) const;
   void Begin(const Framed& framed, const ConnectionKey& key, uint32_t now_ms);
   bool TakeSyn(const Framed& framed, uint32_t index, uint32_t now_ms, const NatOutput& out, bool* again);
-  bool FromClient(const Framed& framed, uint32_t index, uint32_t now_ms);
+  bool FromClient(const Framed& framed, uint32_t index, uint32_t now_ms, const NatOutput& out);
   void FromServer(const Framed& framed, uint32_t index, uint32_t now_ms);
-  void NoteReset(uint32_t index, bool exact, uint32_t now_ms);
+  void NoteClientReset(uint32_t index, uint32_t now_ms, const NatOutput& out);
+  void Resume(uint32_t index, uint32_t now_ms);
 
-  void Answer(const IpPacket& packet, uint32_t now_ms, Appender* out);
+  void Answer(const IpPacket& packet, uint32_t now_ms, ResetBudget* budget, Appender* out);
   void Silence(uint32_t index, uint32_t now_ms);
   void SendResets(uint32_t index, const NatOutput& out);
   void Probe(uint32_t index, const NatOutput& out);
@@ -151,7 +162,7 @@ class Nat {
   void AddEvent(uint32_t index, NatEventKind kind);
   void Remove(uint32_t index);
   template <typename Handle>
-  void ExpireList(SlotState state, uint32_t age_ms, uint32_t now_ms, Handle handle);
+  bool ExpireList(SlotState state, uint32_t age_ms, uint32_t now_ms, const NatOutput& out, Handle handle);
   void LimitList(SlotState state);
 
   const NatOptions options_;
@@ -162,8 +173,8 @@ class Nat {
   std::unordered_map<uint32_t, std::vector<uint8_t>> syns_;
   std::vector<NatEvent> events_;
   size_t taken_events_ = 0;
-  uint32_t resets_left_ = 0;
-  uint32_t resets_ms_ = 0;
+  ResetBudget client_resets_;
+  ResetBudget stack_resets_;
   uint64_t counters_[kNatCounters] = {};
 };
 

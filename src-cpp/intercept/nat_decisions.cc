@@ -13,10 +13,15 @@ constexpr uint32_t kOpeningMs = 75'000;
 constexpr uint32_t kSilenceMs = 75'000;
 constexpr uint32_t kLingerMs = 60'000;  // TIME_WAIT of Linux
 constexpr uint32_t kProbeMs = 1000;
+constexpr uint32_t kClosingMs = 240'000;  // RFC 5382's transitory time
 // Slots that are over but kept: beyond that the oldest goes.
 constexpr size_t kMaxKept = 65'536;
 // What the RSTs of one connection take in a batch.
 constexpr size_t kMaxAbortBytes = 512;
+
+bool HasRoom(const NatOutput& out) {
+  return out.to_client->HasRoom(2, kMaxAbortBytes) && out.to_stack->HasRoom(2, kMaxAbortBytes);
+}
 
 }  // namespace
 
@@ -80,8 +85,13 @@ void Nat::Silence(uint32_t index, uint32_t now_ms) {
 bool Nat::FindAccepted(bool ipv4, const PacketEnd& end, uint32_t* index, uint32_t* generation) const {
   if (!StackAddresses::Decode(ipv4, end, index, generation) || !slots_.Has(*index, *generation)) return false;
   const Slot& slot = slots_[*index];
-  return slot.key.ipv4() == ipv4 && slot.state != SlotState::kPending && slot.state != SlotState::kSilenced &&
-         slot.state != SlotState::kOwn;
+  return slot.key.ipv4() == ipv4 && IsAccepted(slot.state);
+}
+
+bool Nat::Arrived(bool ipv4, const PacketEnd& end, uint32_t now_ms, uint32_t* index, uint32_t* generation) {
+  if (!FindAccepted(ipv4, end, index, generation)) return false;
+  if (slots_[*index].state == SlotState::kOpening) Resume(*index, now_ms);
+  return true;
 }
 
 bool Nat::Abort(uint32_t index, uint32_t generation, const NatOutput& out) {
@@ -93,10 +103,9 @@ bool Nat::Abort(uint32_t index, uint32_t generation, const NatOutput& out) {
 
 bool Nat::AbortSome(const NatOutput& out) {
   for (const SlotState state :
-       {SlotState::kPending, SlotState::kOpening, SlotState::kOpen, SlotState::kReset}) {
+       {SlotState::kPending, SlotState::kOpening, SlotState::kOpen, SlotState::kClosing, SlotState::kReset}) {
     while (slots_.First(state) != kNoValue) {
-      if (!out.to_client->HasRoom(2, kMaxAbortBytes) || !out.to_stack->HasRoom(2, kMaxAbortBytes))
-        return true;
+      if (!HasRoom(out)) return true;
       SendResets(slots_.First(state), out);
       Remove(slots_.First(state));
     }
@@ -113,8 +122,7 @@ void Nat::SendResets(uint32_t index, const NatOutput& out) {
                 ReadIpPacket(syn.data() + options_.prefix, syn.size() - options_.prefix));
     return;
   }
-  if (slot.state != SlotState::kOpening && slot.state != SlotState::kOpen && slot.state != SlotState::kReset)
-    return;
+  if (!IsAccepted(slot.state) || slot.state == SlotState::kLingering) return;
   BareSegment reset{};
   reset.ipv4 = slot.key.ipv4();
   reset.flags = kTcpRst | kTcpAck;
@@ -140,8 +148,10 @@ void Nat::SendResets(uint32_t index, const NatOutput& out) {
 }
 
 // Asks the stack whether it still has the connection, as a keepalive does: it answers with ACK, or with RST.
+// Before its SYN-ACK there is no number to ask with.
 void Nat::Probe(uint32_t index, const NatOutput& out) {
   const Slot& slot = slots_[index];
+  if ((slot.seen & kServerSyn) == 0) return;
   uint8_t address[16];
   BareSegment probe{};
   probe.ipv4 = slot.key.ipv4();
@@ -153,11 +163,13 @@ void Nat::Probe(uint32_t index, const NatOutput& out) {
   AppendSegment(out.to_stack, options_.prefix, probe);
 }
 
+// Returns false when there is no room for more.
 template <typename Handle>
-void Nat::ExpireList(SlotState state, uint32_t age_ms, uint32_t now_ms, Handle handle) {
+bool Nat::ExpireList(SlotState state, uint32_t age_ms, uint32_t now_ms, const NatOutput& out, Handle handle) {
   for (;;) {
     const uint32_t index = slots_.First(state);
-    if (index == kNoValue || now_ms - slots_[index].queued_ms < age_ms) return;
+    if (index == kNoValue || now_ms - slots_[index].queued_ms < age_ms) return true;
+    if (!HasRoom(out)) return false;
     if (now_ms - slots_[index].seen_ms < age_ms) {
       slots_.Move(index, state, now_ms);  // looked at again after that time
     } else {
@@ -166,27 +178,36 @@ void Nat::ExpireList(SlotState state, uint32_t age_ms, uint32_t now_ms, Handle h
   }
 }
 
-void Nat::Expire(uint32_t now_ms, const NatOutput& out) {
+bool Nat::Expire(uint32_t now_ms, const NatOutput& out) {
   const auto remove = [&](uint32_t index) { Remove(index); };
-  ExpireList(SlotState::kPending, options_.decision_ms, now_ms, [&](uint32_t index) {
+  const auto reset = [&](uint32_t index) {
+    SendResets(index, out);
+    End(index, NatEventKind::kIdle);
+  };
+  const auto forget = [&](uint32_t index) {
     counters_[kTimedOutCount]++;
     AddEvent(index, NatEventKind::kTimedOut);
     Silence(index, now_ms);
-  });
-  ExpireList(SlotState::kOpening, kOpeningMs, now_ms, [&](uint32_t index) {
-    SendResets(index, out);
-    End(index, NatEventKind::kIdle);
-  });
-  ExpireList(SlotState::kOpen, options_.idle_ms, now_ms, [&](uint32_t index) {
-    SendResets(index, out);
-    End(index, NatEventKind::kIdle);
-  });
-  ExpireList(SlotState::kReset, kProbeMs, now_ms, [&](uint32_t index) {
+  };
+  const auto ask = [&](uint32_t index) {
     Probe(index, out);
-    slots_.Move(index, SlotState::kOpen, now_ms);
-  });
-  ExpireList(SlotState::kLingering, kLingerMs, now_ms, remove);
-  ExpireList(SlotState::kSilenced, kSilenceMs, now_ms, remove);
+    Resume(index, now_ms);
+  };
+  // The stack's answers are packets, too: only those of the client tell that somebody is there.
+  const uint32_t closing_ms = std::min(kClosingMs, options_.idle_ms);
+  const auto ask_or_reset = [&](uint32_t index) {
+    Slot& slot = slots_[index];
+    if ((uint64_t{slot.probes} + 1) * closing_ms >= options_.idle_ms) return reset(index);
+    slot.probes++;
+    ask(index);
+  };
+  return !ExpireList(SlotState::kPending, options_.decision_ms, now_ms, out, forget) ||
+         !ExpireList(SlotState::kOpening, kOpeningMs, now_ms, out, reset) ||
+         !ExpireList(SlotState::kOpen, options_.idle_ms, now_ms, out, reset) ||
+         !ExpireList(SlotState::kClosing, closing_ms, now_ms, out, ask_or_reset) ||
+         !ExpireList(SlotState::kReset, kProbeMs, now_ms, out, ask) ||
+         !ExpireList(SlotState::kLingering, kLingerMs, now_ms, out, remove) ||
+         !ExpireList(SlotState::kSilenced, kSilenceMs, now_ms, out, remove);
 }
 
 void Nat::LimitList(SlotState state) {

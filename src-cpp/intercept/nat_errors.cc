@@ -55,9 +55,7 @@ bool Nat::TranslateError(const IpPacket& packet) {
   const PacketEnd server = {quoted.source(), LoadAsIs<uint16_t>(ports)};
   const uint32_t index = slots_.Find(ConnectionKey::Of(packet.ipv4, client, server));
   if (index == kNoValue) return false;
-  const SlotState state = slots_[index].state;
-  if (state != SlotState::kOpening && state != SlotState::kOpen && state != SlotState::kLingering)
-    return false;
+  if (!IsAccepted(slots_[index].state)) return false;
 
   uint8_t address[16];
   const PacketEnd inside = InsideEnd(index, address);

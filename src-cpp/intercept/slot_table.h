@@ -37,13 +37,19 @@ enum class SlotState : uint8_t {
   kFree,
   kPending,    // its SYN waits for a decision
   kOpening,    // the stack has its SYN
-  kOpen,       // the client answered the SYN-ACK
+  kOpen,       // the stack's socket was accepted
+  kClosing,    // as before; an end sent FIN
+  kReset,      // as before; the client sent RST, which the stack may not have accepted
   kLingering,  // both ends have sent FIN
-  kReset,      // the client sent RST, which the stack may not have accepted
   kSilenced,   // refused without an answer; the SYNs that follow are dropped
   kOwn,        // a connection of the interceptor itself, which must not come back
 };
-constexpr size_t kSlotStates = 8;
+constexpr size_t kSlotStates = 9;
+
+// Whether the stack has a half of the connection.
+inline bool IsAccepted(SlotState state) {
+  return state >= SlotState::kOpening && state <= SlotState::kLingering;
+}
 
 struct Slot {
   ConnectionKey key;
@@ -62,10 +68,11 @@ struct Slot {
   uint32_t client_fin;    // what acknowledges the client's FIN
   ChecksumDeltas deltas;  // from the client to the stack
   SlotState state;
-  uint8_t fins;  // FinFlags
+  uint8_t seen;     // SeenFlags
+  uint16_t probes;  // since the client's last packet
 };
 
-enum FinFlags : uint8_t { kClientFin = 1, kClientFinAccepted = 2, kServerFin = 4 };
+enum SeenFlags : uint8_t { kClientFin = 1, kClientFinAccepted = 2, kServerFin = 4, kServerSyn = 8 };
 
 constexpr size_t kSlotBits = 20;
 constexpr size_t kMaxSlots = size_t{1} << kSlotBits;

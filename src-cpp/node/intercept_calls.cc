@@ -71,11 +71,11 @@ int TranslateBack(Nat* nat, const BatchView& batch, const BatchView& to_client, 
   });
 }
 
-// Whether there are events, or -errno.
-int Expire(Nat* nat, const BatchView& to_client, const BatchView& to_stack) {
+// Whether there is more to end, for which there was no room, and kHasEvents; or -errno.
+int64_t Expire(Nat* nat, const BatchView& to_client, const BatchView& to_stack) {
   return WithOutput(to_client, to_stack, [&](const NatOutput& out) {
-    nat->Expire(Now(), out);
-    return nat->has_events();
+    const bool left = nat->Expire(Now(), out);
+    return static_cast<int64_t>(left) | (nat->has_events() ? kHasEvents : 0);
   });
 }
 
@@ -161,7 +161,7 @@ int AcceptConnection(int listener, Nat* nat, Rows<uint32_t> out) {
     bool ipv4 = false;
     PacketEnd end{};
     if (ReadEnd(address, sizeof(address), &ipv4, &end) &&
-        nat->FindAccepted(ipv4, end, &out.data[0], &out.data[1])) {
+        nat->Arrived(ipv4, end, Now(), &out.data[0], &out.data[1])) {
       return fd;
     }
     close(fd);

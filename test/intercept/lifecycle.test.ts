@@ -57,6 +57,28 @@ describe('the life of intercepted connections', function () {
       assert.deepEqual(await resets, ['ECONNRESET', 'ECONNRESET']);
     }));
 
+  it('ends after idleTimeout with more others than a batch has RSTs for', () =>
+    withIntercepted({ idleTimeout: 3000 }, async (intercepted) => {
+      const resets: Promise<string | undefined>[] = [];
+      for (let port = 1; port <= 300; port++) {
+        const { server, client } = await openConnection(intercepted, { port });
+        resets.push(resetOf(server), resetOf(client));
+      }
+      assert.deepEqual(new Set(await Promise.all(resets)), new Set(['ECONNRESET']));
+      assert.equal(intercepted.interceptor.counters.open, 0);
+    }));
+
+  it('begins anew after a reset that leaves the port free at once', () =>
+    withIntercepted({}, async (intercepted) => {
+      const local = { localAddress: '192.0.2.1', localPort: 5555 };
+      for (let i = 0; i < 2; i++) {
+        const { server, client } = await openConnection(intercepted, local);
+        const reset = resetOf(server);
+        client.resetAndDestroy();
+        assert.equal(await reset, 'ECONNRESET');
+      }
+    }));
+
   it('ends with the interceptor', async () => {
     const ends: Promise<string | undefined>[] = [];
     await withIntercepted({}, async (intercepted) => {

@@ -293,6 +293,45 @@ void RoundTrip(uint64_t seed) {
   }
 }
 
+// Addresses that are no host's own, whatever the checksum: the kernel left it to the device.
+void RefusesOtherAddresses() {
+  const VirtioNetHeader unfinished = {VIRTIO_NET_HDR_F_NEEDS_CSUM, 0, 0, 0, 0, 0};
+  const Bytes addresses[] = {
+      {224, 0, 0, 251},
+      {255, 255, 255, 255},
+      {0, 0, 0, 0},
+      {127, 0, 0, 1},
+      {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},
+      Bytes(16),
+      {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},
+      {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 127, 0, 0, 1},
+      {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1},
+      {198, 51, 100, 7},
+      {0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},
+  };
+  Bench bench;
+  TestBatch batch, out;
+  DatagramTaker taker(&bench.flows, bench.counters, kPrefix);
+  for (const Bytes& address : addresses) {
+    for (const bool source : {false, true}) {
+      const bool ipv6 = address.size() == 16;
+      Bytes bytes = BuildUnfinished(Datagram(ipv6, 100));
+      std::copy(address.begin(), address.end(),
+                bytes.begin() + (ipv6 ? 8 : 12) + (source ? 0 : address.size()));
+      if (!ipv6) {
+        Put16(bytes, 10, 0);
+        Put16(bytes, 10, 0xffff - ReferenceSum(bytes.data(), 20));
+      }
+      batch.Push(WithHeader(unfinished, bytes));
+    }
+  }
+  DatagramEntry entries[32];
+  Appender appender(out.view(), {});
+  CHECK(taker.Take(batch.view(), 0, batch.count(), 0, entries, 32, &appender) == batch.count());
+  appender.Finish(0);
+  CHECK(out.count() == 4 && bench.counters[kWrongDatagrams] == 18, "%u", out.count());
+}
+
 void RefusesWrongPayloads() {
   Bench bench;
   TestBatch payloads, out;
@@ -352,6 +391,7 @@ int main() {
   TakesSuperPackets();
   StopsAtTheEndOfTheTable();
   RefusesWrongDatagrams();
+  RefusesOtherAddresses();
   ChecksumZero();
   WritesPackets();
   WritesSuperPackets();

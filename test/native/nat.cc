@@ -108,9 +108,25 @@ struct Rig {
     With([&](const NatOutput& out) { done = nat.Accept(event.slot, event.generation, now, out); });
     return done;
   }
-  void Expire(uint32_t later) {
+  // The stack's socket is accepted, of the connection whose SYN the stack was given.
+  bool Arrive(const Bytes& syn) {
+    Bytes bytes(syn.begin() + static_cast<ptrdiff_t>(prefix), syn.end());
+    const IpPacket packet = ReadIpPacket(bytes.data(), bytes.size());
+    uint32_t slot = 0, generation = 0;
+    const PacketEnd end = {packet.source(), LoadAsIs<uint16_t>(packet.header())};
+    return nat.Arrived(packet.ipv4, end, now, &slot, &generation);
+  }
+  bool Expire(uint32_t later) {
+    bool left = false;
     now += later;
-    With([&](const NatOutput& out) { nat.Expire(now, out); });
+    With([&](const NatOutput& out) { left = nat.Expire(now, out); });
+    return left;
+  }
+  SlotState State(const NatEvent& event, const Bytes& packet) {
+    Bytes bytes = packet;
+    const Slot* slot = nat.Find(ConnectionKey::Of(ReadIpPacket(bytes.data(), bytes.size())));
+    CHECK(slot == nullptr || slot->generation == event.generation);
+    return slot == nullptr ? SlotState::kFree : slot->state;
   }
 };
 
@@ -220,6 +236,7 @@ void TestLife() {
   CHECK(rig.Accept(first) && !rig.Accept(first));
   const Bytes syn = rig.stack.At(0);
   rig.Back(Answer(syn, 0, kSyn | kAck, 500, 101));
+  CHECK(rig.Arrive(syn));
   packet.flags = kAck;
   packet.sequence = 101;
   packet.acknowledgment = 501;
@@ -230,7 +247,8 @@ void TestLife() {
   packet.sequence = 90'000;
   packet.payload.clear();
   CHECK(!rig.Translate(Build(packet)).empty() && rig.Events().empty());
-  rig.Expire(2000);  // the stack is asked
+  CHECK(rig.stack.count() == 1 && rig.client.count() == 0);  // the stack is asked
+  rig.Expire(2000);                                          // and again
   CHECK(rig.stack.count() == 1 && rig.client.count() == 0 && rig.Events().empty());
   CHECK(!rig.Back(Answer(syn, 0, kAck, 501, 111)).empty() && rig.nat.open() == 1);
   // Nor do FINs that the stack does not acknowledge end it.
@@ -242,8 +260,12 @@ void TestLife() {
   CHECK(!rig.Back(Answer(syn, 0, kFin | kAck, 501, 112)).empty());
   const NatEvent closed = rig.Event(NatEventKind::kClosed);
   CHECK(closed.totals.client_bytes == 10 && closed.totals.server_bytes == 0 && rig.nat.open() == 0);
+  packet.flags = kSyn;  // from somebody who has not seen the server's FIN
+  packet.sequence = 5;
+  CHECK(rig.Translate(Build(packet)).empty() && rig.Events().empty() && rig.stack.count() == 1);
   packet.flags = kAck;  // the last ACK, for which the slot is kept
   packet.sequence = 112;
+  packet.acknowledgment = 502;
   CHECK(!rig.Translate(Build(packet)).empty());
   packet.flags = kSyn;
   packet.sequence = 900'000;
@@ -251,13 +273,18 @@ void TestLife() {
   const NatEvent second = rig.Event(NatEventKind::kNew);
   CHECK(second.slot != first.slot || second.generation != first.generation);
   CHECK(rig.Accept(second));
-  CHECK(rig.stack.At(0) != syn);
+  const Bytes syn_of_second = rig.stack.At(0);
+  CHECK(syn_of_second != syn);
   // What belongs to the first one does not reach the second one.
   CHECK(rig.Back(Answer(syn, 0, kAck, 502, 112)).empty() && rig.stack.count() == 1);
-  // The client refuses the SYN-ACK: nothing is left.
+  // The client refuses the SYN-ACK, and the stack has it no more: nothing is left.
   packet.flags = kRst;
   packet.sequence = 900'001;
-  rig.Translate(Build(packet));
+  CHECK(!rig.Translate(Build(packet)).empty() && rig.stack.count() == 0);  // no number to ask with
+  rig.Back(Answer(syn_of_second, 0, kSyn | kAck, 800, 900'001));
+  CHECK(!rig.Translate(Build(packet)).empty() && rig.stack.count() == 1);
+  CHECK(rig.Events().empty() && rig.nat.open() == 1);
+  CHECK(!rig.Back(Answer(syn_of_second, 0, kRst, 801, 0)).empty());
   rig.Event(NatEventKind::kReset);
   CHECK(rig.nat.open() == 0);
   packet.flags = kAck;
@@ -307,7 +334,8 @@ void TestLimitsAndTime() {
   for (uint16_t port = 11; port <= 18; port++) {
     packet.source_port = port;
     rig.Translate(Build(packet));
-    for (const NatEvent& event : rig.Events()) CHECK(rig.Accept(event));
+    for (const NatEvent& event : rig.Events())
+      CHECK(rig.Accept(event) && (port > 11 || rig.Arrive(rig.stack.At(0))));
   }
   CHECK(rig.nat.open() == 6 && rig.nat.counters()[kOpenLimitCount] == 2);
   packet.source_port = 11;
@@ -335,6 +363,175 @@ void TestLimitsAndTime() {
   bool left = true;
   rig.With([&](const NatOutput& out) { left = rig.nat.AbortSome(out); });
   CHECK(!left && rig.nat.pending() == 0 && rig.client.count() == 1);
+}
+
+// A connection that the stack has accepted.
+struct Opened {
+  Packet packet;
+  NatEvent event;
+  Bytes syn;
+
+  Opened(Rig& rig, bool arrives, uint16_t port = 1000) {
+    packet.flags = kSyn;
+    packet.sequence = 100;
+    packet.acknowledgment = 0;
+    packet.source_port = port;
+    rig.Translate(Build(packet));
+    event = rig.Event(NatEventKind::kNew);
+    CHECK(rig.Accept(event));
+    syn = rig.stack.At(0);
+    rig.Back(Answer(syn, 0, kSyn | kAck, 500, 101));
+    if (arrives) CHECK(rig.Arrive(syn));
+    packet.flags = kAck;
+    packet.sequence = 101;
+    packet.acknowledgment = 501;
+  }
+  SlotState State(Rig& rig) const { return rig.State(event, Build(packet)); }
+};
+
+// Whoever does not know the numbers ends nothing, and moves nothing on.
+void TestForgeries() {
+  Rig rig(Options());
+  Opened opening(rig, false);
+  const auto send = [&](Packet packet, uint8_t flags, uint32_t sequence, uint32_t acknowledgment,
+                        bool wrong) {
+    packet.flags = flags;
+    packet.sequence = sequence;
+    packet.acknowledgment = acknowledgment;
+    Bytes bytes = Build(packet);
+    bytes[packet.TransportOffset() + packet.ChecksumOffset()] ^= wrong ? 0x55 : 0;
+    return !rig.Translate(bytes).empty();
+  };
+  // An ACK with a wrong number, which the stack answers with RST, and one with a wrong checksum.
+  CHECK(send(opening.packet, kAck, 7777, 12'345, false) && opening.State(rig) == SlotState::kOpening);
+  CHECK(!rig.Back(Answer(opening.syn, 0, kRst, 12'345, 0)).empty());
+  CHECK(send(opening.packet, kAck, 101, 501, true) && opening.State(rig) == SlotState::kOpening);
+  // A SYN with another number does not reach the stack, which is asked; the same SYN again does.
+  CHECK(!send(opening.packet, kSyn, 9999, 0, false) && rig.stack.count() == 1);
+  CHECK(send(opening.packet, kSyn, 100, 0, false) && rig.stack.count() == 0);
+  CHECK(rig.Arrive(opening.syn) && opening.State(rig) == SlotState::kOpen);
+
+  // An RST whose number is right, but not its checksum: the stack is asked, and has it.
+  CHECK(send(opening.packet, kRst, 101, 0, true) && rig.stack.count() == 1);
+  CHECK(opening.State(rig) == SlotState::kReset && rig.nat.open() == 1);
+  // Nor do an RST with any number and a SYN end it: the stack is asked again.
+  CHECK(send(opening.packet, kRst, 5555, 0, false) && rig.stack.count() == 1);
+  CHECK(!send(opening.packet, kSyn, 9999, 0, false) && rig.stack.count() == 1);
+  CHECK(rig.Events().empty() && rig.nat.pending() == 0);
+  CHECK(!rig.Back(Answer(opening.syn, 0, kAck, 501, 101)).empty());
+  CHECK(opening.State(rig) == SlotState::kOpen && rig.Events().empty());
+  // A client that has forgotten it begins anew: the stack is asked, and then has it no more.
+  CHECK(!send(opening.packet, kSyn, 9999, 0, false) && rig.stack.count() == 1);
+  CHECK(send(opening.packet, kRst, 101, 0, false) && rig.stack.count() == 1);
+  CHECK(!rig.Back(Answer(opening.syn, 0, kRst, 501, 0)).empty());
+  rig.Event(NatEventKind::kReset);
+  CHECK(!send(opening.packet, kSyn, 9999, 0, false));
+  const NatEvent again = rig.Event(NatEventKind::kNew);
+
+  // A SYN that waits is replaced by a right one only.
+  CHECK(!send(opening.packet, kSyn, 1, 0, true) && rig.nat.counters()[kMalformedCount] == 1);
+  CHECK(rig.Accept(again));
+  Bytes kept = rig.stack.At(0);
+  CHECK(ReadIpPacket(kept.data(), kept.size()).tcp_sequence() == 9999);
+}
+
+// After a FIN the stack is asked each 240 seconds; what only the stack has ends with the idle timeout.
+void TestClosing() {
+  for (const bool by_client : {false, true}) {
+    NatOptions options = Options();
+    options.idle_ms = 1'000'000;
+    Rig rig(options);
+    Opened opened(rig, true);
+    if (by_client) {
+      opened.packet.flags = kFin | kAck;
+      rig.Translate(Build(opened.packet));
+    } else {
+      rig.Back(Answer(opened.syn, 0, kFin | kAck, 501, 101));
+    }
+    CHECK(opened.State(rig) == SlotState::kClosing && rig.nat.open() == 1);
+    rig.Expire(239'000);
+    CHECK(rig.stack.count() == 0);
+    for (int i = 0; i < 4; i++) {
+      rig.Expire(241'000);
+      CHECK(rig.stack.count() == 1 && rig.client.count() == 0 && rig.Events().empty());
+      if (i == 2) {
+        opened.packet.flags = kAck;
+        opened.packet.acknowledgment = 502;
+        rig.Translate(Build(opened.packet));
+      }
+      if (i < 3) rig.Back(Answer(opened.syn, 0, kAck, 501, 101));
+    }
+    if (by_client) {  // an orphan is gone
+      rig.Back(Answer(opened.syn, 0, kRst, 501, 0));
+      rig.Event(NatEventKind::kReset);
+    } else {
+      for (int i = 0; i < 4; i++) {
+        rig.Back(Answer(opened.syn, 0, kAck, 501, 101));
+        rig.Expire(241'000);
+      }
+      rig.Event(NatEventKind::kIdle);
+    }
+    CHECK(rig.nat.open() == 0);
+  }
+}
+
+// What ends at once needs more room than there is: nothing is lost.
+void TestMassExpiry() {
+  NatOptions options = Options();
+  options.max_connections = 500;
+  Rig rig(options);
+  for (uint16_t port = 1; port <= 200; port++) Opened(rig, true, port);
+  size_t calls = 1, resets = 0;
+  for (bool left = rig.Expire(150'000); left; left = rig.Expire(0), calls++) resets += rig.stack.count();
+  resets += rig.stack.count();
+  size_t ended = 0;
+  for (size_t count = 1; count > 0; ended += count) count = rig.Events().size();
+  CHECK(calls > 3 && resets >= 200 && ended == 200 && rig.nat.open() == 0, "%zu %zu %zu", calls, resets,
+        ended);
+}
+
+// Segments of no connection: one side's flood takes nothing from the other's RSTs.
+void TestResetBudgets() {
+  Rig rig(Options());
+  Opened opened(rig, true);
+  Packet packet = opened.packet;
+  packet.source_port = 999;
+  for (int i = 0; i < 1100; i++) rig.Translate(Build(packet));
+  CHECK(rig.client.count() == 0 && rig.nat.counters()[kResetsCount] == 1000);
+  rig.With([&](const NatOutput& out) { rig.nat.Abort(opened.event.slot, opened.event.generation, out); });
+  rig.Back(Answer(opened.syn, 0, kAck, 501, 101));
+  CHECK(rig.stack.count() == 1);
+}
+
+// Addresses and routes that must not become connections.
+void TestAddresses() {
+  Rig rig(Options());
+  Packet packet;
+  packet.ipv6 = true;
+  packet.flags = kSyn;
+  const auto refused = [&](std::vector<uint8_t> start) {
+    Bytes bytes = Build(packet);
+    start.resize(16, 1);
+    std::memcpy(bytes.data() + 24, start.data(), 16);
+    const uint64_t before = rig.nat.counters()[kProtocolCount];
+    rig.Translate(bytes);
+    return rig.Events().empty() && rig.nat.counters()[kProtocolCount] == before + 1;
+  };
+  CHECK(refused(std::vector<uint8_t>(12)) && refused(std::vector<uint8_t>(15)) && refused({0xff, 2}));
+  CHECK(refused({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1}));
+  CHECK(!refused({0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 127, 0, 0, 1}));  // no such address
+
+  packet.ipv6 = false;
+  const auto begins = [&](std::vector<uint8_t> options) {
+    packet.ip_options = options;
+    packet.source_port++;
+    rig.Translate(Build(packet));
+    rig.Expire(200'000);
+    return rig.Events().size() == 2;
+  };
+  CHECK(begins({1, 1, 1, 0}) && begins({131, 7, 8, 1, 2, 3, 4, 0}) && begins({0, 131, 7, 4}));
+  CHECK(!begins({131, 7, 4, 1, 2, 3, 4, 0}) && !begins({1, 137, 7, 4, 1, 2, 3, 4}));
+  CHECK(!begins({131, 2, 1, 1}) && !begins({7, 9, 4, 0}) && !begins({1, 1, 1, 131}));
 }
 
 // Packets that are nearly right, in a rig that lives: nothing crashes, and no sum of a reply is wrong.
@@ -365,8 +562,9 @@ void TestGarbage(uint64_t seed, int cases) {
         rig.Back(bytes);
       for (const NatEvent& event : rig.Events()) {
         if (event.kind != NatEventKind::kNew || random(3) == 0) continue;
-        if (rig.Accept(event) && rig.stack.count() > 0)
-          last = Answer(rig.stack.At(0), prefix, kSyn | kAck, 1, 1);
+        if (!rig.Accept(event) || rig.stack.count() == 0) continue;
+        last = Answer(rig.stack.At(0), prefix, kSyn | kAck, 1, 1);
+        if (random(2) == 0) rig.Arrive(rig.stack.At(0));
       }
       if (random(50) == 0) rig.Expire(random(90'000));
       CHECK(rig.nat.pending() <= options.max_pending && rig.nat.open() <= options.max_connections);
@@ -383,6 +581,11 @@ int main(int count, char** arguments) {
   TestLife();
   TestRefusals();
   TestLimitsAndTime();
+  TestForgeries();
+  TestClosing();
+  TestMassExpiry();
+  TestResetBudgets();
+  TestAddresses();
   TestGarbage(seed, 20 * cases);
   std::printf("passed\n");
 }
