@@ -4,9 +4,17 @@ import type { Duplex } from 'node:stream';
 import { invalidArgValue, unsupported } from '../arguments.js';
 import { native } from '../native/addon.js';
 import { adoptStream } from '../net/namespace/sockets.js';
+import { aborted, decidedBefore, timedOut } from './connection-errors.js';
+import { emitSafely } from './faults.js';
 import type { ConnectionEnd, Ending, SlotReference } from './nat.js';
 import type { OwnConnections } from './own-connections.js';
-import { type RelayOutcome, type RelayToOptions, relayBetween, relayTo } from './relaying.js';
+import {
+  type RelayOptions,
+  type RelayOutcome,
+  type RelayToOptions,
+  relayBetween,
+  relayTo,
+} from './relaying.js';
 
 /** How a connection can be refused. */
 export type Refusal = 'reset' | 'port-unreachable' | 'host-unreachable' | 'prohibited' | 'drop';
@@ -140,18 +148,23 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    * Answers the client, and passes on what it sends to the other stream, and back, with the ends of both directions and
    * with resets. A thread does that for sockets of `interceptor.connect()`, `namespace.connect()` and {@link accept},
    * which are taken over: their objects are destroyed, and what they had received comes first. Any other stream is piped.
-   * @param stream open in both directions; it is destroyed if this throws
+   * @param stream open for writing; it is destroyed if this throws
    * @returns when both are closed: the error of the one that was reset, or undefined. That is no failure: the reset
    * was passed on
-   * @throws what {@link accept} throws; TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
+   * @throws the stream's error, or EPIPE, if it has ended before; what {@link accept} throws; AbortError; TypeError
+   * `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
    * @example
    * ```ts
    * const { address, port } = connection.destination;
-   * await connection.relay(await namespace.connect({ host: address, port }));
+   * try {
+   *   await connection.relay(await namespace.connect({ host: address, port }));
+   * } catch (error) {
+   *   if (connection.state === 'pending') connection.refuse(error);
+   * }
    * ```
    */
-  relay(stream: Duplex): Promise<RelayOutcome> {
-    return relayBetween(this, stream);
+  async relay(stream: Duplex, options: RelayOptions = {}): Promise<RelayOutcome> {
+    return relayBetween(this, stream, options);
   }
 
   /**
@@ -159,7 +172,8 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    * relays as {@link relay} does. All of it is a thread's work. The sockets are of this process's namespace.
    * @returns as {@link relay}
    * @throws ECONNREFUSED, EHOSTUNREACH and the like if it can't connect, as `net.connect` or the proxy reports it: give the
-   * error to {@link refuse}; what {@link accept} throws; TypeError or RangeError with an `ERR_…` code for bad options
+   * error to {@link refuse}; EACCES if the client's destination is this machine's loopback and you did not name it by `host`;
+   * what {@link accept} throws; AbortError; TypeError or RangeError with an `ERR_…` code for bad options
    * @example
    * ```ts
    * interceptor.on('connection', (connection) => {
@@ -167,7 +181,9 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    * });
    * ```
    */
-  relayTo(options: RelayToOptions = {}): Promise<RelayOutcome> {
+  async relayTo(options: RelayToOptions = {}): Promise<RelayOutcome> {
+    this.#requireUndecided();
+    if (this.#state === 'closed') throw aborted();
     return relayTo(this, this.#owner.own(), options);
   }
 
@@ -176,21 +192,24 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    * `'host-unreachable'` with EHOSTUNREACH, `'prohibited'` with EHOSTUNREACH over IPv4 and EACCES over IPv6. `'drop'`
    * lets the client wait until it gives up. An error stands for what its `code` says: ETIMEDOUT for `'drop'`,
    * EHOSTUNREACH, ENETUNREACH and ENOTFOUND for `'host-unreachable'`, EACCES and EPERM for `'prohibited'`, all others for
-   * `'reset'`. If the connection is over, nothing happens.
-   * @throws Error `ERR_TUNTAP_DECIDED` after another decision; TypeError `ERR_INVALID_ARG_VALUE`
+   * `'reset'`. If the connection is over or was refused, nothing happens.
+   * @throws Error `ERR_TUNTAP_DECIDED` after another decision; TypeError `ERR_INVALID_ARG_VALUE`; the error itself, after the
+   * refusal, if it is one of Node.js's for wrong arguments (`ERR_INVALID_…`, `ERR_OUT_OF_RANGE`)
    */
   refuse(reason: Refusal | Error = 'reset'): void {
     const refusal = refusalOf(reason);
-    if (this.#state === 'closed') return;
+    if (this.#state === 'closed' || this.#state === 'refused') return;
     this.#requireUndecided();
     this.#owner.decide(this.slot, refusal);
     this.#state = 'refused';
     this.#owner.forget(this);
-    this.emit('close');
+    emitSafely(() => this.emit('close'));
+    if (reason instanceof Error && isMistake(reason)) throw reason;
   }
 
-  /** Ends an accepted connection with RST to both ends. @internal */
-  reset(): void {
+  /** Ends the connection at once, by RST to both ends if it was accepted. One that is over stays as it is. */
+  destroy(): void {
+    if (this.#state === 'pending') this.refuse();
     if (this.#state === 'closed' || this.#state === 'refused') return;
     const totals = this.#currentTotals;
     this.#owner.decide(this.slot, 'abort');
@@ -219,9 +238,9 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
       const error = how === 'timed-out' || how === 'idle' ? timedOut() : aborted();
       this.#waiting?.reject(error);
       this.#waiting = undefined;
-      this.emit('abort', error);
+      emitSafely(() => this.emit('abort', error));
     }
-    this.emit('close');
+    emitSafely(() => this.emit('close'));
   }
 
   get #currentTotals(): readonly [read: number, written: number] {
@@ -231,24 +250,17 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
 
   #requireUndecided(): void {
     if (this.#state === 'pending' || this.#state === 'closed') return;
-    throw Object.assign(new Error(`The connection was decided about before: it is ${this.#state}`), {
-      code: 'ERR_TUNTAP_DECIDED',
-    });
+    throw decidedBefore(this.#state);
   }
+}
+
+/** Whether the program did something wrong, which must not be hidden by a refusal. */
+function isMistake({ code }: NodeJS.ErrnoException): boolean {
+  return code !== undefined && /^ERR_(INVALID_|OUT_OF_RANGE$)/.test(code);
 }
 
 function refusalOf(reason: Refusal | Error): Refusal {
   if (reason instanceof Error) return REFUSAL_OF[(reason as NodeJS.ErrnoException).code ?? ''] ?? 'reset';
   if (REFUSALS.includes(reason)) return reason;
   throw invalidArgValue('reason', reason, `must be an Error or one of ${REFUSALS.join(', ')}`);
-}
-
-function aborted(): NodeJS.ErrnoException {
-  const code = 'ECONNABORTED';
-  return Object.assign(new Error(`accept ${code}: the client gave up`), { code, syscall: 'accept' });
-}
-
-function timedOut(): NodeJS.ErrnoException {
-  const code = 'ETIMEDOUT';
-  return Object.assign(new Error(`accept ${code}`), { code, syscall: 'accept' });
 }

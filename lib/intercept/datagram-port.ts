@@ -5,6 +5,7 @@ import { alreadyReading } from '../io/packet-channel.js';
 import { DatagramTable } from '../socket/datagram-table.js';
 import { DatagramReader, newReceivedDatagrams } from './datagram-reader.js';
 import type { DatagramRefusal, Datagrams } from './datagrams.js';
+import { emitSafely } from './faults.js';
 import { type FlowOwner, InterceptedFlow } from './flow.js';
 import type { FakeNames } from './names.js';
 import type { ConnectionEnd } from './nat.js';
@@ -160,8 +161,12 @@ export class DatagramPort {
     }
     const address = table.localAddress(i) as string;
     const destination = this.named({ address, port: table.localPort(i), family: flow.source.family });
-    if (destination) flow.emit('message', Buffer.from(payloads.at(i)), destination);
-    else this.#refuse(table, i, 'host-unreachable');
+    if (destination === undefined) {
+      this.#refuse(table, i, 'host-unreachable');
+      return;
+    }
+    const bytes = Buffer.from(payloads.at(i));
+    emitSafely(() => flow.emit('message', bytes, destination));
   }
 
   /** The flow of a datagram, a new one if need be; undefined if nobody takes flows. */

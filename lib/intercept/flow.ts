@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events';
-import { invalidArgType, invalidArgValue, outOfRange, requireObject } from '../arguments.js';
+import { isIPv6 } from 'node:net';
+import { codedError, invalidArgType, invalidArgValue, outOfRange, requireObject } from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
 import { type DatagramRefusal, isDatagramRefusal } from './datagrams.js';
+import { emitSafely } from './faults.js';
 import type { ConnectionEnd } from './nat.js';
 
 /** What a datagram adds to the IP and UDP headers: the rest of 65,535 bytes. */
@@ -29,9 +31,10 @@ export interface FlowOwner {
  * @example
  * ```ts
  * interceptor.on('flow', (flow) => {
- *   const socket = createSocket('udp4');
+ *   const socket = createSocket(flow.source.family === 4 ? 'udp4' : 'udp6');
  *   flow.on('message', (bytes, { address, port }) => socket.send(bytes, port, address));
  *   socket.on('message', (bytes, from) => flow.send(bytes, from));
+ *   socket.on('error', () => flow.close());
  *   flow.on('close', () => socket.close());
  * });
  * ```
@@ -68,21 +71,27 @@ export class InterceptedFlow extends EventEmitter<FlowEvents> {
   /**
    * Sends a datagram to the source. It may be lost, as any datagram.
    * @param from where it comes from; usually a destination that the source sent to
-   * @throws Error `ERR_TUNTAP_CLOSED` if the flow has ended; TypeError or RangeError with an `ERR_…` code for an address of
-   * another family, and for more than 65,507 bytes (IPv6: 65,487)
+   * @returns whether it was sent. False for what a network may bring and no datagram can be: one from port 0, from the
+   * unspecified address or an address with a zone, and one of more than 65,507 bytes (IPv6: 65,487)
+   * @throws Error `ERR_TUNTAP_CLOSED` if the flow has ended; TypeError or RangeError with an `ERR_…` code for what is no address
+   * or port, and for an address of another family
    */
-  send(bytes: Uint8Array, from: { readonly address: string; readonly port: number }): void {
+  send(bytes: Uint8Array, from: { readonly address: string; readonly port: number }): boolean {
     if (!(bytes instanceof Uint8Array)) throw invalidArgType('bytes', 'a Uint8Array', bytes);
-    const most = MAX_PAYLOAD[this.#endpoint.family];
-    if (bytes.length > most) throw outOfRange('bytes.length', `at most ${most}`, bytes.length);
+    this.#requireOpen();
+    requireObject('from', from);
+    const { address, port } = from;
+    if (bytes.length > MAX_PAYLOAD[this.#endpoint.family] || port === 0) return false;
+    if (address === '0.0.0.0' || address === '::' || (isIPv6(address) && address.includes('%'))) return false;
     this.#owner.send(bytes, this.#other('from', from), this.#endpoint);
+    return true;
   }
 
   /**
    * Tells the source by an ICMP error that a destination can't be reached. The flow goes on.
    * @param reason `'port-unreachable'`, which a connected socket of the source gets as ECONNREFUSED; `'host-unreachable'`;
    * `'prohibited'`
-   * @throws as {@link send}
+   * @throws Error `ERR_TUNTAP_CLOSED`; TypeError or RangeError with an `ERR_…` code for what is no destination of this family
    */
   refuse(
     destination: { readonly address: string; readonly port: number },
@@ -103,11 +112,15 @@ export class InterceptedFlow extends EventEmitter<FlowEvents> {
   end(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.emit('close');
+    emitSafely(() => this.emit('close'));
+  }
+
+  #requireOpen(): void {
+    if (this.#closed) throw codedError('ERR_TUNTAP_CLOSED', 'The flow has ended');
   }
 
   #other(name: string, end: { readonly address: string; readonly port: number }): Endpoint {
-    if (this.#closed) throw Object.assign(new Error('The flow has ended'), { code: 'ERR_TUNTAP_CLOSED' });
+    this.#requireOpen();
     requireObject(name, end);
     const latest = this.#latest;
     if (latest && latest.address === end.address && latest.port === end.port) return latest.endpoint;

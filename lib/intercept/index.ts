@@ -18,4 +18,4 @@ export { Interceptor } from './interceptor.js';
 export type { InterceptorEvents } from './interceptor-events.js';
 export type { ConnectionEnd } from './nat.js';
 export type { InterceptorConnectOptions } from './own-connections.js';
-export type { RelayOutcome, RelayToOptions } from './relaying.js';
+export type { RelayOptions, RelayOutcome, RelayToOptions } from './relaying.js';

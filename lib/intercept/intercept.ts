@@ -54,8 +54,11 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
  * ```ts
  * const interceptor = await intercept(tun);
  * interceptor.on('connection', async (connection) => {
- *   const socket = await connection.accept();
- *   socket.end(`You wanted ${connection.destination.address}\n`);
+ *   try {
+ *     const socket = await connection.accept();
+ *     socket.on('error', (error) => console.error(`${connection.source.address}: ${error.message}`));
+ *     socket.end(`You wanted ${connection.destination.address}\n`);
+ *   } catch {} // the client gave up
  * });
  * ```
  */

@@ -11,6 +11,7 @@ import type { DatagramTable } from '../socket/datagram-table.js';
 import { check } from '../system-error.js';
 import { type ConnectionOwner, InterceptedConnection } from './connection.js';
 import { countersOf, type InterceptorCounters } from './counters.js';
+import { emitSafely, runAll } from './faults.js';
 import type { InterceptorEvents } from './interceptor-events.js';
 import { FakeNames } from './names.js';
 import { type ConnectionEnd, Nat, type NatOptions, type SlotReference } from './nat.js';
@@ -68,7 +69,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
     const parts = { tun, prefix, names: this.#names, maxFlows, flowTimeout };
     this.#others = new OtherPackets(parts, this.#packetsOwner());
     for (const listener of stack.listeners) this.#watch(listener);
-    this.#own = new OwnConnections(this.#nat, bypass);
+    this.#own = new OwnConnections(this.#nat, bypass, this.#names);
     this.#read(tun, this.#fromClient);
     if (!shared) this.#read(stack.tun, this.#fromStack);
     const shortest = Math.min(options.decisionTimeout, options.idleTimeout, flowTimeout) / 4;
@@ -85,7 +86,8 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
    * Opens a TCP connection in the namespace of this process, past the intercepted device: with the `mark` or `device` of
    * {@link InterceptOptions}. If it comes back out of the device all the same, it fails with EHOSTUNREACH, and
    * `counters.loops` counts it.
-   * @throws what `connect()` of a `NetworkNamespace` throws
+   * @throws what `connect()` of a `NetworkNamespace` throws; EACCES for a name that a client has asked for, with option
+   * `names`, and that is an address of this machine's loopback
    */
   connect(options: InterceptorConnectOptions): Promise<Socket> {
     return this.#own.connect(options);
@@ -192,7 +194,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
       return;
     }
     if (destination.name !== undefined) this.#hold(connection);
-    if (this.#closing || !this.emit('connection', connection)) connection.refuse('reset');
+    if (this.#closing || !emitSafely(() => this.emit('connection', connection))) connection.refuse('reset');
   };
 
   /** While there are connections to a name, its fake address stays its own. */
@@ -228,9 +230,9 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
       toClient: this.#nat.toClient,
       send: () => this.#send(this.#tun, this.#nat.toClient),
       flushLater: () => this.#flushLater(),
-      flow: (flow) => this.emit('flow', flow),
+      flow: (flow) => emitSafely(() => this.emit('flow', flow)),
       takesEchoes: () => this.listenerCount('echo') > 0,
-      echo: (echo) => this.emit('echo', echo),
+      echo: (echo) => emitSafely(() => this.emit('echo', echo)),
     };
   }
 
@@ -286,8 +288,8 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
       failed = error as Error;
     }
     if (this.#closing) return;
-    void this.close();
-    if (failed) this.emit('error', failed);
+    this.close().catch(() => {}); // who closes it gets the error
+    if (failed) emitSafely(() => this.emit('error', failed));
   }
 
   #watch(listener: Descriptor): void {
@@ -318,6 +320,20 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   async #close(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.resolve();
+    // What one step fails with must not keep the others, that of the namespace least of all.
+    const steps = [
+      () => this.#resetAll(),
+      ...this.#readers.map((reader) => () => reader.return?.()),
+      () => Promise.allSettled(this.#loops),
+      () => this.#stack.close(),
+      () => this.#own.close(),
+    ];
+    const [failure] = await runAll(steps);
+    emitSafely(() => this.emit('close'));
+    if (failure) throw failure;
+  }
+
+  #resetAll(): void {
     let left = true;
     while (left) {
       left = this.#nat.abortAll();
@@ -328,9 +344,5 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
     this.#connections.clear();
     this.#others.port.close();
     for (const listener of this.#stack.listeners) listener.close();
-    for (const reader of this.#readers) await reader.return?.();
-    await Promise.all(this.#loops);
-    await Promise.all([this.#stack.close(), this.#own.close()]);
-    this.emit('close');
   }
 }

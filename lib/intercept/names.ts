@@ -73,6 +73,11 @@ export class FakeNames {
     return found?.name;
   }
 
+  /** Whether a client has asked for a name, as long as it has an address. */
+  has(name: string): boolean {
+    return this.#names.has(name.toLowerCase());
+  }
+
   /** Lets the name of an address keep it until {@link release}. */
   hold(address: string): void {
     const found = this.#find(address);
@@ -145,9 +150,12 @@ export class FakeNames {
   }
 }
 
-/** Whether it can be the name of a host; some have `_`. */
+/**
+ * Whether it can be the name of another host; some have `_`. A name whose last label is a number is an IPv4 address to many
+ * programs, also in hexadecimal and octal digits and with fewer than four labels; `localhost` is everybody's own (RFC 6761).
+ */
 function isHostName(name: string): boolean {
-  return /^[\x21-\x7e]+$/.test(name) && isIPv4(name) === false;
+  return /^[\x21-\x7e]+$/.test(name) && !/(^|\.)(localhost|[0-9]+|0x[0-9a-f]*)$/i.test(name);
 }
 
 function addressOf(number: number, type: number): Uint8Array {

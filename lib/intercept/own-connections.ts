@@ -1,8 +1,10 @@
 /** The connections of an interceptor itself, which must not come back to it. */
 
 import type { Socket } from 'node:net';
-import type { Endpoint } from '../endpoint.js';
+import { codedError } from '../arguments.js';
+import { addressOffset, type Endpoint } from '../endpoint.js';
 import { type NamespaceConnectOptions, NetworkNamespace } from '../net/index.js';
+import type { FakeNames } from './names.js';
 import type { Nat } from './nat.js';
 
 /** What keeps the interceptor's own connections out of its device. */
@@ -18,19 +20,24 @@ export type InterceptorConnectOptions = NamespaceConnectOptions;
 export class OwnConnections {
   readonly #nat: Nat;
   readonly bypass: Bypass;
+  readonly #names: FakeNames | undefined;
   #namespace: Promise<NetworkNamespace> | undefined;
 
-  constructor(nat: Nat, bypass: Bypass) {
+  constructor(nat: Nat, bypass: Bypass, names: FakeNames | undefined) {
     this.#nat = nat;
     this.bypass = bypass;
+    this.#names = names;
   }
 
   async connect(options: InterceptorConnectOptions): Promise<Socket> {
     this.#namespace ??= NetworkNamespace.current();
     const namespace = await this.#namespace;
+    const { host } = options;
+    const asked = host !== undefined && this.#names?.has(host);
     return namespace.connect({
       ...this.bypass,
       ...options,
+      checkRemote: (remote) => asked && refuseOwnHost(remote, host),
       onAttempt: (local, remote) => this.note(local, remote),
     });
   }
@@ -44,4 +51,22 @@ export class OwnConnections {
   async close(): Promise<void> {
     await (await this.#namespace)?.close();
   }
+}
+
+/**
+ * Throws if an address is one by which the machine reaches itself. A client chooses the names that it asks for, and they must
+ * not lead it to services that only the machine's own programs may use.
+ */
+export function refuseOwnHost(remote: Endpoint, host: string): void {
+  const { family, entry, address, port } = remote;
+  const at = addressOffset(family, 0);
+  const bytes = entry.subarray(at, at + (family === 4 ? 4 : 16));
+  const own =
+    family === 4
+      ? bytes[0] === 127 || bytes[0] === 0
+      : bytes[15] <= 1 && bytes.subarray(0, 15).every((byte) => byte === 0);
+  if (!own) return;
+  const code = 'EACCES';
+  const message = `connect ${code} ${address}:${port}: the client's destination ${host} is this machine itself`;
+  throw codedError(code, message, { syscall: 'connect', host });
 }

@@ -3,18 +3,34 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { checkName, invalidArgType, requireInteger, requireObject } from '../arguments.js';
+import {
+  abortError,
+  checkName,
+  checkSignal,
+  codedError,
+  invalidArgType,
+  requireInteger,
+  requireObject,
+} from '../arguments.js';
+import type { Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
 import { adoptStream } from '../net/namespace/sockets.js';
 import { type SystemError, systemError } from '../system-error.js';
+import { decidedBefore } from './connection-errors.js';
 import type { ConnectionEnd } from './nat.js';
-import type { OwnConnections } from './own-connections.js';
-import { type ProxyServer, parseProxy } from './proxy.js';
+import { type OwnConnections, refuseOwnHost } from './own-connections.js';
+import { authority, type Destination, type ProxyServer, parseProxy } from './proxy.js';
 import { canTake, Relay, type RelayEnd, takeSocket } from './relay.js';
 import { dialUpstream } from './upstream.js';
 
+/** Options of {@link InterceptedConnection.relay}. */
+export interface RelayOptions {
+  /** Ends it: the connection and the other one are reset. */
+  readonly signal?: AbortSignal;
+}
+
 /** Options of {@link InterceptedConnection.relayTo}. */
-export interface RelayToOptions {
+export interface RelayToOptions extends RelayOptions {
   /** **Default:** the name, or else the address, that the client wants */
   readonly host?: string;
   /** **Default:** the port that the client wants */
@@ -28,14 +44,18 @@ export interface RelayToOptions {
   readonly mark?: number;
   /** The link that the connection goes through. */
   readonly device?: string;
+  /** Milliseconds until the attempt to connect ends with ETIMEDOUT, the proxy's part included. **Default:** as long as the connection may wait */
+  readonly timeout?: number;
 }
 
 /** What relaying needs of an intercepted connection. */
 interface Acceptable {
   readonly destination: ConnectionEnd;
+  readonly state: string;
   acceptFd<T>(use: (fd: number) => T): Promise<T>;
-  once(event: 'abort', listener: (error: Error) => void): unknown;
-  off(event: 'abort', listener: (error: Error) => void): unknown;
+  destroy(): void;
+  once(event: 'abort' | 'close', listener: (error: Error) => void): this;
+  off(event: 'abort' | 'close', listener: (error: Error) => void): this;
 }
 
 /** The error of the socket that was reset, or undefined after both ends. */
@@ -51,25 +71,66 @@ function proxyOf(via: string | URL): ProxyServer {
 }
 
 /** Relays between an accepted connection and a stream: natively if the stream's fd is known. */
-export async function relayBetween(connection: Acceptable, upstream: Duplex): Promise<RelayOutcome> {
+export async function relayBetween(
+  connection: Acceptable,
+  upstream: Duplex,
+  options: RelayOptions,
+): Promise<RelayOutcome> {
   if (typeof upstream?.pipe !== 'function' || typeof upstream.write !== 'function') {
     throw invalidArgType('socket', 'a Duplex', upstream);
   }
+  // Its error is the outcome, or known to the object; unheard, it would end the process.
+  upstream.on('error', () => {});
   try {
-    if (!canTake(upstream)) return await relayByStreams(connection, upstream);
-    const fd = await connection.acceptFd((accepted) => accepted);
-    let taken: Awaited<ReturnType<typeof takeSocket>>;
-    try {
-      taken = await takeSocket(upstream);
-    } catch (error) {
-      native().resetFd(fd);
-      throw error;
-    }
-    return outcome(await Relay.between({ fd, received: null }, taken).ended);
+    requireObject('options', options);
+    checkSignal(options.signal);
+    if (upstream.errored) throw upstream.errored;
+    if (upstream.destroyed || upstream.writableEnded) throw endedBefore();
+    // It may be that its other end has nothing more to say, and the client has.
+    upstream.allowHalfOpen = true;
+    const relay = canTake(upstream) ? relayByThread : relayByStreams;
+    return await untilAborted(connection, options.signal, () => relay(connection, upstream as Socket));
   } catch (error) {
     reset(upstream);
     throw error;
   }
+}
+
+function endedBefore(): Error {
+  return codedError('EPIPE', 'relay EPIPE: the stream has ended before', { syscall: 'relay' });
+}
+
+/** Destroys the connection when the signal aborts. */
+async function untilAborted(
+  connection: Acceptable,
+  signal: AbortSignal | undefined,
+  relay: () => Promise<RelayOutcome>,
+): Promise<RelayOutcome> {
+  if (signal === undefined) return relay();
+  const destroy = (): void => connection.destroy();
+  signal.addEventListener('abort', destroy, { once: true });
+  try {
+    const result = await relay();
+    if (!signal.aborted) return result;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    signal.removeEventListener('abort', destroy);
+  }
+  throw abortError(signal);
+}
+
+async function relayByThread(connection: Acceptable, upstream: Socket): Promise<RelayOutcome> {
+  const fd = await connection.acceptFd((accepted) => accepted);
+  let taken: Awaited<ReturnType<typeof takeSocket>>;
+  try {
+    taken = await takeSocket(upstream);
+  } catch (error) {
+    native().resetFd(fd);
+    if (upstream.errored) return upstream.errored;
+    throw error;
+  }
+  return outcome(await Relay.between({ fd, received: null }, taken).ended);
 }
 
 async function relayByStreams(connection: Acceptable, upstream: Duplex): Promise<RelayOutcome> {
@@ -101,36 +162,78 @@ export async function relayTo(
 ): Promise<RelayOutcome> {
   requireObject('options', options);
   const { destination } = connection;
-  const { host = destination.name ?? destination.address, port = destination.port, via } = options;
+  const wanted = destination.name ?? destination.address;
+  const { host = wanted, port = destination.port, via, signal, timeout } = options;
   const { mark, device } = { ...own.bypass, ...options };
   if (typeof host !== 'string') throw invalidArgType('options.host', 'a string', host);
   requireInteger('options.port', port, 0, 65535);
   if (mark !== undefined) requireInteger('options.mark', mark, 0, 0xffffffff);
   if (device !== undefined) checkName(device, false);
+  if (timeout !== undefined) requireInteger('options.timeout', timeout, 1, 0x7fffffff);
+  checkSignal(signal);
   const proxy = via === undefined ? undefined : proxyOf(via);
   let dialing: Relay | undefined;
-  let gaveUp: Error | undefined;
+  let stopped: Error | undefined;
   let forget: (() => void) | undefined;
-  const abort = (error: Error): void => {
-    gaveUp = error;
-    dialing?.abort();
+  const found = (remote: Endpoint): void => {
+    if (stopped) throw stopped;
+    if (proxy === undefined && host === wanted) refuseOwnHost(remote, host);
   };
-  connection.once('abort', abort);
+  const begun = (relay: Relay, local: Endpoint, remote: Endpoint): void => {
+    dialing = relay;
+    forget = own.note(local, remote);
+  };
+  const stopping = stopOf(connection, { host, port }, options, (error) => {
+    stopped = error;
+    dialing?.abort();
+  });
   try {
-    const relay = await dialUpstream({ host, port }, { via: proxy, mark, device }, (begun, local, remote) => {
-      dialing = begun;
-      forget = own.note(local, remote);
-      if (gaveUp) begun.abort();
+    const dialed = dialUpstream({ host, port }, { via: proxy, mark, device }, { found, begun });
+    const relay = await Promise.race([dialed, stopping.stopped]);
+    stopping.forget();
+    return await untilAborted(connection, signal, async () => {
+      await connection.acceptFd((fd) => relay.join(fd));
+      return outcome(await relay.ended);
     });
-    await connection.acceptFd((fd) => relay.join(fd));
-    return outcome(await relay.ended);
   } catch (error) {
     dialing?.abort();
-    throw gaveUp ?? error;
+    throw error;
   } finally {
+    stopping.forget();
     forget?.();
-    connection.off('abort', abort);
   }
+}
+
+/** What ends an attempt to connect: the connection is over, the time, or the signal. `stopped` rejects then. */
+function stopOf(
+  connection: Acceptable,
+  { host, port }: Destination,
+  { signal, timeout }: RelayToOptions,
+  stop: (error: Error) => void,
+): { readonly stopped: Promise<never>; forget(): void } {
+  let forget = (): void => {};
+  const stopped = new Promise<never>((_, reject) => {
+    const end = (error: Error): void => {
+      forget();
+      stop(error);
+      reject(error);
+    };
+    const over = (): void => end(decidedBefore(connection.state));
+    const abort = (): void => end(abortError(signal as AbortSignal));
+    const late = (): void => {
+      const message = `connect ETIMEDOUT ${authority({ host, port })}`;
+      end(codedError('ETIMEDOUT', message, { syscall: 'connect' }));
+    };
+    const timer = timeout === undefined ? undefined : setTimeout(late, timeout);
+    forget = (): void => {
+      clearTimeout(timer);
+      connection.off('abort', end).off('close', over);
+      signal?.removeEventListener('abort', abort);
+    };
+    connection.once('abort', end).once('close', over);
+    signal?.addEventListener('abort', abort);
+  });
+  return { stopped, forget: () => forget() };
 }
 
 function outcome({ error }: RelayEnd): SystemError | undefined {

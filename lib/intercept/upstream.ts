@@ -18,23 +18,31 @@ export interface UpstreamOptions {
   readonly device?: string;
 }
 
+/** What hears how far an attempt has come. */
+export interface UpstreamHooks {
+  /** The address is known; what this throws ends the attempt before anything is sent. */
+  found(remote: Endpoint): void;
+  /** Gets the relay and the connection's ends before an answer can come; aborting the relay ends the attempt with ECANCELED. */
+  begun(relay: Relay, local: Endpoint, remote: Endpoint): void;
+}
+
 const PROTOCOLS = { direct: 0, socks5: 1, http: 2 } as const;
 
 /**
  * Connects, through the proxy if there is one, which then looks names up. Resolves to a relay that has one side yet.
- * @param begun gets that relay and the connection's ends before an answer can come; aborting it ends the attempt with ECANCELED
  * @throws errors as `net.connect` has them; EACCES, ECONNREFUSED and the like by the proxy's reply
  */
 export async function dialUpstream(
   destination: Destination,
   options: UpstreamOptions,
-  begun: (relay: Relay, local: Endpoint, remote: Endpoint) => void,
+  { found, begun }: UpstreamHooks,
 ): Promise<Relay> {
   const { via } = options;
   const messages = connectMessages(via, destination);
   const { host, port } = via ?? destination;
   const address = isIP(host) === 0 ? await addressOf(host) : host;
   const remote = new Endpoint(address, port);
+  found(remote);
   const fd = openConnecting(remote, options);
   const local = localOf(fd);
   const relay = Relay.dial(fd, PROTOCOLS[via?.protocol ?? 'direct'], messages);

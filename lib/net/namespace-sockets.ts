@@ -32,6 +32,8 @@ export interface NamespaceConnectOptions extends ResolveOptions {
   readonly timeout?: number;
   /** @internal */
   readonly onAttempt?: DialOptions['onAttempt'];
+  /** Throws for an address that must not be connected to. @internal */
+  readonly checkRemote?: (remote: Endpoint) => void;
 }
 
 /** Options of {@link NetworkNamespace.listen} and {@link NetworkNamespace.createUdpSocket}. */
@@ -107,6 +109,7 @@ export abstract class NamespaceSockets extends NetworkConfiguration {
       const found = await this.resolve(host, { ...options, signal: limit });
       const usable = found.filter(({ family }) => local === undefined || family === local.family);
       const remotes = (usable.length > 0 ? usable : found).map(({ address }) => new Endpoint(address, port));
+      if (options.checkRemote) remotes.forEach(options.checkRemote);
       return await connectFirst(this.fdToEnter(), remotes, { ...options, local, signal: limit });
     } catch (error) {
       if (signal?.aborted) throw abortError(signal);

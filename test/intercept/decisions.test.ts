@@ -72,8 +72,19 @@ describe('decisions about intercepted connections', function () {
       connection.refuse(); // it is over: nothing happens
       const [other, refused] = await connectionOf(intercepted, { port: 81 });
       other.refuse();
+      other.refuse('drop'); // it is refused: nothing happens
       await assert.rejects(other.accept(), { code: 'ERR_TUNTAP_DECIDED' });
       assert.equal(await failure(refused), 'ECONNREFUSED');
+    }));
+
+  it('tell the program of its own mistakes: an error for wrong arguments is thrown on', () =>
+    withIntercepted({}, async (intercepted) => {
+      const [connection, client] = await connectionOf(intercepted);
+      const error = await connection.relayTo({ port: -1 }).catch((reason) => reason);
+      assert.equal(error.code, 'ERR_OUT_OF_RANGE');
+      assert.throws(() => connection.refuse(error), error);
+      assert.equal(connection.state, 'refused');
+      assert.equal(await failure(client), 'ECONNREFUSED');
     }));
 
   it('come too late after decisionTimeout', () =>

@@ -176,17 +176,38 @@ for host in range(11, 15):
         const to = { address: SERVERS[4], port: 7 };
         for (const [act, expected] of [
           [() => flow.send('x' as never, to), 'ERR_INVALID_ARG_TYPE'],
-          [() => flow.send(Buffer.alloc(65_508), to), 'ERR_OUT_OF_RANGE'],
           [() => flow.send(Buffer.of(1), undefined as never), 'ERR_INVALID_ARG_TYPE'],
           [() => flow.send(Buffer.of(1), { address: SERVERS[6], port: 7 }), 'ERR_INVALID_ARG_VALUE'],
           [() => flow.send(Buffer.of(1), { address: 'x', port: 7 }), 'ERR_INVALID_ARG_VALUE'],
-          [() => flow.send(Buffer.of(1), { address: SERVERS[4], port: 0 }), 'ERR_OUT_OF_RANGE'],
+          [() => flow.send(Buffer.of(1), { address: SERVERS[4], port: 65_536 }), 'ERR_OUT_OF_RANGE'],
+          [() => flow.refuse({ address: SERVERS[4], port: 0 }), 'ERR_OUT_OF_RANGE'],
           [() => flow.refuse(to, 'x' as never), 'ERR_INVALID_ARG_VALUE'],
           [() => interceptor.writeBatch({} as never, interceptor.received), 'ERR_INVALID_ARG_TYPE'],
         ] as const) {
           assert.equal(code(act), expected, `${act}`);
         }
       });
+    }));
+
+  it('are not sent from where no datagram can come from, which a network may claim', () =>
+    withIntercepted({}, async ({ namespace, interceptor }) => {
+      const flows = echoFlows(interceptor);
+      for (const [family, wrong] of [
+        [4, ['0.0.0.0']],
+        [6, ['::', 'fe80::1%eth0', 'fe80::1%3']],
+      ] as const) {
+        await withClients(namespace, family, 1, async (client) => {
+          await ask(client, 'a', 7, SERVERS[family]);
+          const flow = flows.at(-1) as InterceptedFlow;
+          const to = { address: SERVERS[family], port: 7 };
+          assert.equal(flow.send(Buffer.of(1), { ...to, port: 0 }), false);
+          assert.equal(flow.send(Buffer.alloc(65_508), to), false);
+          for (const address of wrong) assert.equal(flow.send(Buffer.of(1), { address, port: 7 }), false);
+          const next = once(client, 'message');
+          assert.equal(flow.send(Buffer.from('right'), to), true);
+          assert.equal(`${(await next)[0]}`, 'right');
+        });
+      }
     }));
 
   it('and packets of any kind may be wrong', () =>

@@ -87,7 +87,20 @@ describe('fake names', () => {
     assert.equal(ask(names, 'example.com', 255), 0);
     assert.equal(ask(names, '', 2), 0);
     assert.equal(ask(names, 'a\tb.example', A), 3);
-    assert.equal(ask(names, '192.0.2.1', A), 3);
+    for (const address of [
+      '192.0.2.1',
+      '127.1',
+      '0x7f000001',
+      '2130706433',
+      '0177.0.0.1',
+      'a.0X7f',
+      '1.2.3.4.5',
+    ])
+      assert.equal(ask(names, address, A), 3, address);
+    for (const local of ['localhost', 'LocalHost', 'a.localhost'])
+      assert.equal(ask(names, local, AAAA), 3, local);
+    for (const name of ['localhost.example', 'mylocalhost', '1.example', '3com', 'a.0xg'])
+      assert.match(`${ask(names, name, A)}`, /^198/, name);
     assert.match(`${ask(names, '_ldap._tcp.example.com', A)}`, /^198/);
   });
 

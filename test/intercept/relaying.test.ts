@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { NetworkNamespace } from 'tuntap-native';
-import type { InterceptedConnection } from 'tuntap-native/intercept';
+import type { InterceptedConnection, RelayOptions } from 'tuntap-native/intercept';
 import { needs, openFds, skip } from '../support.ts';
 import { receiveAll, sendRandom } from './relay-support.ts';
 import { withIntercepted } from './support.ts';
@@ -32,19 +32,19 @@ async function withServer(
   }
 }
 
-type Pass = (connection: InterceptedConnection, port: number) => Promise<unknown>;
+type Pass = (connection: InterceptedConnection, port: number, options?: RelayOptions) => Promise<unknown>;
 
 const current = NetworkNamespace.current();
 
 const WAYS: Readonly<Record<string, Pass>> = {
-  'relay() of a socket whose fd is known': async (connection, port) =>
-    connection.relay(await (await current).connect({ host: '127.0.0.1', port })),
-  'relay() of another stream': async (connection, port) => {
+  'relay() of a socket whose fd is known': async (connection, port, options) =>
+    connection.relay(await (await current).connect({ host: '127.0.0.1', port }), options),
+  'relay() of another stream': async (connection, port, options) => {
     const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true });
     await once(socket, 'connect');
-    return connection.relay(socket);
+    return connection.relay(socket, options);
   },
-  'relayTo()': (connection, port) => connection.relayTo({ host: '127.0.0.1', port }),
+  'relayTo()': (connection, port, options) => connection.relayTo({ host: '127.0.0.1', port, ...options }),
 };
 
 describe('an intercepted connection that is relayed', function () {
@@ -153,6 +153,139 @@ describe('an intercepted connection that is relayed', function () {
         }),
     ));
 
+  it('is reset with the error of a socket that fails before the client has answered: relay()', () => {
+    const accepted: Socket[] = [];
+    return withServer(
+      (socket) => accepted.push(socket),
+      (port) =>
+        withIntercepted({}, async ({ namespace, interceptor }) => {
+          const outcome = new Promise<unknown>((resolve, reject) => {
+            interceptor.on('connection', async (connection) => {
+              const upstream = await (await current).connect({ host: '127.0.0.1', port });
+              const inner = connection as unknown as { acceptFd(use: unknown): Promise<unknown> };
+              const handshake = inner.acceptFd.bind(connection);
+              // The client's answer comes after the reset.
+              inner.acceptFd = async (use) => {
+                while (!upstream.destroyed) await setTimeout(1);
+                return handshake(use);
+              };
+              connection.relay(upstream).then(resolve, reject);
+              while (accepted.length === 0) await setTimeout(1);
+              accepted[0].resetAndDestroy();
+            });
+          });
+          const client = await namespace.connect({ host: HOST, port: 7 });
+          const [error] = (await once(client, 'error')) as [NodeJS.ErrnoException];
+          assert.equal(error.code, 'ECONNRESET');
+          assert.equal(((await outcome) as NodeJS.ErrnoException).code, 'ECONNRESET');
+        }),
+    );
+  });
+
+  it('may have another end that has nothing to say', () =>
+    withServer(
+      (socket) => socket.end(),
+      (port) =>
+        withIntercepted({}, async ({ namespace, interceptor }) => {
+          const outcome = new Promise<unknown>((resolve, reject) => {
+            interceptor.on('connection', async (connection) => {
+              const upstream = await (await current).connect({ host: '127.0.0.1', port });
+              const relayed = connection.relay(upstream);
+              relayed.then(resolve, reject);
+            });
+          });
+          const client = await namespace.connect({ host: HOST, port: 7 });
+          client.allowHalfOpen = true;
+          assert.equal(await text(client), '');
+          client.end('but I have');
+          assert.equal(await outcome, undefined);
+        }),
+    ));
+
+  it('is given up by relayTo() when it is refused, its signal aborts or the time is over', () =>
+    withServer(
+      (socket) => socket.resume().on('end', () => socket.end()), // a proxy that never answers
+      (port, server) =>
+        withIntercepted({}, async ({ namespace, interceptor }) => {
+          const via = `socks5://127.0.0.1:${port}`;
+          const end = new AbortController();
+          const ways: [string, string, (connection: InterceptedConnection) => Promise<unknown>][] = [
+            [
+              'ERR_TUNTAP_DECIDED',
+              'ECONNREFUSED',
+              (connection) => {
+                server.once('connection', () => connection.refuse());
+                return connection.relayTo({ via });
+              },
+            ],
+            [
+              'ABORT_ERR',
+              'ECONNREFUSED',
+              (connection) => {
+                server.once('connection', () => end.abort());
+                return connection.relayTo({ via, signal: end.signal });
+              },
+            ],
+            ['ETIMEDOUT', 'ETIMEDOUT', (connection) => connection.relayTo({ via, timeout: 50 })],
+          ];
+          for (const [expected, seen, relay] of ways) {
+            const closed = new Promise((resolve) =>
+              server.once('connection', (socket) => socket.once('close', resolve)),
+            );
+            const failed = new Promise<NodeJS.ErrnoException>((resolve, reject) => {
+              interceptor.once('connection', (connection) => {
+                relay(connection).then(reject, (error) => {
+                  connection.refuse(error);
+                  resolve(error);
+                });
+              });
+            });
+            const timeout = seen === 'ETIMEDOUT' ? 500 : undefined; // it was dropped
+            await assert.rejects(namespace.connect({ host: HOST, port: 7, timeout }), { code: seen });
+            assert.equal((await failed).code, expected);
+            await closed;
+          }
+          const begun = once(interceptor, 'connection') as Promise<[InterceptedConnection]>;
+          const client = assert.rejects(namespace.connect({ host: HOST, port: 7 }), { code: 'ECONNREFUSED' });
+          const [refused] = await begun;
+          refused.refuse();
+          await assert.rejects(refused.relayTo({ via }), { code: 'ERR_TUNTAP_DECIDED' });
+          await client;
+          assert.equal(refused.state, 'refused');
+        }),
+    ));
+
+  for (const [way, pass] of Object.entries(WAYS)) {
+    it(`is reset at both ends by destroy() and by a signal: ${way}`, async () => {
+      for (const how of ['destroy', 'signal']) {
+        const accepted: Socket[] = [];
+        const end = new AbortController();
+        await withServer(
+          (socket) => accepted.push(socket),
+          (port) =>
+            withIntercepted({}, async ({ namespace, interceptor }) => {
+              const begun = once(interceptor, 'connection') as Promise<[InterceptedConnection]>;
+              const outcome = begun.then(([connection]) =>
+                pass(connection, port, how === 'signal' ? { signal: end.signal } : {}),
+              );
+              outcome.catch(() => {}); // looked at below
+              const client = (await namespace.connect({ host: HOST, port: 7 })).resume();
+              const [connection] = await begun;
+              client.write('x');
+              while (accepted.length === 0 || accepted[0].resume().bytesRead === 0) await setTimeout(5);
+              const closed = new Promise((resolve) => accepted[0].once('close', resolve));
+              const resets = Promise.all([once(client, 'error'), closed]);
+              if (how === 'destroy') connection.destroy();
+              else end.abort();
+              assert.equal((await resets)[0][0].code, 'ECONNRESET');
+              if (how === 'signal') await assert.rejects(outcome, { code: 'ABORT_ERR' });
+              else assert.equal(((await outcome) as NodeJS.ErrnoException).code, 'ECONNRESET');
+            }),
+        );
+      }
+    });
+  }
+
   it('rejects what is no stream, and sockets that have ended', () =>
     withServer(
       (socket) => socket.end('bye'),
@@ -169,13 +302,14 @@ describe('an intercepted connection that is relayed', function () {
               const wrong = await code('socket');
               const ended = await (await current).connect({ host: '127.0.0.1', port });
               ended.end();
-              return `${wrong} ${await code(ended)}`;
+              const found = `${wrong} ${await code(ended)}`;
+              connection.refuse();
+              return found;
             };
             errors.push(codes());
           });
-          const client = await namespace.connect({ host: HOST, port: 7 });
-          assert.equal(await text(client).catch((error) => error.code), 'ECONNRESET');
-          assert.deepEqual(await Promise.all(errors), ['ERR_INVALID_ARG_TYPE ERR_INVALID_ARG_VALUE']);
+          await assert.rejects(namespace.connect({ host: HOST, port: 7 }), { code: 'ECONNREFUSED' });
+          assert.deepEqual(await Promise.all(errors), ['ERR_INVALID_ARG_TYPE EPIPE']);
         }),
     ));
 });

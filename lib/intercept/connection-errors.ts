@@ -1,0 +1,16 @@
+/** Errors of intercepted connections. */
+
+import { codedError } from '../arguments.js';
+
+export function aborted(): NodeJS.ErrnoException {
+  const code = 'ECONNABORTED';
+  return codedError(code, `accept ${code}: the client gave up`, { syscall: 'accept' });
+}
+
+export function timedOut(): NodeJS.ErrnoException {
+  return codedError('ETIMEDOUT', 'accept ETIMEDOUT', { syscall: 'accept' });
+}
+
+export function decidedBefore(state: string): Error {
+  return codedError('ERR_TUNTAP_DECIDED', `The connection was decided about before: it is ${state}`);
+}
