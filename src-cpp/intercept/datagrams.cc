@@ -55,10 +55,7 @@ bool DatagramTaker::Read(uint8_t* bytes, size_t length, Datagrams* datagrams, Da
   if (length <= prefix_) return false;
   if (prefix_ != 0) std::memcpy(&virtio, bytes, sizeof(virtio));
   IpPacket packet = ReadIpPacket(bytes + prefix_, length - prefix_);
-  if (packet.sort != PacketSort::kUdp || !IsHost(packet.source(), !packet.ipv4) ||
-      !IsHost(packet.destination(), !packet.ipv4)) {
-    return false;
-  }
+  if (packet.sort != PacketSort::kUdp || !IsBetweenHosts(packet)) return false;
   const uint8_t* const udp = packet.header();
   const size_t udp_length = Load16(udp + kUdpLengthOffset);
   const uint16_t source_port = Load16(udp);

@@ -47,4 +47,8 @@ IpPacket ReadIpPacket(uint8_t* bytes, size_t present) {
   return packet;
 }
 
+bool IsBetweenHosts(const IpPacket& packet) {
+  return IsHost(packet.source(), !packet.ipv4) && IsHost(packet.destination(), !packet.ipv4);
+}
+
 }  // namespace tuntap

@@ -40,4 +40,7 @@ struct IpPacket {
 // Reads what lies at `bytes`, of which `present` bytes may be read.
 [[nodiscard]] IpPacket ReadIpPacket(uint8_t* bytes, size_t present);
 
+// Whether both addresses can be one host's: IsHost() of ip_headers.h.
+[[nodiscard]] bool IsBetweenHosts(const IpPacket& packet);
+
 }  // namespace tuntap

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "intercept/ip_headers.h"
 #include "offload/virtio_net_header.h"
 
 namespace tuntap {
@@ -91,7 +90,8 @@ uint32_t Nat::TranslateOne(const Framed& framed, uint32_t now_ms, const NatOutpu
   const IpPacket& packet = framed.packet;
   switch (packet.sort) {
     case PacketSort::kUdp:
-      return kUdpRun;
+      if (IsBetweenHosts(packet)) return kUdpRun;
+      break;
     case PacketSort::kIcmp:
       return TranslateError(packet) ? kTranslated : kIcmpRun;
     case PacketSort::kFragment:
@@ -102,9 +102,10 @@ uint32_t Nat::TranslateOne(const Framed& framed, uint32_t now_ms, const NatOutpu
       return kept ? kTranslated : kDrop;
     }
     default:
-      counters_[kProtocolCount]++;
-      return kDrop;
+      break;
   }
+  counters_[kProtocolCount]++;
+  return kDrop;
 }
 
 void Nat::TranslateBack(const BatchView& batch, uint32_t now_ms, const NatOutput& out) {
@@ -193,10 +194,8 @@ bool Nat::HasRightSyn(const Framed& framed) {
 // Whether a SYN can become a connection; counts why not.
 bool Nat::MayBegin(const Framed& framed, const ConnectionKey& key) {
   const IpPacket& packet = framed.packet;
-  const bool ipv4 = packet.ipv4;
-  const bool listens = (ipv4 ? options_.ipv4_port : options_.ipv6_port) != 0;
-  if (!listens || !IsHost(packet.source(), !ipv4) || !IsHost(packet.destination(), !ipv4) ||
-      key.source().port == 0 || key.destination().port == 0) {
+  const bool listens = (packet.ipv4 ? options_.ipv4_port : options_.ipv6_port) != 0;
+  if (!listens || !IsBetweenHosts(packet) || key.source().port == 0 || key.destination().port == 0) {
     counters_[kProtocolCount]++;
     return false;
   }
@@ -339,7 +338,7 @@ bool Nat::ComesFromListener(const IpPacket& packet) const {
 
 // A segment for which there is no connection.
 void Nat::Answer(const IpPacket& packet, uint32_t now_ms, ResetBudget* budget, Appender* out) {
-  if (!IsHost(packet.source(), !packet.ipv4) || !IsHost(packet.destination(), !packet.ipv4)) return;
+  if (!IsBetweenHosts(packet)) return;
   if (now_ms - budget->begun_ms >= 1000) *budget = {kResetsPerSecond, now_ms};
   if (budget->left == 0) return;
   budget->left--;

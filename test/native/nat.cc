@@ -520,6 +520,9 @@ void TestAddresses() {
   CHECK(refused(std::vector<uint8_t>(12)) && refused(std::vector<uint8_t>(15)) && refused({0xff, 2}));
   CHECK(refused({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1}));
   CHECK(!refused({0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 127, 0, 0, 1}));  // no such address
+  packet.udp = true;
+  CHECK(refused(std::vector<uint8_t>(15)) && !refused({0x20, 1}));
+  packet.udp = false;
 
   packet.ipv6 = false;
   const auto begins = [&](std::vector<uint8_t> options) {
