@@ -9,6 +9,7 @@
  * The exit status is the command's.
  */
 
+import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
@@ -41,8 +42,18 @@ const rules: Rule[] = tokens.flatMap((token) =>
 function verdictOf(destination: Destination): Verdict {
   const { protocol, name, address, port } = destination;
   const { text, verdict } = decide(rules, destination);
-  console.error(`${protocol} to ${name ?? address} port ${port}: ${verdict} (${text})`);
+  const where = destination.resolved ? `${name} at ${address}` : (name ?? address);
+  console.error(`${protocol} to ${where} port ${port}: ${verdict} (${text})`);
   return verdict;
+}
+
+/** Decides by the name, and again by the address that it leads to, which whoever owns the name has chosen. */
+async function wayTo(destination: Destination): Promise<[verdict: Verdict, way: Destination]> {
+  const verdict = verdictOf(destination);
+  if (verdict !== 'allow' || destination.name === undefined) return [verdict, destination];
+  const { address, family } = await lookup(destination.name);
+  const way: Destination = { ...destination, address, family: family === 4 ? 4 : 6, resolved: true };
+  return [decide(rules, way).verdict === 'allow' ? 'allow' : verdictOf(way), way];
 }
 
 await using namespace = await NetworkNamespace.create();
@@ -56,24 +67,23 @@ for (const destination of ['0.0.0.0/0', '::/0']) await namespace.addRoute({ dest
 await using interceptor = await intercept(tun, { names: true });
 
 interceptor.on('connection', async (connection: InterceptedConnection) => {
-  const { name, address, port } = connection.destination;
-  const verdict = verdictOf({ protocol: 'tcp', ...connection.destination });
-  if (verdict !== 'allow') {
-    connection.refuse(verdict === 'drop' ? 'drop' : 'prohibited');
-    return;
-  }
   try {
-    await connection.relay(await interceptor.connect({ host: name ?? address, port }));
+    const [verdict, way] = await wayTo({ protocol: 'tcp', ...connection.destination });
+    if (verdict !== 'allow') {
+      connection.refuse(verdict === 'drop' ? 'drop' : 'prohibited');
+      return;
+    }
+    await connection.relay(await interceptor.connect({ host: way.address, port: way.port }));
   } catch (error) {
     if (connection.state === 'pending') connection.refuse(error as Error);
   }
 });
 
 interceptor.on('flow', (flow: InterceptedFlow) => {
-  forwardFlow(flow, (to) => {
-    const verdict = verdictOf({ protocol: 'udp', ...to });
-    if (verdict === 'refuse') flow.refuse(to, 'prohibited');
-    return verdict === 'allow';
+  forwardFlow(flow, async (to) => {
+    const [verdict, way] = await wayTo({ protocol: 'udp', ...to });
+    if (verdict === 'refuse' && !flow.closed) flow.refuse(to, 'prohibited');
+    return verdict === 'allow' ? way : undefined;
   });
 });
 

@@ -10,8 +10,10 @@ export interface Destination {
   readonly address: string;
   readonly family: 4 | 6;
   readonly port: number;
-  /** The name that was looked up before, if any. */
+  /** The name that was looked up before, if any. The address only stands for the name then, unless it is `resolved`. */
   readonly name?: string;
+  /** Whether the address is where the name really leads. */
+  readonly resolved?: boolean;
 }
 
 /** A rule: what it says, and what it is for. */
@@ -46,16 +48,30 @@ export function decide(rules: readonly Rule[], destination: Destination): Pick<R
   return rule ?? { text: 'no rule', verdict: 'refuse' };
 }
 
+/**
+ * The addresses by which this machine reaches itself. Who owns a name can give it one of these, so only a rule for the
+ * address itself lets a name lead there.
+ */
+const own = new BlockList();
+own.addSubnet('127.0.0.0', 8, 'ipv4');
+own.addSubnet('0.0.0.0', 8, 'ipv4');
+own.addSubnet('::', 127, 'ipv6');
+
+function leadsHere({ resolved, address, family }: Destination): boolean {
+  return resolved === true && own.check(address, family === 4 ? 'ipv4' : 'ipv6');
+}
+
 function matcher(host: string): (destination: Destination) => boolean {
-  if (host === '*') return () => true;
+  if (host === '*') return (to) => !leadsHere(to);
   const [address, length] = host.split('/');
   if (isIP(address)) {
     const type = isIP(address) === 4 ? 'ipv4' : 'ipv6';
     const networks = new BlockList();
     networks.addSubnet(address, Number(length ?? (type === 'ipv4' ? 32 : 128)), type);
-    // A destination with a name has an address that stands for the name only.
-    return (to) => to.name === undefined && networks.check(to.address, to.family === 4 ? 'ipv4' : 'ipv6');
+    return (to) =>
+      (to.name === undefined || to.resolved === true) &&
+      networks.check(to.address, to.family === 4 ? 'ipv4' : 'ipv6');
   }
-  if (host.startsWith('*.')) return ({ name }) => name?.endsWith(host.slice(1)) ?? false;
-  return ({ name }) => name === host;
+  if (host.startsWith('*.')) return (to) => !leadsHere(to) && (to.name?.endsWith(host.slice(1)) ?? false);
+  return (to) => !leadsHere(to) && to.name === host;
 }

@@ -1,6 +1,7 @@
 /** `proxy --to URL -- COMMAND`: runs a command all of whose traffic goes through a proxy. */
 
 import { lookup } from 'node:dns/promises';
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { openTun, type TunDevice } from '../index.js';
 import { type InterceptedConnection, type Interceptor, intercept } from '../intercept/index.js';
@@ -18,6 +19,9 @@ const MTU = 65_520;
 const ADDRESSES = ['198.51.100.1/30', 'fd74:6e74:6e61:7401::1/64'];
 /** Questions for names are answered whoever they are sent to; this is an address of nobody. */
 const NAME_SERVER = '198.51.100.2';
+const MAX_FLOWS = 65_536;
+/** So flows can take half of the fds. */
+const FLOWS_PER_FD = 4;
 
 /** The URL with the proxy's address instead of its name, which is looked up once. */
 async function resolved(to: string): Promise<string> {
@@ -29,17 +33,23 @@ async function resolved(to: string): Promise<string> {
   return url.href;
 }
 
+/** How many UDP flows there may be: each takes two fds, and connections need some, too. */
+function flowLimit(): number {
+  const [, soft] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  return Math.max(1, Math.min(Math.floor(Number(soft ?? MAX_FLOWS) / FLOWS_PER_FD), MAX_FLOWS));
+}
+
 /** Sends all that comes from the device through the proxy. */
 async function interceptAll(tun: TunDevice, via: string, warn: (line: string) => void): Promise<Interceptor> {
-  const interceptor = await intercept(tun, { names: true });
+  const interceptor = await intercept(tun, { names: true, maxFlows: flowLimit() });
   const server = parseProxy('--to', via);
   const told = new Set<string>();
   const failed = (error: NodeJS.ErrnoException): void => {
-    // That the proxy does not reach a host is the command's matter.
-    if (!('address' in error) && error.code !== 'EACCES') return;
-    const line = oneLine(error);
-    if (!told.has(line)) warn(line);
-    told.add(line);
+    // That the proxy does not reach a host, or may not, is the command's matter.
+    if (!('address' in error) && !('proxy' in error)) return;
+    const { code = '' } = error;
+    if (!told.has(code)) warn(oneLine(error));
+    told.add(code);
   };
   interceptor.on('connection', (connection) => {
     if (connection.destination.address === NAME_SERVER) connection.refuse();
@@ -109,15 +119,18 @@ async function serveDevice(
 type Warn = (line: string) => void;
 
 export const proxy: Command = {
-  usage: '--to URL -- COMMAND [ARGUMENT]... | --to URL --device NAME [-- COMMAND [ARGUMENT]...]',
+  usage:
+    '--to URL -- COMMAND [ARGUMENT]... | --to URL --device NAME [-- COMMAND [ARGUMENT]...] | --to-file FILE …',
   summary:
     'Runs a command all of whose traffic goes through the proxy of a URL such as socks5://USER:PASSWORD@HOST:PORT or ' +
     'http://HOST:PORT. Needs no root. With --device, which does, what is routed to that TUN device of the host goes ' +
-    'through the proxy instead.',
+    'through the proxy instead. With --to-file the URL is the first line of a file: others can see arguments, and so a password.',
   positionals: [0, Number.POSITIVE_INFINITY],
-  options: { to: { type: 'string' }, device: { type: 'string' } },
-  async run(context, command, { to, device }) {
-    if (typeof to !== 'string') throw new UsageError('which proxy? --to is missing');
+  options: { to: { type: 'string' }, 'to-file': { type: 'string' }, device: { type: 'string' } },
+  async run(context, command, { to: url, 'to-file': file, device }) {
+    if (url !== undefined && file !== undefined) throw new UsageError('--to or --to-file, not both');
+    const to = typeof file === 'string' ? readFileSync(file, 'utf8').split('\n', 1)[0].trim() : url;
+    if (typeof to !== 'string') throw new UsageError('which proxy? --to or --to-file is missing');
     if (device === undefined && !command[0]) throw new UsageError('which command?');
     let via: string;
     try {

@@ -1,7 +1,7 @@
 /** Proxies by which connections leave: their URLs, what they are told, and what their refusals mean. */
 
 import { isIP } from 'node:net';
-import { invalidArgValue } from '../arguments.js';
+import { codedError, invalidArgValue } from '../arguments.js';
 import { parsePlainIp } from '../endpoint.js';
 
 /** A host, by name or address, and a port. */
@@ -66,7 +66,7 @@ const STATUSES: Readonly<Record<number, string>> = {
  * @throws TypeError `ERR_INVALID_ARG_VALUE`
  */
 export function parseProxy(name: string, url: string | URL): ProxyServer {
-  const shown = String(url).replace(/\/\/[^/]*@/, '//…@');
+  const shown = String(url).replace(/^([a-z0-9+.-]*:\/\/)?.*@/is, '$1…@');
   const wrong = () => invalidArgValue(name, shown, "must be a URL such as 'socks5://127.0.0.1:1080'");
   const text = String(url);
   if (!URL.canParse(text)) throw wrong();
@@ -98,14 +98,19 @@ export function authority({ host, port }: Destination): string {
   return `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 }
 
+/** A client may have asked for it, so it is no mistake of the program. */
+function noName({ host, port }: Destination): Error {
+  const code = 'ENOTFOUND';
+  return codedError(code, `connect ${code} ${JSON.stringify(host)}: it is no name of a host`, { host, port });
+}
+
 /** An address of SOCKS5 and its port. */
 export function socksAddress({ host, port }: Destination): Buffer {
   const tail = Buffer.alloc(2);
   tail.writeUInt16BE(port);
   if (isIP(host) === 0) {
     const name = Buffer.from(host);
-    if (name.length === 0 || name.length > MAX_TEXT)
-      throw invalidArgValue('host', host, 'is no name of a host');
+    if (name.length === 0 || name.length > MAX_TEXT) throw noName({ host, port });
     return Buffer.concat([Buffer.of(NAME, name.length), name, tail]);
   }
   const bytes = parsePlainIp(host);
@@ -131,7 +136,7 @@ export function connectMessages(proxy: ProxyServer | undefined, destination: Des
   if (proxy === undefined) return { greeting: NOTHING, password: NOTHING, request: NOTHING };
   if (proxy.protocol === 'socks5') return socksMessages(proxy, CONNECT, destination);
   const target = authority(destination);
-  if (!/^[\x21-\x7e]+$/.test(target)) throw invalidArgValue('host', destination.host, 'is no name of a host');
+  if (!/^([\w.-]+|\[[\da-f:.]+\]):\d+$/i.test(target)) throw noName(destination);
   const { user, password } = proxy;
   const credentials = Buffer.from(`${user}:${password}`).toString('base64');
   const lines = [`CONNECT ${target} HTTP/1.1`, `Host: ${target}`];
@@ -140,7 +145,10 @@ export function connectMessages(proxy: ProxyServer | undefined, destination: Des
   return { greeting: NOTHING, password: NOTHING, request };
 }
 
-/** The error of a proxy that refused, as the native dialer or {@link REPLIES} has its reply. */
+/**
+ * The error of a proxy that refused, as the native dialer or {@link REPLIES} has its reply. It has `proxy` if no other
+ * destination would have helped.
+ */
 export function refusedByProxy(
   proxy: ProxyServer,
   destination: Destination,
@@ -148,7 +156,9 @@ export function refusedByProxy(
 ): NodeJS.ErrnoException {
   const [code, text] = meaning(proxy, reply);
   const message = `connect ${code} ${authority(destination)} through ${authority(proxy)}: ${text}`;
-  return Object.assign(new Error(message), { code, syscall: 'connect', ...destination });
+  const wantsUser = reply < REQUEST || (proxy.protocol === 'http' && reply === REQUEST + 407);
+  const more = { syscall: 'connect', ...destination, ...(wantsUser && { proxy: authority(proxy) }) };
+  return codedError(code, message, more);
 }
 
 function meaning(proxy: ProxyServer, reply: number): readonly [code: string, text: string] {

@@ -3,9 +3,11 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type ProxyOptions, TestProxy } from '../intercept/proxy-servers.ts';
 import { inNamespace, needs, run } from '../support.ts';
 import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
@@ -139,7 +141,7 @@ describe('tuntap-native proxy', function () {
         'curl',
         '-s',
         'http://203.0.113.9/',
-        'http://203.0.113.9/',
+        'http://203.0.113.10/',
       ),
     );
     assert.equal(status, 7);
@@ -149,9 +151,56 @@ describe('tuntap-native proxy', function () {
     );
   });
 
+  it('takes its URL from a file, and goes on when the proxy answers from nowhere and there are too many sources', async () => {
+    const relay = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(relay, 'listening');
+    // An answer from 0.0.0.0 port 0, then one from where the command has asked.
+    relay.on('message', (bytes, { port, address }) => {
+      relay.send(Buffer.concat([Buffer.of(0, 0, 0, 1, 0, 0, 0, 0, 0, 0), bytes.subarray(10)]), port, address);
+      relay.send(bytes, port, address);
+    });
+    const { port } = relay.address();
+    const sockets = new Set<Socket>();
+    const server = createTcpServer((socket) => {
+      sockets.add(socket.on('error', () => {}).on('close', () => sockets.delete(socket)));
+      socket.once('data', () => {
+        socket.write(Buffer.of(5, 0));
+        socket.once('data', () => socket.write(Buffer.of(5, 0, 0, 1, 127, 0, 0, 1, port >> 8, port & 0xff)));
+      });
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const directory = mkdtempSync(join(tmpdir(), 'proxy-'));
+    const file = join(directory, 'url');
+    writeFileSync(file, `socks5://127.0.0.1:${(server.address() as AddressInfo).port}\n`);
+    const ask = `
+      const one = () => new Promise((resolve) => {
+        const socket = require('dgram').createSocket('udp4');
+        socket.on('message', (bytes, from) => resolve([socket.unref(), bytes + ' from ' + from.address]));
+        socket.send('asked', 7, '203.0.113.7');
+      });
+      (async () => {
+        const kept = [];
+        for (let i = 0; i < 100; i++) kept.push(await one());
+        console.log(kept.at(-1)[1]);
+      })();`;
+    try {
+      const command = real('tuntap-native', 'proxy', '--to-file', file, '--', process.execPath, '-e', ask);
+      const limited = ['sh', '-c', 'ulimit -n 120; exec "$@"', 'sh', ...command];
+      const { stdout, stderr, status } = await finish(limited);
+      assert.deepEqual([stdout, stderr, status], ['asked from 203.0.113.7\n', '', 0]);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      relay.close();
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   it('says what is wrong with its arguments, with status 2', async () => {
     for (const [args, message] of [
-      [['--', 'true'], /--to is missing/],
+      [['--', 'true'], /--to or --to-file is missing/],
+      [['--to', 'http://a', '--to-file', '/dev/null', '--', 'true'], /not both/],
+      [['--to', 'socks5://me:se/secret@127.0.0.1', '--', 'true'], /must be a URL such as/],
       [['--to', 'socks4://me:secret@127.0.0.1', '--', 'true'], /must be a URL such as/],
       [['--to', 'socks5://127.0.0.1'], /which command/],
     ] as const) {

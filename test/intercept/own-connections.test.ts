@@ -9,14 +9,13 @@ import type { InterceptedConnection } from 'tuntap-native/intercept';
 import { Endpoint } from 'tuntap-native/tunnel';
 import { refuseOwnHost } from '#dist/intercept/own-connections.js';
 import { decodeQuestion, encodeAnswer } from '#dist/net/namespace/dns-message.js';
-import { code, itAsRoot, needs, skip } from '../support.ts';
+import { code, itAsRoot, needs } from '../support.ts';
 import { withIntercepted } from './support.ts';
 
 describe("the interceptor's own connections", function () {
   this.timeout(20_000);
   before(function () {
     needs(this);
-    if (process.versions.bun) skip(this, 'Bun adopts no connected sockets');
   });
 
   it('may not go to the loopback by chance', () => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { needs, openFds, skip } from '../support.ts';
+import { needs, openFds } from '../support.ts';
 import { TestProxy } from './proxy-servers.ts';
 import { pipeEnds } from './relay-support.ts';
 import { withIntercepted } from './support.ts';
@@ -30,7 +30,6 @@ describe('relayTo() through a proxy', function () {
   this.timeout(30_000);
   before(function () {
     needs(this);
-    if (process.versions.bun) skip(this, 'Bun adopts no connected sockets');
   });
 
   for (const scheme of SCHEMES) {
@@ -157,6 +156,10 @@ describe('relayTo() through a proxy', function () {
             'socks4://a',
             'a',
             'http://a/path',
+            'socks5://me:se/secret@a',
+            'http://me:se#secret@a',
+            'socks5:me:secret@a',
+            'http://me:x@secret@a/path',
             `socks5://${'x'.repeat(256)}@a`,
           ]) {
             await assert.rejects(connection.relayTo({ via }), (error: NodeJS.ErrnoException) => {
@@ -171,6 +174,26 @@ describe('relayTo() through a proxy', function () {
       });
       await assert.rejects(namespace.connect({ host: '203.0.113.5', port: 80 }));
       await done;
+    }));
+
+  it('asks a proxy of HTTP for no name that could be read as something else', () =>
+    withIntercepted({}, async ({ namespace, interceptor }) => {
+      const route = () => assert.fail();
+      await using proxy = await TestProxy.start('http', { route });
+      const failures = new Promise<string[]>((resolve) => {
+        interceptor.on('connection', async (connection) => {
+          const codes: string[] = [];
+          for (const host of ['a/b', 'a@b', 'a:22', 'a#', 'a b', 'a\r\nb', '']) {
+            const error = await connection.relayTo({ host, via: proxy.url() }).catch((reason) => reason);
+            codes.push(error.code);
+            if (codes.length === 7) connection.refuse(error);
+          }
+          resolve(codes);
+        });
+      });
+      await assert.rejects(namespace.connect({ host: '203.0.113.5', port: 80 }), { code: 'EHOSTUNREACH' });
+      assert.deepEqual(await failures, Array(7).fill('ENOTFOUND'));
+      assert.deepEqual(proxy.asked, []);
     }));
 
   it('leaves no fd', () =>

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { Relay, takeSocket } from '#dist/intercept/relay.js';
-import { moduleArguments, openFds, skip } from '../support.ts';
+import { moduleArguments, openFds } from '../support.ts';
 import { Loopback, pipeEnds, receiveAll, relayThreads, sendRandom } from './relay-support.ts';
 
 const ECANCELED = -125;
@@ -15,10 +15,6 @@ const ECONNRESET = -104;
 const MEGABYTE = 1 << 20;
 
 describe('a relay of two sockets', () => {
-  before(function () {
-    if (process.versions.bun) skip(this, 'Bun adopts no connected sockets');
-  });
-
   it('passes all bytes on, both ways at once, and the end of one direction before the other', async () => {
     await using loopback = new Loopback();
     const [a, b, relay] = await loopback.relayed();

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { NetworkNamespace } from 'tuntap-native';
 import type { InterceptedConnection, RelayOptions } from 'tuntap-native/intercept';
-import { needs, openFds, skip } from '../support.ts';
+import { needs, openFds } from '../support.ts';
 import { receiveAll, sendRandom } from './relay-support.ts';
 import { withIntercepted } from './support.ts';
 
@@ -51,7 +51,6 @@ describe('an intercepted connection that is relayed', function () {
   this.timeout(30_000);
   before(function () {
     needs(this);
-    if (process.versions.bun) skip(this, 'Bun adopts no connected sockets');
   });
   after(async () => (await current).close());
 
