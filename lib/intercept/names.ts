@@ -21,6 +21,8 @@ const IPV6_PREFIX_BYTES = 8;
 const MAX_NAMES = 2 ** 17 - 2;
 /** Clients may keep an answer for longer than its TTL says. */
 const KEEP_MS = 300_000;
+/** A client that asks for names alone, such as one that tries them all, must not leave others without. */
+const KEEP_UNUSED_MS = 30_000;
 const TTL_S = 1;
 
 const { NO_ERROR, SERVER_FAILURE, FORMAT_ERROR, NO_NAME, REFUSED } = DNS_CODES;
@@ -36,8 +38,9 @@ interface FakeName {
 
 /** Answers questions for addresses with fake ones, and tells the names of these. */
 export class FakeNames {
-  // The one that was not used for longest is first.
-  readonly #names = new Map<string, FakeName>();
+  // The ones that were only asked for, and the others. The one that was not used for longest is first.
+  readonly #asked = new Map<string, FakeName>();
+  readonly #reached = new Map<string, FakeName>();
   readonly #byNumber: (FakeName | undefined)[] = [];
   readonly #capacity: number;
   readonly #now: () => number;
@@ -69,19 +72,21 @@ export class FakeNames {
   /** The name that a fake address was given to; undefined for any other address. */
   nameOf(address: string): string | undefined {
     const found = this.#find(address);
-    if (found) this.#use(found);
+    if (found) this.#use(found, this.#reached);
     return found?.name;
   }
 
   /** Whether a client has asked for a name, as long as it has an address. */
   has(name: string): boolean {
-    return this.#names.has(name.toLowerCase());
+    return this.#get(name.toLowerCase()) !== undefined;
   }
 
   /** Lets the name of an address keep it until {@link release}. */
   hold(address: string): void {
     const found = this.#find(address);
-    if (found) found.holds++;
+    if (found === undefined) return;
+    found.holds++;
+    this.#use(found, this.#reached);
   }
 
   /** Undoes one {@link hold}. */
@@ -97,7 +102,7 @@ export class FakeNames {
     if (!isHostName(name)) return [name === '' ? NO_ERROR : NO_NAME];
     // Other records, such as those of the types HTTPS and MX, could lead past the fake address.
     if (type !== DNS_TYPES.A && type !== DNS_TYPES.AAAA) return [NO_ERROR];
-    const fake = this.#names.get(name) ?? this.#add(name);
+    const fake = this.#get(name) ?? this.#add(name);
     if (fake === undefined) return [SERVER_FAILURE];
     this.#use(fake);
     return [NO_ERROR, addressOf(fake.number, type)];
@@ -115,35 +120,45 @@ export class FakeNames {
     return number === undefined ? undefined : this.#byNumber[number];
   }
 
-  #use(fake: FakeName): void {
+  #get(name: string): FakeName | undefined {
+    return this.#asked.get(name) ?? this.#reached.get(name);
+  }
+
+  #use(fake: FakeName, among = this.#asked.has(fake.name) ? this.#asked : this.#reached): void {
     fake.used = this.#now();
-    this.#names.delete(fake.name);
-    this.#names.set(fake.name, fake);
+    this.#delete(fake.name);
+    among.set(fake.name, fake);
+  }
+
+  #delete(name: string): void {
+    this.#asked.delete(name);
+    this.#reached.delete(name);
   }
 
   #add(name: string): FakeName | undefined {
-    const number = this.#names.size < this.#capacity ? this.#unusedNumber() : this.#takeNumber();
+    const size = this.#asked.size + this.#reached.size;
+    const number = size < this.#capacity ? 1 + ((this.#offset + size) % this.#capacity) : this.#takeNumber();
     if (number === undefined) return undefined;
     const fake = { name, number, used: 0, holds: 0 };
     this.#byNumber[number] = fake;
-    this.#names.set(name, fake);
+    this.#asked.set(name, fake);
     return fake;
   }
 
-  #unusedNumber(): number {
-    return 1 + ((this.#offset + this.#names.size) % this.#capacity);
+  #takeNumber(): number | undefined {
+    return this.#oldest(this.#asked, KEEP_UNUSED_MS) ?? this.#oldest(this.#reached, KEEP_MS);
   }
 
   /** Takes the address of the name that was not used for longest, if that is long enough. */
-  #takeNumber(): number | undefined {
+  #oldest(names: ReadonlyMap<string, FakeName>, keep: number): number | undefined {
     const now = this.#now();
-    for (const fake of this.#names.values()) {
+    for (const fake of names.values()) {
       if (fake.holds > 0) {
         this.#use(fake);
         continue;
       }
-      if (now - fake.used < KEEP_MS) return undefined;
-      this.#names.delete(fake.name);
+      if (now - fake.used < keep) return undefined;
+      this.#delete(fake.name);
       return fake.number;
     }
     return undefined;

@@ -164,4 +164,19 @@ describe('fake names', () => {
       new Set([first, second, third]),
     );
   });
+
+  it('that were only asked for go first, and sooner', () => {
+    let now = 0;
+    const names = new FakeNames(3, () => now);
+    const [first, second, third] = ['a', 'b', 'c'].map((name) => `${ask(names, name, A)}`);
+    names.nameOf(first);
+    now = 30_000;
+    assert.equal(ask(names, 'c', A), third);
+    assert.equal(ask(names, 'd', A), second);
+    assert.deepEqual([names.nameOf(first), names.has('b'), names.has('D')], ['a', false, true]);
+    assert.equal(ask(names, 'e', A), 2, 'SERVFAIL');
+    now = 60_000;
+    assert.equal(ask(names, 'e', A), third);
+    assert.equal(names.nameOf(first), 'a');
+  });
 });
