@@ -4,9 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { nativePrograms, ROOT } from './programs.ts';
+import { nativePrograms } from './programs.ts';
 
 const UNITS = ['checksum', 'segmentation', 'coalescing', 'coalescing_rules'];
 // The number of cases that the round trip tries, and where it begins: the seed that a failure prints.
@@ -32,10 +30,6 @@ describe('offloads in C++', function () {
   });
 
   for (const target of ['checksum', 'segmentation', 'coalescing']) {
-    it(`finds nothing in the kept corpus of the fuzz target ${target}`, async () => {
-      const corpus = join(ROOT, 'test', 'fuzz', 'corpus', target);
-      const output = await programs.run([`test/fuzz/${target}.cc`, 'test/fuzz/replay.cc'], [corpus]);
-      assert.equal(output, `${readdirSync(corpus).length} inputs\n`);
-    });
+    it(`finds nothing in the kept corpus of the fuzz target ${target}`, () => programs.replay(target));
   }
 });

@@ -1,13 +1,14 @@
 /** Builds test programs of C++ that knows neither devices nor Node, with sanitizers where the compiler has them. */
 
+import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { skip } from '../support.ts';
 
-export const ROOT = join(fileURLToPath(import.meta.url), '..', '..', '..', '..');
+const ROOT = join(fileURLToPath(import.meta.url), '..', '..', '..', '..');
 const COMPILER = process.env.CXX ?? 'c++';
 const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
 
@@ -24,6 +25,8 @@ function start(command: string, args: readonly string[]): Promise<string> {
 export interface NativePrograms {
   /** Builds a program of these files, paths in the repository, and runs it. Returns its output. */
   run(sources: readonly string[], args?: readonly string[]): Promise<string>;
+  /** Builds a fuzz target of test/fuzz, and gives it all that its corpus keeps. */
+  replay(target: string): Promise<void>;
 }
 
 /**
@@ -54,12 +57,18 @@ export function nativePrograms(units: readonly string[]): NativePrograms {
 
   after(() => rmSync(built, { recursive: true }));
 
+  const run: NativePrograms['run'] = async (sources, args = []) => {
+    const program = join(built, basename(sources[0], '.cc'));
+    const files = sources.map((source) => join(ROOT, source));
+    await start(COMPILER, [...flags, '-o', program, ...files, ...objects]);
+    return start(program, args);
+  };
   return {
-    async run(sources, args = []) {
-      const program = join(built, basename(sources[0], '.cc'));
-      const files = sources.map((source) => join(ROOT, source));
-      await start(COMPILER, [...flags, '-o', program, ...files, ...objects]);
-      return start(program, args);
+    run,
+    async replay(target) {
+      const corpus = join(ROOT, 'test', 'fuzz', 'corpus', target);
+      const output = await run([`test/fuzz/${target}.cc`, 'test/fuzz/replay.cc'], [corpus]);
+      assert.equal(output, `${readdirSync(corpus).length} inputs\n`);
     },
   };
 }
