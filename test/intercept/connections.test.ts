@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { text } from 'node:stream/consumers';
 import { needs } from '../support.ts';
-import { withIntercepted } from './support.ts';
+import { HOSTS, withIntercepted } from './support.ts';
 
 describe('intercepted connections', function () {
   this.timeout(30_000);
@@ -12,7 +12,7 @@ describe('intercepted connections', function () {
   });
 
   for (const offload of ['raw', true, false] as const) {
-    for (const host of ['203.0.113.5', '2001:db8:ffff::5']) {
+    for (const host of HOSTS) {
       it(`accepts a connection to ${host} with offload ${offload}`, () =>
         withIntercepted({ tun: { offload } }, async ({ namespace, interceptor }) => {
           interceptor.on('connection', async (connection) => {

@@ -4,15 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { InterceptedConnection, Refusal } from 'tuntap-native/intercept';
 import { needs } from '../support.ts';
-import { connectionOf, withIntercepted } from './support.ts';
-
-const HOSTS = ['203.0.113.5', '2001:db8:ffff::5'] as const;
-
-const failure = (connecting: Promise<unknown>): Promise<string | undefined> =>
-  connecting.then(
-    () => 'connected',
-    (error) => error.code,
-  );
+import { connectionOf, failure, HOSTS, withIntercepted } from './support.ts';
 
 describe('decisions about intercepted connections', function () {
   this.timeout(30_000);

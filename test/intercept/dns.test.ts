@@ -4,34 +4,22 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { NetworkNamespace, openTun } from 'tuntap-native';
-import { type InterceptedConnection, type Interceptor, intercept } from 'tuntap-native/intercept';
+import { NetworkNamespace } from 'tuntap-native';
+import type { InterceptedConnection } from 'tuntap-native/intercept';
 import { itAsRoot, needs, run } from '../support.ts';
-import { withIntercepted } from './support.ts';
+import { type Intercepted, withIntercepted } from './support.ts';
 
 const NAME = `tuntap-names-${process.pid}`;
 const SERVER = '203.0.113.53';
 
 /** As {@link withIntercepted}, in a namespace of a name, whose resolv.conf names a server behind the device. */
-async function withResolver(
-  body: (namespace: NetworkNamespace, interceptor: Interceptor) => Promise<void>,
-): Promise<void> {
+async function withResolver(body: (intercepted: Intercepted) => Promise<void>): Promise<void> {
   const files = `/etc/netns/${NAME}`;
   mkdirSync(files, { recursive: true });
   writeFileSync(`${files}/resolv.conf`, `nameserver ${SERVER}\noptions timeout:2 attempts:1\n`);
   writeFileSync(`${files}/nsswitch.conf`, 'hosts: files dns\n');
   try {
-    await using namespace = await NetworkNamespace.create(NAME);
-    await using tun = openTun('tun0', {
-      namespace,
-      addresses: ['192.0.2.1/24', '2001:db8::1/64'],
-      offload: 'raw',
-      up: true,
-    });
-    await namespace.addRoute({ destination: '0.0.0.0/0', device: 'tun0' });
-    await namespace.addRoute({ destination: '::/0', device: 'tun0' });
-    await using interceptor = await intercept(tun, { names: true });
-    await body(namespace, interceptor);
+    await withIntercepted({ name: NAME, names: true }, body);
   } finally {
     await NetworkNamespace.delete(NAME).catch(() => {});
     rmSync(files, { recursive: true });
@@ -45,7 +33,7 @@ describe('names of what is intercepted', function () {
   });
 
   itAsRoot('are those that the C library asked for: of connections, flows and addresses', () =>
-    withResolver(async (namespace, interceptor) => {
+    withResolver(async ({ namespace, interceptor }) => {
       interceptor.on('connection', async (connection: InterceptedConnection) => {
         const { name, port } = connection.destination;
         (await connection.accept()).end(`HTTP/1.0 200 OK\r\n\r\n${name}:${port}`);

@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers';
 import { NetworkNamespace } from 'tuntap-native';
 import { createVethPair } from 'tuntap-native/net';
 import { needs, run } from '../support.ts';
-import { SERVERS, withIntercepted } from './support.ts';
+import { CLIENTS, SERVERS, withIntercepted } from './support.ts';
 
 describe('intercepted ICMP', function () {
   this.timeout(60_000);
@@ -85,7 +85,7 @@ describe('what an interceptor sends', function () {
       });
       await once(dump.stderr as NodeJS.ReadableStream, 'data'); // it listens
       for (const family of [4, 6] as const) {
-        const socket = await namespace.createUdpSocket({ host: family === 4 ? '192.0.2.1' : '2001:db8::1' });
+        const socket = await namespace.createUdpSocket({ host: CLIENTS[family] });
         for (const length of [0, 1, 2, 999, 1_400]) {
           const answer = once(socket, 'message');
           socket.send(Buffer.alloc(length, 77), 7777, SERVERS[family]);

@@ -7,14 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { openTun } from 'tuntap-native';
 import { intercept } from 'tuntap-native/intercept';
 import { code, fdNumbers, inNamespace, linkGone, needs, run } from '../support.ts';
-import { connectionOf, type Intercepted, withIntercepted } from './support.ts';
-
-/** An open connection: both of its sockets. */
-async function openConnection(intercepted: Intercepted, options = {}) {
-  const [connection, connecting] = await connectionOf(intercepted, options);
-  const [server, client] = await Promise.all([connection.accept(), connecting]);
-  return { connection, server, client };
-}
+import { openConnection, withIntercepted } from './support.ts';
 
 const resetOf = async (socket: Socket): Promise<string | undefined> => {
   const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException];
@@ -27,27 +20,21 @@ describe('the life of intercepted connections', function () {
     needs(this, 'ip');
   });
 
-  it('ends with a reset of the client', () =>
-    withIntercepted({}, async (intercepted) => {
-      const { connection, server, client } = await openConnection(intercepted);
-      const closed = once(connection, 'close');
-      const reset = resetOf(server);
-      client.resetAndDestroy();
-      assert.equal(await reset, 'ECONNRESET');
-      await closed;
-      assert.equal(intercepted.interceptor.counters.open, 0);
-    }));
-
-  it('ends with a reset of the server', () =>
-    withIntercepted({}, async (intercepted) => {
-      const { connection, server, client } = await openConnection(intercepted);
-      const closed = once(connection, 'close');
-      const reset = resetOf(client);
-      server.resetAndDestroy();
-      assert.equal(await reset, 'ECONNRESET');
-      await closed;
-      assert.equal(intercepted.interceptor.counters.open, 0);
-    }));
+  for (const [who, other] of [
+    ['client', 'server'],
+    ['server', 'client'],
+  ] as const) {
+    it(`ends with a reset of the ${who}`, () =>
+      withIntercepted({}, async (intercepted) => {
+        const { connection, ...ends } = await openConnection(intercepted);
+        const closed = once(connection, 'close');
+        const reset = resetOf(ends[other]);
+        ends[who].resetAndDestroy();
+        assert.equal(await reset, 'ECONNRESET');
+        await closed;
+        assert.equal(intercepted.interceptor.counters.open, 0);
+      }));
+  }
 
   it('ends after idleTimeout', () =>
     withIntercepted({ idleTimeout: 300 }, async (intercepted) => {

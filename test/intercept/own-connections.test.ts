@@ -10,7 +10,7 @@ import { Endpoint } from 'tuntap-native/tunnel';
 import { refuseOwnHost } from '#dist/intercept/own-connections.js';
 import { decodeQuestion, encodeAnswer } from '#dist/net/namespace/dns-message.js';
 import { code, itAsRoot, needs } from '../support.ts';
-import { withIntercepted } from './support.ts';
+import { failureOf, withIntercepted } from './support.ts';
 
 describe("the interceptor's own connections", function () {
   this.timeout(20_000);
@@ -58,17 +58,12 @@ describe("the interceptor's own connections", function () {
             async (connection) => connection.relay(await interceptor.connect({ host, port, servers })),
           ];
           for (const way of ways) {
-            const refused = new Promise<string>((resolve) => {
-              interceptor.once('connection', (connection) => {
-                assert.equal(connection.destination.name, host);
-                way(connection).catch((error) => {
-                  connection.refuse(error);
-                  resolve(error.code);
-                });
-              });
+            const failed = failureOf(interceptor, (connection) => {
+              assert.equal(connection.destination.name, host);
+              return way(connection);
             });
             await assert.rejects(namespace.connect({ host: address, port: 80 }), { code: 'EHOSTUNREACH' });
-            assert.equal(await refused, 'EACCES');
+            assert.equal((await failed).code, 'EACCES');
           }
           interceptor.once('connection', (connection) => connection.relayTo({ host: '127.0.0.1', port }));
           const client = await namespace.connect({ host: address, port: 80 });

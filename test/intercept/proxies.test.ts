@@ -6,25 +6,17 @@ import { type AddressInfo, createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { needs, openFds } from '../support.ts';
 import { TestProxy } from './proxy-servers.ts';
-import { pipeEnds } from './relay-support.ts';
-import { withIntercepted } from './support.ts';
+import { pipeEnds, withServer } from './relay-support.ts';
+import { failure, failureOf, withIntercepted } from './support.ts';
 
 const SCHEMES = ['socks5', 'http'] as const;
 
 /** A server that greets first, then echoes; and where a client finds it. */
-async function withGreeter(body: (port: number) => Promise<void>): Promise<void> {
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    socket.on('error', () => {}).write('hello ');
+const withGreeter = (body: (port: number) => Promise<void>): Promise<void> =>
+  withServer((socket) => {
+    socket.write('hello ');
     socket.pipe(socket);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  try {
-    await body((server.address() as AddressInfo).port);
-  } finally {
-    server.close();
-  }
-}
+  }, body);
 
 describe('relayTo() through a proxy', function () {
   this.timeout(30_000);
@@ -64,26 +56,13 @@ describe('relayTo() through a proxy', function () {
   }
 
   /** What relayTo() fails with, and what the client sees. */
-  async function refusal(via: string): Promise<[error: NodeJS.ErrnoException, client: string]> {
-    let seen: [NodeJS.ErrnoException, string] | undefined;
-    await withIntercepted({}, async ({ namespace, interceptor }) => {
-      const failed = new Promise<NodeJS.ErrnoException>((resolve, reject) => {
-        interceptor.on('connection', (connection) => {
-          connection.relayTo({ via }).then(reject, (error) => {
-            connection.refuse(error);
-            resolve(error);
-          });
-        });
-      });
-      const client = namespace.connect({ host: '203.0.113.5', port: 80 }).then(
-        () => 'connected',
-        (error) => error.code as string,
-      );
-      seen = [await failed, await client];
-    });
-    if (seen === undefined) throw new Error('nothing was refused');
-    return seen;
-  }
+  const refusal = (via: string): Promise<[error: NodeJS.ErrnoException, client: string]> =>
+    withIntercepted({}, ({ namespace, interceptor }) =>
+      Promise.all([
+        failureOf(interceptor, (connection) => connection.relayTo({ via })),
+        failure(namespace.connect({ host: '203.0.113.5', port: 80 })),
+      ]),
+    );
 
   const REFUSALS = {
     socks5: {

@@ -1,13 +1,31 @@
-/** What the relay tests share: connections, and what there is to see of the thread. */
+/** What the relay tests share: servers, connections, and what there is to see of the thread. */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { NetworkNamespace as Namespaces, type NetworkNamespace } from 'tuntap-native';
 import { Relay, type RelaySocket, takeSocket } from '#dist/intercept/relay.js';
+
+/** A server of this process's namespace. */
+export async function withServer(
+  onConnection: (socket: Socket) => void,
+  body: (port: number, server: Server) => Promise<void>,
+): Promise<void> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {});
+    onConnection(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    await body((server.address() as AddressInfo).port, server);
+  } finally {
+    server.close();
+  }
+}
 
 /** Makes connections over loopback. */
 export class Loopback implements AsyncDisposable {
@@ -73,6 +91,16 @@ export async function receiveAll(socket: Socket): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) hash.update(chunk as Buffer);
   return hash.digest('hex');
+}
+
+/** The text up to the end. Other than `text()` of Node.js, it leaves a socket open that may still send. */
+export async function receiveText(socket: Socket): Promise<string> {
+  let text = '';
+  socket.on('data', (chunk) => {
+    text += chunk;
+  });
+  await once(socket, 'end');
+  return text;
 }
 
 /** The threads of this process that relay: their processor time in ticks. */

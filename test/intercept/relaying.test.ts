@@ -2,35 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { NetworkNamespace } from 'tuntap-native';
 import type { InterceptedConnection, RelayOptions } from 'tuntap-native/intercept';
 import { needs, openFds } from '../support.ts';
-import { receiveAll, sendRandom } from './relay-support.ts';
-import { withIntercepted } from './support.ts';
+import { receiveAll, receiveText, sendRandom, withServer } from './relay-support.ts';
+import { failureOf, withIntercepted } from './support.ts';
 
 const HOST = '203.0.113.5';
-
-/** A server of this process's namespace. */
-async function withServer(
-  onConnection: (socket: Socket) => void,
-  body: (port: number, server: Server) => Promise<void>,
-): Promise<void> {
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    socket.on('error', () => {});
-    onConnection(socket);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  try {
-    await body((server.address() as AddressInfo).port, server);
-  } finally {
-    server.close();
-  }
-}
 
 type Pass = (connection: InterceptedConnection, port: number, options?: RelayOptions) => Promise<unknown>;
 
@@ -181,25 +162,29 @@ describe('an intercepted connection that is relayed', function () {
     );
   });
 
-  it('may have another end that has nothing to say', () =>
-    withServer(
-      (socket) => socket.end(),
+  it('may have another end that has nothing to say', () => {
+    let heard: Promise<string> | undefined;
+    return withServer(
+      (socket) => {
+        heard = receiveText(socket.end());
+      },
       (port) =>
         withIntercepted({}, async ({ namespace, interceptor }) => {
           const outcome = new Promise<unknown>((resolve, reject) => {
             interceptor.on('connection', async (connection) => {
               const upstream = await (await current).connect({ host: '127.0.0.1', port });
-              const relayed = connection.relay(upstream);
-              relayed.then(resolve, reject);
+              connection.relay(upstream).then(resolve, reject);
             });
           });
           const client = await namespace.connect({ host: HOST, port: 7 });
           client.allowHalfOpen = true;
-          assert.equal(await text(client), '');
+          assert.equal(await receiveText(client), '');
           client.end('but I have');
           assert.equal(await outcome, undefined);
+          assert.equal(await heard, 'but I have');
         }),
-    ));
+    );
+  });
 
   it('is given up by relayTo() when it is refused, its signal aborts or the time is over', () =>
     withServer(
@@ -231,14 +216,7 @@ describe('an intercepted connection that is relayed', function () {
             const closed = new Promise((resolve) =>
               server.once('connection', (socket) => socket.once('close', resolve)),
             );
-            const failed = new Promise<NodeJS.ErrnoException>((resolve, reject) => {
-              interceptor.once('connection', (connection) => {
-                relay(connection).then(reject, (error) => {
-                  connection.refuse(error);
-                  resolve(error);
-                });
-              });
-            });
+            const failed = failureOf(interceptor, relay);
             const timeout = seen === 'ETIMEDOUT' ? 500 : undefined; // it was dropped
             await assert.rejects(namespace.connect({ host: HOST, port: 7, timeout }), { code: seen });
             assert.equal((await failed).code, expected);

@@ -21,19 +21,22 @@ export interface Intercepted {
 
 export interface InterceptedOptions extends InterceptOptions {
   readonly tun?: TunOptions;
+  /** Of the client's namespace, which stays then. */
+  readonly name?: string;
   /** Whether the client's namespace belongs to a user namespace. */
   readonly user?: boolean;
 }
 
 /** The client is 192.0.2.1 and 2001:db8::1; everything else lies behind the device. */
-export async function withIntercepted(
+export async function withIntercepted<T>(
   options: InterceptedOptions,
-  body: (intercepted: Intercepted) => Promise<void>,
-): Promise<void> {
-  await using namespace = await NetworkNamespace.create(undefined, { user: options.user });
+  body: (intercepted: Intercepted) => Promise<T>,
+): Promise<T> {
+  const { tun: tunOptions, name, user, ...interceptOptions } = options;
+  await using namespace = await NetworkNamespace.create(name, { user });
   await using tun = openTun('tun0', {
     offload: 'raw',
-    ...options.tun,
+    ...tunOptions,
     namespace,
     addresses: ['192.0.2.1/24'],
     up: true,
@@ -46,9 +49,8 @@ export async function withIntercepted(
     const local = { family: 6, table: 'local', destination: '2001:db8::1/128' } as const;
     while ((await namespace.routes(local)).length === 0);
   }
-  const { tun: _, user: __, ...rest } = options;
-  await using interceptor = await intercept(tun, rest);
-  await body({ namespace, tun, interceptor });
+  await using interceptor = await intercept(tun, interceptOptions);
+  return await body({ namespace, tun, interceptor });
 }
 
 /** Begins to connect, and returns the connection that the interceptor sees. */
@@ -62,6 +64,46 @@ export async function connectionOf(
   return [(await begun)[0], connecting];
 }
 
+export interface OpenConnection {
+  readonly connection: InterceptedConnection;
+  /** What the interceptor has accepted. */
+  readonly server: Socket;
+  readonly client: Socket;
+}
+
+/** An open connection: both of its sockets. */
+export async function openConnection(
+  intercepted: Intercepted,
+  options: Partial<NamespaceConnectOptions> = {},
+): Promise<OpenConnection> {
+  const [connection, connecting] = await connectionOf(intercepted, options);
+  const [server, client] = await Promise.all([connection.accept(), connecting]);
+  return { connection, server, client };
+}
+
+/** What a way to relay the next connection fails with; the client is refused by the same error. */
+export function failureOf(
+  interceptor: Interceptor,
+  relay: (connection: InterceptedConnection) => Promise<unknown>,
+): Promise<NodeJS.ErrnoException> {
+  return new Promise((resolve, reject) => {
+    interceptor.once('connection', (connection) => {
+      relay(connection).then(reject, (error) => {
+        connection.refuse(error);
+        resolve(error);
+      });
+    });
+  });
+}
+
+/** What a client's attempt to connect ends with: an error's code, or 'connected'. */
+export const failure = (connecting: Promise<unknown>): Promise<string> =>
+  connecting.then(
+    () => 'connected',
+    (error) => error.code,
+  );
+
 /** Addresses that lie behind the device. */
 export const SERVERS = { 4: '203.0.113.5', 6: '2001:db8:ffff::5' } as const;
+export const HOSTS = Object.values(SERVERS);
 export const CLIENTS = { 4: '192.0.2.1', 6: '2001:db8::1' } as const;

@@ -3,18 +3,21 @@
 import assert from 'node:assert/strict';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
 import { moduleArguments, needs, run } from '../support.ts';
-import { connectionOf, type Intercepted, type InterceptedOptions, withIntercepted } from './support.ts';
+import {
+  HOSTS,
+  type Intercepted,
+  type InterceptedOptions,
+  openConnection,
+  withIntercepted,
+} from './support.ts';
 
 async function exchange(intercepted: Intercepted, host: string): Promise<void> {
-  const [connection, connecting] = await connectionOf(intercepted, { host });
-  const [server, client] = await Promise.all([connection.accept(), connecting]);
+  const { server, client } = await openConnection(intercepted, { host });
   for (const socket of [server, client]) socket.allowHalfOpen = true;
   client.end('question');
   for await (const bytes of server.iterator({ destroyOnReturn: false })) server.end(`${bytes}, answer`);
   for await (const bytes of client) assert.equal(bytes.toString(), 'question, answer');
 }
-
-const HOSTS = ['203.0.113.5', '2001:db8:ffff::5'] as const;
 
 describe('connections are intercepted', function () {
   this.timeout(60_000);

@@ -5,9 +5,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { needs } from '../support.ts';
-import { connectionOf, withIntercepted } from './support.ts';
+import { receiveAll, receiveText } from './relay-support.ts';
+import { HOSTS, openConnection, withIntercepted } from './support.ts';
 
-const HOSTS = ['203.0.113.5', '2001:db8:ffff::5'] as const;
 const CHUNK = randomBytes(1 << 20);
 
 async function send(socket: Socket, chunks: number): Promise<string> {
@@ -21,13 +21,6 @@ async function send(socket: Socket, chunks: number): Promise<string> {
   return hash.digest('hex');
 }
 
-async function receive(socket: Socket): Promise<string> {
-  const hash = createHash('sha256');
-  socket.on('data', (chunk) => hash.update(chunk));
-  await once(socket, 'end'); // a pipeline would destroy the socket, which still sends
-  return hash.digest('hex');
-}
-
 describe('the bytes of intercepted connections', function () {
   this.timeout(60_000);
   before(function () {
@@ -38,12 +31,11 @@ describe('the bytes of intercepted connections', function () {
     for (const host of HOSTS) {
       it(`are the same at the other end, both ways at once: ${host}, offload ${offload}`, () =>
         withIntercepted({ tun: { offload } }, async (intercepted) => {
-          const [connection, connecting] = await connectionOf(intercepted, { host });
-          const [server, client] = await Promise.all([connection.accept(), connecting]);
+          const { connection, server, client } = await openConnection(intercepted, { host });
           for (const socket of [server, client]) socket.allowHalfOpen = true;
           const [up, down, sentUp, sentDown] = await Promise.all([
-            receive(server),
-            receive(client),
+            receiveAll(server),
+            receiveAll(client),
             send(client, 16),
             send(server, 24),
           ]);
@@ -56,16 +48,15 @@ describe('the bytes of intercepted connections', function () {
 
   it('flow on in one direction after the other has ended', () =>
     withIntercepted({}, async (intercepted) => {
-      const [connection, connecting] = await connectionOf(intercepted);
-      const [server, client] = await Promise.all([connection.accept(), connecting]);
+      const { connection, server, client } = await openConnection(intercepted);
       for (const socket of [server, client]) socket.allowHalfOpen = true;
       client.end('question');
-      assert.equal(await received(server), 'question');
+      assert.equal(await receiveText(server), 'question');
       server.write('an answer ');
       await once(client, 'data');
       const closed = once(connection, 'close');
       server.end('in two parts');
-      assert.equal(await received(client), 'in two parts');
+      assert.equal(await receiveText(client), 'in two parts');
       await closed;
       assert.equal(connection.state, 'closed');
       assert.equal(intercepted.interceptor.counters.open, 0);
@@ -73,28 +64,17 @@ describe('the bytes of intercepted connections', function () {
 
   it('wait for a reader that is slow', () =>
     withIntercepted({}, async (intercepted) => {
-      const [connection, connecting] = await connectionOf(intercepted);
-      const [server, client] = await Promise.all([connection.accept(), connecting]);
+      const { connection, server, client } = await openConnection(intercepted);
       let sent = 0;
       while (client.write(CHUNK) || (await written(client))) sent++;
       const stopped = connection.bytesRead;
       assert.ok(sent < 64, `${sent} MB were taken, though nobody reads`);
       client.end();
-      const hash = await receive(server);
+      const hash = await receiveAll(server);
       assert.equal(hash.length, 64);
       assert.ok(connection.bytesRead > stopped);
     }));
 });
-
-/** The text up to the end. */
-async function received(socket: Socket): Promise<string> {
-  let text = '';
-  socket.on('data', (chunk) => {
-    text += chunk;
-  });
-  await once(socket, 'end');
-  return text;
-}
 
 /** Whether what was written left within a second. */
 async function written(socket: Socket): Promise<boolean> {
