@@ -11,18 +11,24 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { NetworkNamespace } from 'tuntap-native/net';
 import { MACHINE, publish, version } from './blocks.ts';
-import { type Forwarding, median, option, ROOT, run, startForwarder } from './measure.ts';
+import { churn, churnServer, manyFiles, PORT } from './churn.ts';
+import {
+  type Forwarding,
+  iperfServer,
+  measureTcp,
+  median,
+  option,
+  program,
+  startForwarder,
+} from './measure.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
 const SECONDS = option('seconds', '3');
 const MTU = option('mtu', '1500');
 const CONNECTIONS = option('connections', '10000');
 const SERVER = '192.0.2.2';
-const PORT = '7000';
-const program = (name: string): string => join(ROOT, 'out', 'bench', `${name}.js`);
 
 const FORWARDER = 'a forwarder of raw packets';
 const CONTENDERS: Readonly<Record<string, string | undefined>> = {
@@ -48,12 +54,8 @@ async function startInterceptor(how: string): Promise<Forwarding & { readonly ch
   await lo.set({ up: true });
   await lo.addAddress(`${SERVER}/32`);
   const path = `/proc/${process.pid}/fd/${a.fd}`;
-  const limits = 'ulimit -n 1000000 2>/dev/null || ulimit -n $(ulimit -Hn); exec "$@"';
-  const child = b.spawn(
-    'sh',
-    ['-c', limits, 'sh', process.execPath, program('intercept-end'), path, 'tuna', how, MTU],
-    { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] },
-  );
+  const end = manyFiles(process.execPath, program('intercept-end'), path, 'tuna', how, MTU);
+  const child = b.spawn('sh', end, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
   await once(child.stdout as NodeJS.EventEmitter, 'data');
   return {
     a,
@@ -76,27 +78,13 @@ async function start(how: string | undefined): Promise<Forwarding> {
 
 async function measure(how: string | undefined): Promise<Figures> {
   await using forwarding = await start(how);
-  const { a, b } = forwarding;
-  const iperf = b.spawn('iperf3', ['-s', '-B', SERVER, '--forceflush'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  await once(iperf.stdout as NodeJS.EventEmitter, 'data');
-  const tcp = async (...args: string[]): Promise<number> => {
-    const text = await run(a, 'iperf3', '-J', '-c', SERVER, '-t', SECONDS, ...args);
-    return JSON.parse(text).end.sum_received.bits_per_second / 1e9;
-  };
-  const source = `require('node:net').createServer((s) => s.end('x').on('error', () => {}))
-    .listen({ host: '${SERVER}', port: ${PORT}, backlog: 1024 }, () => console.log('ready'))`;
-  const server = b.spawn(process.execPath, ['-e', source], { stdio: ['ignore', 'pipe', 'inherit'] });
-  await once(server.stdout as NodeJS.EventEmitter, 'data');
+  using _iperf = await iperfServer(forwarding);
+  const tcp = async (...args: string[]): Promise<number> =>
+    how === 'answer' ? Number.NaN : (await measureTcp(forwarding, SECONDS, ...args)).gbps;
+  const server = await churnServer(forwarding.b, SERVER);
   try {
-    const up = how === 'answer' ? Number.NaN : await tcp();
-    const down = how === 'answer' ? Number.NaN : await tcp('-R');
-    const client = program('intercept-client');
-    const churn = Number(await run(a, process.execPath, client, 'churn', SERVER, PORT, SECONDS, '64'));
-    return { up, down, churn };
+    return { up: await tcp(), down: await tcp('-R'), churn: await churn(forwarding.a, SERVER, SECONDS) };
   } finally {
-    iperf.kill();
     server.kill();
   }
 }
@@ -109,12 +97,8 @@ async function measureMemory(): Promise<[kilobytes: number, open: number]> {
     return ((await once(interceptor.child, 'message')) as [{ rss: number; open: number }])[0];
   };
   const before = await ask();
-  const limits = 'ulimit -n 1000000 2>/dev/null || ulimit -n $(ulimit -Hn); exec "$@"';
-  const client = interceptor.a.spawn(
-    'sh',
-    ['-c', limits, 'sh', process.execPath, program('intercept-client'), 'hold', SERVER, PORT, CONNECTIONS],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
+  const hold = manyFiles(process.execPath, program('intercept-client'), 'hold', SERVER, PORT, CONNECTIONS);
+  const client = interceptor.a.spawn('sh', hold, { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(client.stdout as NodeJS.EventEmitter, 'data');
   const after = await ask();
   client.kill();

@@ -11,6 +11,9 @@ import { NetworkNamespace } from 'tuntap-native';
 /** The package's folder. */
 export const ROOT = join(fileURLToPath(import.meta.url), '..', '..', '..');
 
+/** The file of a program of this folder. */
+export const program = (name: string): string => join(ROOT, 'out', 'bench', `${name}.js`);
+
 /** The value of `--name=value` on the command line. */
 export const option = (name: string, fallback: string): string =>
   process.argv.find((argument) => argument.startsWith(`--${name}=`))?.split('=')[1] ?? fallback;

@@ -17,7 +17,7 @@ import {
   measureUdp,
   option,
   Programs,
-  ROOT,
+  program,
   startForwarder,
   TRAFFIC,
 } from './measure.ts';
@@ -27,7 +27,7 @@ const SECONDS = option('seconds', '3');
 const folder = mkdtempSync(join(tmpdir(), 'tuntap-profile-'));
 const programs = new Programs(...TRAFFIC);
 try {
-  const js = join(ROOT, 'out', 'bench', 'forwarder.js');
+  const js = program('forwarder');
   await using forwarding = await startForwarder((ends) => [process.execPath, js, ...ends, ...how]);
   using _server = await iperfServer(forwarding);
   const data = join(folder, 'perf.data');

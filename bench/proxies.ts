@@ -15,17 +15,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
-import { median, option, Programs, ROOT, run } from './measure.ts';
+import { churn, churnServer, manyFiles } from './churn.ts';
+import { median, option, Programs, program, run } from './measure.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
 const SECONDS = option('seconds', '3');
 const HEV = option('hev', '');
 const ONLY = option('only', '');
 const SERVER = '192.0.2.2';
-const CHURN_PORT = '7000';
 const PROXY = { host: '10.1.0.2', port: 1080 } as const;
 const DEVICE = 'tun0';
-const program = (name: string): string => join(ROOT, 'out', 'bench', `${name}.js`);
 let measurements = 0;
 const folder = mkdtempSync(join(tmpdir(), 'tuntap-bench-'));
 
@@ -42,9 +41,8 @@ type Contender = (setup: Setup) => Promise<ChildProcess>;
 
 /** Starts a program in the host's namespace. */
 function start({ host }: Setup, command: string, ...args: string[]): ChildProcess {
-  const limits = 'ulimit -n 1000000 2>/dev/null || ulimit -n $(ulimit -Hn); exec "$@"';
   const stdio = ['ignore', 'pipe', option('verbose', '') ? 'inherit' : 'ignore'] as ('ignore' | 'pipe')[];
-  return host.spawn('sh', ['-c', limits, 'sh', command, ...args], { stdio });
+  return host.spawn('sh', manyFiles(command, ...args), { stdio });
 }
 
 async function configure({ client, mtu }: Setup): Promise<void> {
@@ -132,9 +130,7 @@ async function measure(contender: Contender, mtu: number): Promise<Figures> {
   try {
     await serve(socks.path('socks-server'), PROXY.host, `${PROXY.port}`);
     await serve('iperf3', '-s', '-B', SERVER, '--forceflush');
-    const source = `require('node:net').createServer((s) => s.end('x').on('error', () => {}))
-      .listen({ host: '${SERVER}', port: ${CHURN_PORT}, backlog: 1024 }, () => console.log('ready'))`;
-    await serve(process.execPath, '-e', source);
+    children.push(await churnServer(server, SERVER));
     children.push(await contender({ client, host, server, path, mtu }));
     const tcp = async (...args: string[]): Promise<number> => {
       const text = await run(client, 'iperf3', '-J', '-c', SERVER, '-t', SECONDS, ...args);
@@ -142,9 +138,7 @@ async function measure(contender: Contender, mtu: number): Promise<Figures> {
     };
     const up = await tcp();
     const down = await tcp('-R');
-    const churner = [program('intercept-client'), 'churn', SERVER, CHURN_PORT, SECONDS, '64'];
-    const churn = Number(await run(client, process.execPath, ...churner));
-    return { up, down, churn };
+    return { up, down, churn: await churn(client, SERVER, SECONDS) };
   } finally {
     for (const child of children) child.kill();
     // pasta opens it by its name.

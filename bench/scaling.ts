@@ -17,6 +17,7 @@ import {
   median,
   option,
   Programs,
+  program,
   ROOT,
   startForwarder,
   TRAFFIC,
@@ -27,7 +28,7 @@ const ROUNDS = Number(option('rounds', '3'));
 const SECONDS = option('seconds', '1');
 const ONLY = option('only', 'sizes,devices,queues').split(',');
 const RATE = 60_000;
-const JS = join(ROOT, 'out', 'bench', 'forwarder.js');
+const JS = program('forwarder');
 const programs = new Programs('forwarder', ...TRAFFIC);
 
 type Command = (ends: string[]) => string[];
