@@ -1,5 +1,4 @@
 import {
-  checkName,
   invalidArgType,
   invalidArgValue,
   requireBoolean,
@@ -8,6 +7,7 @@ import {
 } from '../arguments.js';
 import { VIRTIO_HEADER_SIZE } from '../device/offload.js';
 import { TunDevice } from '../device/tun-tap-device.js';
+import { checkRouting } from '../net/namespace/sockets.js';
 import { Interceptor } from './interceptor.js';
 import { openStack, type StackKind } from './stack.js';
 
@@ -87,8 +87,7 @@ export async function intercept(tun: TunDevice, options: InterceptOptions = {}):
   requireInteger('options.maxFlows', maxFlows, 1, 2 ** 20);
   requireInteger('options.flowTimeout', flowTimeout, 1, MAX_TIMEOUT);
   requireBoolean('options.names', names);
-  if (mark !== undefined) requireInteger('options.mark', mark, 0, 0xffffffff);
-  if (device !== undefined) checkName(device, false);
+  checkRouting(options);
   const limits = { decisionTimeout, maxPending, maxConnections, idleTimeout, maxFlows, flowTimeout };
   const stack = await openStack(tun, kind);
   try {

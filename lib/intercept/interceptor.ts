@@ -7,6 +7,7 @@ import { native } from '../native/addon.js';
 import { type Descriptor, watchArrays } from '../native/descriptor.js';
 import { EAGAIN } from '../native/errno.js';
 import { LAYOUT, READABLE } from '../native/layout.js';
+import type { RoutingOptions } from '../net/namespace/sockets.js';
 import type { DatagramTable } from '../socket/datagram-table.js';
 import { check } from '../system-error.js';
 import { type ConnectionOwner, InterceptedConnection } from './connection.js';
@@ -16,7 +17,7 @@ import type { InterceptorEvents } from './interceptor-events.js';
 import { FakeNames } from './names.js';
 import { type ConnectionEnd, Nat, type NatOptions, type SlotReference } from './nat.js';
 import { OtherPackets, type OtherPacketsOwner } from './other-packets.js';
-import { type Bypass, type InterceptorConnectOptions, OwnConnections } from './own-connections.js';
+import { type InterceptorConnectOptions, OwnConnections } from './own-connections.js';
 import type { Stack } from './stack.js';
 
 /** How often old connections are looked for, in milliseconds: at most, and for short timeouts. */
@@ -30,7 +31,7 @@ export interface InterceptorParts extends Omit<NatOptions, 'prefix' | 'ports' | 
   readonly tun: TunDevice;
   readonly stack: Stack;
   readonly prefix: number;
-  readonly bypass: Bypass;
+  readonly bypass: RoutingOptions;
   readonly names: boolean;
   readonly maxFlows: number;
   readonly flowTimeout: number;

@@ -4,14 +4,9 @@ import type { Socket } from 'node:net';
 import { codedError } from '../arguments.js';
 import { addressOffset, type Endpoint } from '../endpoint.js';
 import { type NamespaceConnectOptions, NetworkNamespace } from '../net/index.js';
+import type { RoutingOptions } from '../net/namespace/sockets.js';
 import type { FakeNames } from './names.js';
 import type { Nat } from './nat.js';
-
-/** What keeps the interceptor's own connections out of its device. */
-export interface Bypass {
-  readonly mark?: number;
-  readonly device?: string;
-}
 
 /** Options of {@link Interceptor.connect}. */
 export type InterceptorConnectOptions = NamespaceConnectOptions;
@@ -19,11 +14,12 @@ export type InterceptorConnectOptions = NamespaceConnectOptions;
 /** Opens connections in the process's own namespace; the NAT refuses their SYNs. */
 export class OwnConnections {
   readonly #nat: Nat;
-  readonly bypass: Bypass;
+  /** What keeps them out of the interceptor's device. */
+  readonly bypass: RoutingOptions;
   readonly #names: FakeNames | undefined;
   #namespace: Promise<NetworkNamespace> | undefined;
 
-  constructor(nat: Nat, bypass: Bypass, names: FakeNames | undefined) {
+  constructor(nat: Nat, bypass: RoutingOptions, names: FakeNames | undefined) {
     this.#nat = nat;
     this.bypass = bypass;
     this.#names = names;

@@ -5,7 +5,6 @@ import type { Duplex } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import {
   abortError,
-  checkName,
   checkSignal,
   codedError,
   invalidArgType,
@@ -14,7 +13,7 @@ import {
 } from '../arguments.js';
 import type { Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
-import { adoptStream } from '../net/namespace/sockets.js';
+import { adoptStream, checkRouting } from '../net/namespace/sockets.js';
 import { type SystemError, systemError } from '../system-error.js';
 import { decidedBefore } from './connection-errors.js';
 import type { ConnectionEnd } from './nat.js';
@@ -167,8 +166,7 @@ export async function relayTo(
   const { mark, device } = { ...own.bypass, ...options };
   if (typeof host !== 'string') throw invalidArgType('options.host', 'a string', host);
   requireInteger('options.port', port, 0, 65535);
-  if (mark !== undefined) requireInteger('options.mark', mark, 0, 0xffffffff);
-  if (device !== undefined) checkName(device, false);
+  checkRouting(options);
   if (timeout !== undefined) requireInteger('options.timeout', timeout, 1, 0x7fffffff);
   checkSignal(signal);
   const proxy = via === undefined ? undefined : proxyOf(via);

@@ -4,18 +4,14 @@ import { isIP } from 'node:net';
 import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
 import { EINPROGRESS, EPROTO } from '../native/errno.js';
-import { localOf, socketError } from '../net/namespace/sockets.js';
+import { localOf, type RoutingOptions, setRouting, socketError } from '../net/namespace/sockets.js';
 import { check } from '../system-error.js';
 import { authority, connectMessages, type Destination, type ProxyServer, refusedByProxy } from './proxy.js';
 import { Relay } from './relay.js';
 
 /** How a connection is made. */
-export interface UpstreamOptions {
+export interface UpstreamOptions extends RoutingOptions {
   readonly via?: ProxyServer;
-  /** A firewall mark; needs CAP_NET_ADMIN. */
-  readonly mark?: number;
-  /** The link that the connection goes through. */
-  readonly device?: string;
 }
 
 /** What hears how far an attempt has come. */
@@ -65,15 +61,11 @@ async function addressOf(host: string): Promise<string> {
 }
 
 /** A socket whose connect(2) is under way. */
-function openConnecting(remote: Endpoint, { mark, device }: UpstreamOptions): number {
-  const constants = native().socketConstants;
+function openConnecting(remote: Endpoint, options: RoutingOptions): number {
   const family = ADDRESS_FAMILIES[remote.family];
   const fd = check<number>(native().openStreamSocket(family), 'socket');
   try {
-    const set = (name: string, value: number | string) =>
-      check(native().setSocketOption(fd, constants.SOL_SOCKET, constants[name], value), `setsockopt ${name}`);
-    if (mark !== undefined) set('SO_MARK', mark | 0);
-    if (device !== undefined) set('SO_BINDTODEVICE', device);
+    setRouting(fd, options);
     const started = native().connectSocket(fd, family, remote.entry);
     if (started < 0 && started !== EINPROGRESS) throw socketError(started, 'connect', remote);
     return fd;

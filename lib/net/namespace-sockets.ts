@@ -2,8 +2,8 @@ import type { SocketOptions as DatagramOptions, Socket as DatagramSocket } from 
 import type { Server, Socket } from 'node:net';
 import {
   abortError,
-  checkName,
   checkSignal,
+  codedError,
   invalidArgType,
   requireBoolean,
   requireInteger,
@@ -11,7 +11,7 @@ import {
 } from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
 import { type ResolvedAddress, type ResolveOptions, resolveIn } from './namespace/resolver.js';
-import { bindDatagrams, type DialOptions, dial, listen, type SocketOptions } from './namespace/sockets.js';
+import { bindDatagrams, checkRouting, type DialOptions, dial, listen } from './namespace/sockets.js';
 import { NetworkConfiguration } from './network-configuration.js';
 
 /** Options of {@link NetworkNamespace.connect}. */
@@ -92,7 +92,7 @@ export abstract class NamespaceSockets extends NetworkConfiguration {
   async connect(options: NamespaceConnectOptions): Promise<Socket> {
     requireObject('options', options);
     const { host = 'localhost', port, localAddress, localPort = 0, timeout, signal } = options;
-    checkSocketOptions(options);
+    checkRouting(options);
     requireInteger('options.port', port, 0, 65535);
     requireInteger('options.localPort', localPort, 0, 65535);
     if (timeout !== undefined) requireInteger('options.timeout', timeout, 1, 0x7fffffff);
@@ -115,7 +115,7 @@ export abstract class NamespaceSockets extends NetworkConfiguration {
       if (signal?.aborted) throw abortError(signal);
       if (!limit.aborted) throw error;
       const code = 'ETIMEDOUT';
-      throw Object.assign(new Error(`connect ${code} ${host}:${port}`), { code, syscall: 'connect', port });
+      throw codedError(code, `connect ${code} ${host}:${port}`, { syscall: 'connect', port });
     } finally {
       end.abort();
     }
@@ -231,12 +231,7 @@ function combined(errors: readonly Error[]): Error {
 
 function checkBind(options: NamespaceBindOptions): Endpoint {
   requireObject('options', options);
-  checkSocketOptions(options);
+  checkRouting(options);
   if (options.ipv6Only !== undefined) requireBoolean('options.ipv6Only', options.ipv6Only);
   return new Endpoint(options.host ?? '::', options.port ?? 0);
-}
-
-function checkSocketOptions({ mark, device }: SocketOptions): void {
-  if (mark !== undefined) requireInteger('options.mark', mark, 0, 0xffffffff);
-  if (device !== undefined) checkName(device, false);
 }

@@ -2,7 +2,7 @@
 
 import type { SocketOptions as DatagramOptions, Socket as DatagramSocket } from 'node:dgram';
 import type { Server, Socket } from 'node:net';
-import { abortError, unsupported } from '../../arguments.js';
+import { abortError, checkName, requireInteger, unsupported } from '../../arguments.js';
 import { ADDRESS_FAMILIES, Endpoint } from '../../endpoint.js';
 import { native } from '../../native/addon.js';
 import { closingOnError, type Descriptor, watchArrays } from '../../native/descriptor.js';
@@ -20,6 +20,26 @@ export interface SocketOptions {
   readonly ipv6Only?: boolean;
 }
 
+/** What keeps a socket's packets out of some routes. */
+export type RoutingOptions = Pick<SocketOptions, 'mark' | 'device'>;
+
+/** Checks the options `mark` and `device` of users. */
+export function checkRouting({ mark, device }: RoutingOptions): void {
+  if (mark !== undefined) requireInteger('options.mark', mark, 0, 0xffffffff);
+  if (device !== undefined) checkName(device, false);
+}
+
+function setOption(fd: number, level: string, name: string, value: number | string): void {
+  const constants = native().socketConstants;
+  check(native().setSocketOption(fd, constants[level], constants[name], value), `setsockopt ${name}`);
+}
+
+/** Sets mark and link. */
+export function setRouting(fd: number, { mark, device }: RoutingOptions): void {
+  if (mark !== undefined) setOption(fd, 'SOL_SOCKET', 'SO_MARK', mark | 0);
+  if (device !== undefined) setOption(fd, 'SOL_SOCKET', 'SO_BINDTODEVICE', device);
+}
+
 type Kind = 'SOCK_STREAM' | 'SOCK_DGRAM';
 
 async function openBound(
@@ -29,17 +49,14 @@ async function openBound(
   local: Endpoint | undefined,
   options: SocketOptions,
 ): Promise<Descriptor> {
-  const constants = native().socketConstants;
   const af = ADDRESS_FAMILIES[family];
-  const descriptor = check<Descriptor>(await native().openSocket(namespace, af, constants[kind]), 'socket');
+  const type = native().socketConstants[kind];
+  const descriptor = check<Descriptor>(await native().openSocket(namespace, af, type), 'socket');
   return closingOnError(descriptor, () => {
     const fd = descriptor.fd();
-    const set = (level: string, name: string, value: number | string) =>
-      check(native().setSocketOption(fd, constants[level], constants[name], value), `setsockopt ${name}`);
-    if (options.mark !== undefined) set('SOL_SOCKET', 'SO_MARK', options.mark | 0);
-    if (options.device !== undefined) set('SOL_SOCKET', 'SO_BINDTODEVICE', options.device);
-    if (options.reuseAddress) set('SOL_SOCKET', 'SO_REUSEADDR', 1);
-    if (family === 6) set('SOL_IPV6', 'IPV6_V6ONLY', Number(options.ipv6Only ?? false));
+    setRouting(fd, options);
+    if (options.reuseAddress) setOption(fd, 'SOL_SOCKET', 'SO_REUSEADDR', 1);
+    if (family === 6) setOption(fd, 'SOL_IPV6', 'IPV6_V6ONLY', Number(options.ipv6Only ?? false));
     if (local !== undefined) {
       const bound = native().bindSocket(fd, af, local.entry);
       if (bound < 0) throw socketError(bound, kind === 'SOCK_STREAM' ? 'listen' : 'bind', local);
