@@ -1,4 +1,4 @@
-import { invalidArgType, requireInteger } from '../arguments.js';
+import { codedError, invalidArgType, requireInteger } from '../arguments.js';
 import type { Endpoint } from '../endpoint.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { alreadyReading } from '../io/packet-channel.js';
@@ -106,8 +106,7 @@ export class DatagramPort {
   }
 
   #requireOpen(): void {
-    if (!this.#closed) return;
-    throw Object.assign(new Error('The interceptor is closed'), { code: 'ERR_TUNTAP_CLOSED' });
+    if (this.#closed) throw codedError('ERR_TUNTAP_CLOSED', 'The interceptor is closed');
   }
 
   #build(payloads: PacketBatch, table: DatagramTable, start: number): void {

@@ -1,4 +1,5 @@
 import { PacketBatch } from '../io/packet-batch.js';
+import { alreadyWaiting } from '../io/packet-channel.js';
 import { DatagramTable } from '../socket/datagram-table.js';
 
 const CAPACITY = 4096;
@@ -67,8 +68,4 @@ export class DatagramReader implements AsyncIterableIterator<PacketBatch> {
     this.#resolve?.({ value: undefined, done: true });
     this.#resolve = undefined;
   }
-}
-
-function alreadyWaiting(): Error {
-  return Object.assign(new Error('A batch is already being waited for'), { code: 'ERR_TUNTAP_READING' });
 }

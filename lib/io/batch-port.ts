@@ -1,9 +1,8 @@
 import type { EventEmitter } from 'node:events';
-import { codedError } from '../arguments.js';
 import { EAGAIN } from '../native/errno.js';
 import { READABLE, WRITABLE } from '../native/layout.js';
 import type { PacketBatch } from './packet-batch.js';
-import { alreadyReading, type PacketChannel } from './packet-channel.js';
+import { alreadyReading, alreadyWaiting, type PacketChannel } from './packet-channel.js';
 
 const ignore = (): void => {};
 
@@ -158,7 +157,7 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
     this.#error = null;
     if (error) throw error;
     if (this.#done) return { value: undefined, done: true };
-    throw codedError('ERR_TUNTAP_READING', 'A batch is already being waited for');
+    throw alreadyWaiting();
   }
 
   async return(): Promise<IteratorResult<PacketBatch>> {

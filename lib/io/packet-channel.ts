@@ -160,6 +160,11 @@ export class PacketChannel {
   }
 }
 
+/** The error of a `next()` while another one waits. */
+export function alreadyWaiting(): Error {
+  return codedError('ERR_TUNTAP_READING', 'A batch is already being waited for');
+}
+
 /** The error of a second reader. */
 export function alreadyReading(name: string, how: 'as a stream' | 'in batches'): Error {
   const first =

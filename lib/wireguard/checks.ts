@@ -3,7 +3,14 @@
 import { lookup } from 'node:dns/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isIP } from '../address.js';
-import { abortError, checkSignal, invalidArgType, requireInteger, requireObject } from '../arguments.js';
+import {
+  abortError,
+  checkSignal,
+  codedError,
+  invalidArgType,
+  requireInteger,
+  requireObject,
+} from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
 import { allowedIpValue, endpointValue } from './config-values.js';
 import type { PeerChange } from './controlled-device.js';
@@ -15,11 +22,6 @@ import type { PeerChanges } from './tunnel-types.js';
 const LOOKUP_TRIES = 15;
 const MAX_PAUSE = 20_000;
 const TRANSIENT: ReadonlySet<string | undefined> = new Set(['EAI_AGAIN']);
-
-/** An error with one of the codes `ERR_WG_…`. */
-export function wireGuardError(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code });
-}
 
 /** A peer's options, checked, as a change of it. What is left out stays as it is. */
 export function peerChange(name: string, options: PeerChanges): PeerChange {
@@ -51,10 +53,7 @@ export function checkAllowedIp(name: string, text: string): Prefix {
   const value = typeof text === 'string' ? allowedIpValue(text) : undefined;
   const prefix = value?.sign === '' ? parsePrefix(value.prefix) : undefined;
   if (!prefix) {
-    throw wireGuardError(
-      'ERR_WG_ALLOWED_IP',
-      `"${name}" has '${text}', which is no network such as 10.0.0.0/24`,
-    );
+    throw codedError('ERR_WG_ALLOWED_IP', `"${name}" has '${text}', which is no network such as 10.0.0.0/24`);
   }
   return prefix;
 }
@@ -62,7 +61,7 @@ export function checkAllowedIp(name: string, text: string): Prefix {
 export function checkEndpoint(name: string, text: string): string {
   const value = typeof text === 'string' ? endpointValue(text) : undefined;
   if (value === undefined) {
-    throw wireGuardError(
+    throw codedError(
       'ERR_WG_ENDPOINT',
       `"${name}" is '${text}', which is no endpoint such as 192.0.2.1:51820, [2001:db8::1]:51820 or vpn.example.org:51820`,
     );
@@ -114,11 +113,8 @@ export async function resolveEndpoint(
       if (signal?.aborted) throw abortError(signal);
       const { code } = cause as NodeJS.ErrnoException;
       if (!TRANSIENT.has(code) || tried >= tries) {
-        const error = wireGuardError(
-          'ERR_WG_ENDPOINT',
-          `The host name '${host}' can't be looked up: ${code}`,
-        );
-        throw Object.assign(error, { cause });
+        const message = `The host name '${host}' can't be looked up: ${code}`;
+        throw codedError('ERR_WG_ENDPOINT', message, { cause });
       }
     }
     await delay(pause, undefined, { signal }).catch(() => checkSignal(signal));

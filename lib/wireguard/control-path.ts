@@ -3,6 +3,7 @@
 import { chmodSync, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { createConnection, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
+import { codedError } from '../arguments.js';
 import { EEXIST, EINVAL } from '../native/errno.js';
 import { systemError } from '../system-error.js';
 
@@ -41,9 +42,9 @@ function isAnswered(path: string): Promise<boolean> {
   });
 }
 
-function inUse(path: string): Error & { code: string; path: string } {
+function inUse(path: string): Error {
   const message = `Another process controls an interface through '${path}'`;
-  return Object.assign(new Error(message), { code: 'ERR_WG_CONTROL_IN_USE', path });
+  return codedError('ERR_WG_CONTROL_IN_USE', message, { path });
 }
 
 /** Listens, and resolves when that worked. */

@@ -1,5 +1,6 @@
 /** The answer to a `get=1` request: written for wg(8), read from other devices. */
 
+import { codedError } from '../arguments.js';
 import type { DeviceState, PeerState } from './controlled-device.js';
 import { parseNumber } from './prefix.js';
 
@@ -37,10 +38,8 @@ interface DraftPeer extends Draft<Omit<PeerState, 'allowedIps'>> {
   allowedIps: string[];
 }
 
-function protocolError(): Error & { code: string } {
-  return Object.assign(new Error('The device sent an answer that is not of the WireGuard protocol'), {
-    code: 'EPROTO',
-  });
+function protocolError(): Error {
+  return codedError('EPROTO', 'The device sent an answer that is not of the WireGuard protocol');
 }
 
 function number(text: string): number {

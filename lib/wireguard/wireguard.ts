@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
-import { abortError, requireInteger } from '../arguments.js';
+import { abortError, codedError, requireInteger } from '../arguments.js';
 import type { LinkEvent } from '../device/device-link.js';
 import type { TunDevice } from '../device/tun-tap-device.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
-import { numericEndpoint, peerChange, resolveEndpoint, wireGuardError } from './checks.js';
+import { numericEndpoint, peerChange, resolveEndpoint } from './checks.js';
 import type { ControlledDevice, DeviceChanges, DeviceState, PeerChange } from './controlled-device.js';
 import { Engine } from './engine.js';
 import { clampKey, formatKey, parseKey } from './keys.js';
@@ -295,7 +295,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   }
 
   #requireOpen(): void {
-    if (this.#closed) throw wireGuardError('ERR_WG_CLOSED', `'${this.name}' is closed`);
+    if (this.#closed) throw codedError('ERR_WG_CLOSED', `'${this.name}' is closed`);
   }
 
   #fail(error: Error): void {

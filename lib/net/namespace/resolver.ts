@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { isIP } from '../../address.js';
-import { abortError, invalidArgType, invalidArgValue } from '../../arguments.js';
+import { abortError, codedError, invalidArgType, invalidArgValue } from '../../arguments.js';
 import { Endpoint } from '../../endpoint.js';
 import { type AddressType, type DnsAnswer, decodeAnswer, dnsName, encodeQuestion } from './dns-message.js';
 import { bindDatagrams, dial } from './sockets.js';
@@ -234,5 +234,5 @@ function parseResolvConf(text: string): Configuration {
 }
 
 function dnsError(code: string, hostname: string): Error {
-  return Object.assign(new Error(`resolve ${code} ${hostname}`), { code, syscall: 'resolve', hostname });
+  return codedError(code, `resolve ${code} ${hostname}`, { syscall: 'resolve', hostname });
 }
