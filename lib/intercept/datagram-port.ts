@@ -81,10 +81,10 @@ export class DatagramPort {
     if (!(table instanceof DatagramTable)) throw invalidArgType('table', 'a DatagramTable', table);
     requireInteger('start', start, 0, payloads.length);
     this.#requireOpen();
-    const before = this.#datagrams.counters.sent;
+    const before = this.#datagrams.sent;
     this.#build(payloads, table, start);
     this.#owner.send();
-    return this.#datagrams.counters.sent - before;
+    return this.#datagrams.sent - before;
   }
 
   /** Makes packets of what flows have sent. */

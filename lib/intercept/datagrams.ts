@@ -5,6 +5,7 @@ import { native } from '../native/addon.js';
 import type { DatagramsHandle } from '../native/datagram-calls.js';
 import { type DatagramTable, entriesOf } from '../socket/datagram-table.js';
 import { check } from '../system-error.js';
+import { countsByName } from './counts.js';
 
 /** DatagramCounter. */
 const COUNTERS = [
@@ -19,6 +20,7 @@ const COUNTERS = [
   'wrongFragments',
   'lostFragments',
 ] as const;
+const SENT = COUNTERS.indexOf('sent');
 
 /** Unreachable of src-cpp/intercept/replies.h. */
 const REASONS = { 'port-unreachable': 0, 'host-unreachable': 1, prohibited: 2 } as const;
@@ -48,6 +50,7 @@ const EXPIRED_AT_ONCE = 1024;
 export class Datagrams {
   readonly #handle: DatagramsHandle;
   readonly #slots = new Uint32Array(EXPIRED_AT_ONCE);
+  readonly #counts = new Float64Array(COUNTERS.length);
 
   constructor({ prefix, superPackets, maxFlows, flowTimeout }: DatagramsOptions) {
     const questionTimeout = Math.min(flowTimeout, QUESTION_TIMEOUT);
@@ -97,11 +100,14 @@ export class Datagrams {
     native().removeFlow(this.#handle, slot);
   }
 
+  /** How many datagrams were sent so far, without an allocation. */
+  get sent(): number {
+    check(native().datagramCounters(this.#handle, this.#counts), 'counters');
+    return this.#counts[SENT];
+  }
+
   /** Counts by name. */
   get counters(): Readonly<Record<(typeof COUNTERS)[number], number>> {
-    const counts = new Float64Array(COUNTERS.length);
-    check(native().datagramCounters(this.#handle, counts), 'counters');
-    const entries = COUNTERS.map((name, i) => [name, counts[i]]);
-    return Object.fromEntries(entries) as Record<(typeof COUNTERS)[number], number>;
+    return countsByName(COUNTERS, (counts) => native().datagramCounters(this.#handle, counts));
   }
 }

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { isIPv6 } from 'node:net';
+import { isIP } from '../address.js';
 import { codedError, invalidArgType, invalidArgValue, outOfRange, requireObject } from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
 import { type DatagramRefusal, isDatagramRefusal } from './datagrams.js';
@@ -82,7 +82,8 @@ export class InterceptedFlow extends EventEmitter<FlowEvents> {
     requireObject('from', from);
     const { address, port } = from;
     if (bytes.length > MAX_PAYLOAD[this.#endpoint.family] || port === 0) return false;
-    if (address === '0.0.0.0' || address === '::' || (isIPv6(address) && address.includes('%'))) return false;
+    if (address === '0.0.0.0' || address === '::' || (isIP(address) === 6 && address.includes('%')))
+      return false;
     this.#owner.send(bytes, this.#other('from', from), this.#endpoint);
     return true;
   }

@@ -1,8 +1,6 @@
 /** Fake addresses for names, so that a connection tells which name it was opened for. */
 
-import { randomInt } from 'node:crypto';
-import { isIPv4, isIPv6 } from 'node:net';
-import { parseIpv4, parseIpv6 } from '../address.js';
+import { isIP, parseIpv4, parseIpv6 } from '../address.js';
 import {
   DNS_CODES,
   DNS_TYPES,
@@ -51,7 +49,7 @@ export class FakeNames {
   constructor(capacity: number = MAX_NAMES, now: () => number = performance.now.bind(performance)) {
     this.#capacity = capacity;
     this.#now = now;
-    this.#offset = randomInt(capacity);
+    this.#offset = crypto.getRandomValues(new Uint32Array(1))[0] % capacity;
   }
 
   /** The answer to a query, or undefined if the bytes are none. */
@@ -182,11 +180,12 @@ function addressOf(number: number, type: number): Uint8Array {
 
 /** Which fake address it is, or undefined if it is of none of their networks. */
 function numberOf(address: string): number | undefined {
-  if (isIPv4(address)) {
+  const family = isIP(address);
+  if (family === 4) {
     const number = parseIpv4(address).readUInt32BE() - IPV4_NETWORK.readUInt32BE();
     return number >= 0 && number < 2 ** 17 ? number : undefined;
   }
-  if (!isIPv6(address)) return undefined;
+  if (family !== 6) return undefined;
   const bytes = parseIpv6(address.split('%')[0]);
   const inside = bytes.subarray(0, IPV6_PREFIX_BYTES).equals(IPV6_NETWORK.subarray(0, IPV6_PREFIX_BYTES));
   if (!inside) return undefined;
@@ -199,7 +198,7 @@ function reversed(name: string): string | undefined {
   const labels = name.split('.').reverse();
   if (labels[1] === 'in-addr' && labels.length === 6) {
     const address = labels.slice(2).join('.');
-    return isIPv4(address) ? address : undefined;
+    return isIP(address) === 4 ? address : undefined;
   }
   const nibbles = labels.slice(2);
   const isIpv6 =

@@ -9,6 +9,7 @@ import { native } from '../native/addon.js';
 import type { NatHandle } from '../native/intercept-calls.js';
 import { LAYOUT } from '../native/layout.js';
 import { check } from '../system-error.js';
+import { countsByName } from './counts.js';
 
 /** What the packets of a run are, RunKind of src-cpp/intercept/nat.h. */
 export const RUN_KINDS = { udp: 1, icmp: 2, fragment: 3 } as const;
@@ -146,9 +147,11 @@ export class Nat {
 
   /** Translates the stack's packets for the client. */
   translateBack(batch: PacketBatch): void {
-    this.#call(
+    const hasEvents = check<number>(
       native().natTranslateBack(this.handle, batch.memory, this.toClient.memory, this.toStack.memory),
+      'translate',
     );
+    if (hasEvents) this.#takeEvents();
   }
 
   /** Ends what is too old; call it now and then. Returns whether something is left, for which there was no room. */
@@ -210,14 +213,7 @@ export class Nat {
 
   /** Counts by name. */
   get counters(): Readonly<Record<(typeof COUNTERS)[number], number>> {
-    const counts = new Float64Array(COUNTERS.length);
-    check(native().natCounters(this.handle, counts), 'counters');
-    const entries = COUNTERS.map((name, i) => [name, counts[i]]);
-    return Object.fromEntries(entries) as Record<(typeof COUNTERS)[number], number>;
-  }
-
-  #call(hasEvents: number): void {
-    if (check<number>(hasEvents, 'translate')) this.#takeEvents();
+    return countsByName(COUNTERS, (counts) => native().natCounters(this.handle, counts));
   }
 
   #takeEvents(): void {

@@ -1,6 +1,6 @@
 /** Proxies by which connections leave: their URLs, what they are told, and what their refusals mean. */
 
-import { isIP } from 'node:net';
+import { isIP } from '../address.js';
 import { codedError, invalidArgValue } from '../arguments.js';
 import { parsePlainIp } from '../endpoint.js';
 
@@ -31,12 +31,13 @@ export const METHOD = 1000;
 export const USER = 2000;
 export const REQUEST = 3000;
 
+/** Types of addresses, RFC 1928 section 5. */
+export const ADDRESS_TYPES = { ipv4: 1, name: 3, ipv6: 4 } as const;
 const PORTS = { socks5: 1080, http: 80 } as const;
 const VERSION = 5;
 const NO_AUTHENTICATION = 0;
-const PASSWORD = 2;
+export const PASSWORD = 2;
 const CONNECT = 1;
-const NAME = 3;
 /** The longest name or password that SOCKS5 has room for. */
 const MAX_TEXT = 255;
 
@@ -111,10 +112,11 @@ export function socksAddress({ host, port }: Destination): Buffer {
   if (isIP(host) === 0) {
     const name = Buffer.from(host);
     if (name.length === 0 || name.length > MAX_TEXT) throw noName({ host, port });
-    return Buffer.concat([Buffer.of(NAME, name.length), name, tail]);
+    return Buffer.concat([Buffer.of(ADDRESS_TYPES.name, name.length), name, tail]);
   }
   const bytes = parsePlainIp(host);
-  return Buffer.concat([Buffer.of(bytes.length === 4 ? 1 : 4), bytes, tail]);
+  const type = ADDRESS_TYPES[bytes.length === 4 ? 'ipv4' : 'ipv6'];
+  return Buffer.concat([Buffer.of(type), bytes, tail]);
 }
 
 /** A greeting, a password (empty if there is none) and a request of SOCKS5. */

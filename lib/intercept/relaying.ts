@@ -18,7 +18,7 @@ import { type SystemError, systemError } from '../system-error.js';
 import { decidedBefore } from './connection-errors.js';
 import type { ConnectionEnd } from './nat.js';
 import { type OwnConnections, refuseOwnHost } from './own-connections.js';
-import { authority, type Destination, type ProxyServer, parseProxy } from './proxy.js';
+import { authority, type Destination, parseProxy } from './proxy.js';
 import { canTake, Relay, type RelayEnd, takeSocket } from './relay.js';
 import { dialUpstream } from './upstream.js';
 
@@ -59,15 +59,6 @@ interface Acceptable {
 
 /** The error of the socket that was reset, or undefined after both ends. */
 export type RelayOutcome = NodeJS.ErrnoException | undefined;
-
-/** Proxies by their URLs as given, the last one: most programs have one. */
-let known: { readonly via: string; readonly proxy: ProxyServer } | undefined;
-
-function proxyOf(via: string | URL): ProxyServer {
-  const text = String(via);
-  if (known?.via !== text) known = { via: text, proxy: parseProxy('options.via', via) };
-  return known.proxy;
-}
 
 /** Relays between an accepted connection and a stream: natively if the stream's fd is known. */
 export async function relayBetween(
@@ -169,7 +160,7 @@ export async function relayTo(
   checkRouting(options);
   if (timeout !== undefined) requireInteger('options.timeout', timeout, 1, 0x7fffffff);
   checkSignal(signal);
-  const proxy = via === undefined ? undefined : proxyOf(via);
+  const proxy = via === undefined ? undefined : parseProxy('options.via', via);
   let dialing: Relay | undefined;
   let stopped: Error | undefined;
   let forget: (() => void) | undefined;

@@ -1,14 +1,16 @@
 /** UDP through a SOCKS5 proxy: RFC 1928, sections 4 and 7. */
 
 import type { Socket as DatagramSocket } from 'node:dgram';
-import { isIP, type Socket } from 'node:net';
-import { formatIp } from '../address.js';
+import type { Socket } from 'node:net';
+import { formatIp, isIP } from '../address.js';
 import { codedError } from '../arguments.js';
 import type { InterceptedFlow } from './flow.js';
 import type { ConnectionEnd } from './nat.js';
 import {
+  ADDRESS_TYPES,
   type Destination,
   METHOD,
+  PASSWORD,
   type ProxyServer,
   REQUEST,
   refusedByProxy,
@@ -18,9 +20,12 @@ import {
 } from './proxy.js';
 
 const UDP_ASSOCIATE = 3;
-const PASSWORD = 2;
 const NO_METHOD = 0xff;
 const ANY: Destination = { host: '0.0.0.0', port: 0 };
+const ADDRESS_LENGTHS: Readonly<Record<number, number>> = {
+  [ADDRESS_TYPES.ipv4]: 4,
+  [ADDRESS_TYPES.ipv6]: 16,
+};
 /** Bytes before the address, in a reply as in a datagram. */
 const ADDRESS_AT = 3;
 /** Datagrams that wait for the proxy; more are lost. */
@@ -152,9 +157,10 @@ class Association {
     control.write(request);
     const [, reply, , type] = await reader.take(4);
     if (reply !== 0) throw refusedByProxy(proxy, ANY, REQUEST + reply);
-    if (type !== 1 && type !== 4)
+    const length = ADDRESS_LENGTHS[type];
+    if (length === undefined)
       throw codedError('EPROTO', 'connect EPROTO: the proxy names no address for UDP');
-    const address = await reader.take(type === 4 ? 16 : 4);
+    const address = await reader.take(length);
     const port = (await reader.take(2)).readUInt16BE();
     reader.stop(control);
     const nobody = address.every((byte) => byte === 0);
@@ -205,12 +211,13 @@ function remember<T extends { readonly size: number; clear(): void }>(known: T):
 function parseDatagram(datagram: Buffer): (Destination & { readonly payload: Buffer }) | undefined {
   if (datagram.length < ADDRESS_AT + 2 || datagram[2] !== 0) return undefined;
   const type = datagram[ADDRESS_AT];
-  const start = ADDRESS_AT + (type === 3 ? 2 : 1);
-  const length = type === 1 ? 4 : type === 4 ? 16 : type === 3 ? datagram[ADDRESS_AT + 1] : undefined;
+  const isName = type === ADDRESS_TYPES.name;
+  const start = ADDRESS_AT + (isName ? 2 : 1);
+  const length = isName ? datagram[ADDRESS_AT + 1] : ADDRESS_LENGTHS[type];
   if (length === undefined || datagram.length < start + length + 2) return undefined;
   const bytes = datagram.subarray(start, start + length);
   return {
-    host: type === 3 ? bytes.toString('latin1') : formatIp(bytes),
+    host: isName ? bytes.toString('latin1') : formatIp(bytes),
     port: datagram.readUInt16BE(start + length),
     payload: datagram.subarray(start + length + 2),
   };

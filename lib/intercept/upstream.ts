@@ -1,6 +1,6 @@
 /** Connections of the interceptor's own, made by the thread that will relay them. */
 
-import { isIP } from 'node:net';
+import { isIP } from '../address.js';
 import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
 import { EINPROGRESS, EPROTO } from '../native/errno.js';
