@@ -140,7 +140,9 @@ async function relayByStreams(connection: Acceptable, upstream: Duplex): Promise
 }
 
 function reset(stream: Duplex): void {
-  if ('resetAndDestroy' in stream && !stream.destroyed) (stream as Socket).resetAndDestroy();
+  // While shutdown(2) is due, libuv refuses to reset, and Node.js would never close the socket.
+  const ending = stream.writableEnded && !stream.writableFinished;
+  if ('resetAndDestroy' in stream && !stream.destroyed && !ending) (stream as Socket).resetAndDestroy();
   else stream.destroy();
 }
 

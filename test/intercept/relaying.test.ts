@@ -278,8 +278,10 @@ describe('an intercepted connection that is relayed', function () {
                 );
               const wrong = await code('socket');
               const ended = await (await current).connect({ host: '127.0.0.1', port });
+              const closed = once(ended, 'close', { signal: AbortSignal.timeout(5000) });
               ended.end();
               const found = `${wrong} ${await code(ended)}`;
+              await closed; // or the process could not end
               connection.refuse();
               return found;
             };
