@@ -26,6 +26,13 @@ export interface Context {
   readonly openTunnel: OpenTunnel;
 }
 
+/** Tells the user of something that does not stop the command. */
+export type Warn = (line: string) => void;
+
+export function warnTo({ stderr }: Pick<Context, 'stderr'>): Warn {
+  return (line) => void stderr.write(`Warning: ${line}\n`);
+}
+
 /** The arguments are not what the command takes: exit status 2. */
 export class UsageError extends Error {}
 

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { NetworkNamespace } from '../net/index.js';
+import { NetworkNamespace } from '../net/index.js';
 import type { Context } from './command.js';
 
 const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const;
@@ -13,11 +13,23 @@ const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWIN
 /** How a command ended: its status, or the signal that ended it. */
 export type Ended = number | NodeJS.Signals;
 
+/** A network in which there is only what `use` puts there, and the files for /etc of a command that runs in it. */
+export function withNetwork<T>(
+  resolvConf: string,
+  use: (namespace: NetworkNamespace, etc: string) => Promise<T>,
+): Promise<T> {
+  return withEtc(resolvConf, async (etc) => {
+    await using namespace = await NetworkNamespace.create();
+    await (await namespace.link('lo')).set({ up: true });
+    return await use(namespace, etc);
+  });
+}
+
 /**
  * Files for the command's /etc: the name servers, and a switch that asks them alone, since other services would look
  * names up outside. They are removed once `use` has ended.
  */
-export async function withEtc<T>(resolvConf: string, use: (etc: string) => Promise<T>): Promise<T> {
+async function withEtc<T>(resolvConf: string, use: (etc: string) => Promise<T>): Promise<T> {
   const etc = mkdtempSync(join(tmpdir(), 'tuntap-run-'));
   try {
     writeFileSync(join(etc, 'resolv.conf'), resolvConf);

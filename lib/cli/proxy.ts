@@ -7,9 +7,8 @@ import { openTun, type TunDevice } from '../index.js';
 import { type InterceptedConnection, type Interceptor, intercept } from '../intercept/index.js';
 import { parseProxy } from '../intercept/proxy.js';
 import { relayFlow } from '../intercept/socks-association.js';
-import { NetworkNamespace } from '../net/index.js';
-import { type Command, type Context, oneLine, UsageError } from './command.js';
-import { endAs, runHere, runInside, withEtc } from './inside.js';
+import { type Command, type Context, oneLine, UsageError, type Warn, warnTo } from './command.js';
+import { endAs, runHere, runInside, withNetwork } from './inside.js';
 import { stopSignal } from './stop-signal.js';
 
 const DEVICE = 'tun0';
@@ -40,7 +39,7 @@ function flowLimit(): number {
 }
 
 /** Sends all that comes from the device through the proxy. */
-async function interceptAll(tun: TunDevice, via: string, warn: (line: string) => void): Promise<Interceptor> {
+async function interceptAll(tun: TunDevice, via: string, warn: Warn): Promise<Interceptor> {
   const interceptor = await intercept(tun, { names: true, maxFlows: flowLimit() });
   const server = parseProxy('--to', via);
   const told = new Set<string>();
@@ -81,9 +80,7 @@ async function runBehind(
   context: Context,
   warn: Warn,
 ): Promise<number> {
-  const ended = await withEtc(`nameserver ${NAME_SERVER}\n`, async (etc) => {
-    await using namespace = await NetworkNamespace.create();
-    await (await namespace.link('lo')).set({ up: true });
+  const ended = await withNetwork(`nameserver ${NAME_SERVER}\n`, async (namespace, etc) => {
     await using tun = openTun(DEVICE, {
       namespace,
       addresses: ADDRESSES,
@@ -116,8 +113,6 @@ async function serveDevice(
   return 0;
 }
 
-type Warn = (line: string) => void;
-
 export const proxy: Command = {
   usage:
     '--to URL -- COMMAND [ARGUMENT]... | --to URL --device NAME [-- COMMAND [ARGUMENT]...] | --to-file FILE …',
@@ -134,14 +129,13 @@ export const proxy: Command = {
     if (device === undefined && !command[0]) throw new UsageError('which command?');
     let via: string;
     try {
-      parseProxy('--to', to);
       via = await resolved(to);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ERR_INVALID_ARG_VALUE')
         throw new UsageError(oneLine(error));
       throw error;
     }
-    const warn: Warn = (line) => void context.stderr.write(`Warning: ${line}\n`);
+    const warn = warnTo(context);
     if (typeof device === 'string') return serveDevice(device, via, command, context, warn);
     return runBehind(via, command, context, warn);
   },

@@ -1,12 +1,19 @@
 /** `run FILE -- COMMAND`: runs a command whose only network is the tunnel of a wg-quick file. */
 
-import { NetworkNamespace } from '../net/index.js';
 import type { ParsedConfig, RouteOption, WireGuardOptions } from '../wireguard/index.js';
-import { type Command, type Context, oneLine, type Tunnel, UsageError } from './command.js';
+import {
+  type Command,
+  type Context,
+  oneLine,
+  type Tunnel,
+  UsageError,
+  type Warn,
+  warnTo,
+} from './command.js';
 import { readConfigFile } from './config-file.js';
 import { resolvConf, setDns } from './dns.js';
 import { hookNames } from './hooks.js';
-import { type Ended, endAs, runHere, runInside, withEtc } from './inside.js';
+import { type Ended, endAs, runHere, runInside, withNetwork } from './inside.js';
 import { stopSignal, unlessAborted } from './stop-signal.js';
 
 /** The table of routes that is asked without a rule (linux/rtnetlink.h). */
@@ -17,8 +24,6 @@ async function openUnlessStopped(open: (signal: AbortSignal) => Promise<Tunnel>)
   using stop = stopSignal();
   return await unlessAborted(stop.signal, open);
 }
-
-type Warn = (line: string) => void;
 
 /** Opens the tunnel, and closes it once `use` has ended. */
 async function withTunnel(
@@ -46,11 +51,9 @@ function runBehind(
   warn: Warn,
 ): Promise<Ended> {
   const routes: RouteOption = config.routes === 'off' ? 'off' : MAIN_TABLE;
-  return withEtc(resolvConf(config), async (etc) => {
-    await using namespace = await NetworkNamespace.create();
-    await (await namespace.link('lo')).set({ up: true });
+  return withNetwork(resolvConf(config), (namespace, etc) => {
     const options = { ...config, routes, namespace, control: false };
-    return await withTunnel(context, name, options, warn, () => runInside(namespace, command, etc, context));
+    return withTunnel(context, name, options, warn, () => runInside(namespace, command, etc, context));
   });
 }
 
@@ -82,7 +85,7 @@ export const run: Command = {
   async run(context, [argument, ...command], { device }) {
     if (command[0] === '') throw new UsageError('which command?');
     const { name, config, warnings } = readConfigFile(argument);
-    const warn: Warn = (line) => void context.stderr.write(`Warning: ${line}\n`);
+    const warn = warnTo(context);
     for (const warning of warnings) warn(warning);
     const hooks = hookNames(config);
     const here = typeof device === 'string';

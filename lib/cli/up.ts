@@ -1,6 +1,6 @@
 /** `up FILE`: brings up what a wg-quick file describes, until it is told to stop. */
 
-import { type Command, type Context, oneLine, type Tunnel } from './command.js';
+import { type Command, type Context, oneLine, type Tunnel, type Warn, warnTo } from './command.js';
 import { type ConfigFile, readConfigFile } from './config-file.js';
 import { setDns } from './dns.js';
 import { dropForeignPackets } from './firewall.js';
@@ -14,6 +14,7 @@ class Session {
   readonly #context: Context;
   readonly #file: ConfigFile;
   readonly #display: StatusDisplay;
+  readonly #warn: Warn;
   readonly #undo: (() => Promise<void>)[] = [];
   #tunnel: Tunnel | undefined;
   #isUp = false;
@@ -23,16 +24,13 @@ class Session {
   constructor(context: Context, file: ConfigFile) {
     this.#context = context;
     this.#file = file;
+    this.#warn = warnTo(context);
     this.#display = new StatusDisplay(context.stdout, context.env);
   }
 
   #hooks(commands: readonly string[]): Promise<void> {
     return runHooks(commands, this.#file.name, this.#context.env, (line) => this.#display.message(line));
   }
-
-  #warn = (line: string): void => {
-    this.#context.stderr.write(`Warning: ${line}\n`);
-  };
 
   /** Sets up everything. `ended` resolves if the tunnel closes by itself. */
   async start(signal: AbortSignal): Promise<{ ended: Promise<void> }> {
@@ -108,7 +106,7 @@ export const up: Command = {
   options: { hooks: { type: 'boolean' } },
   async run(context, [argument], { hooks }) {
     const file = readConfigFile(argument);
-    for (const warning of file.warnings) context.stderr.write(`Warning: ${warning}\n`);
+    for (const warning of file.warnings) warnTo(context)(warning);
     const names = hookNames(file.config);
     // To skip a command that keeps packets from leaving unencrypted would be worse than to stop.
     if (names.length > 0 && !hooks) {
