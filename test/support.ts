@@ -224,6 +224,11 @@ function startEngine(): void {
   void openUdp().close();
 }
 
+/** A text as a pattern has it: keys in base64 have `+`. */
+export function literally(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');
+}
+
 /** A system error's or misuse's code. */
 export function code(action: () => unknown): string | undefined {
   try {

@@ -99,12 +99,12 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
     return this.#state;
   }
 
-  /** Bytes of data that the client sent. */
+  /** Bytes of data that the client sent and that were acknowledged so far. */
   get bytesRead(): number {
     return this.#currentTotals[0];
   }
 
-  /** Bytes of data that were sent to the client. */
+  /** Bytes of data that the client was sent so far. */
   get bytesWritten(): number {
     return this.#currentTotals[1];
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseConfig } from 'tuntap-native/wireguard';
-import { needs, run } from '../support.ts';
+import { literally, needs, run } from '../support.ts';
 import { exists, SOCKETS, until, wg, withFolder } from '../wireguard/oracle.ts';
 import { fake, finish, Running } from './programs.ts';
 import { A, B, FILE, PRIVATE, PSK, surroundings, withSetup } from './up-support.ts';
@@ -190,13 +190,15 @@ describe('tuntap-native up', function () {
       const status = frames.find((frame) => frame.includes('192.0.2.77:7')) ?? '';
       assert.match(
         status,
-        new RegExp(`${A.slice(0, 8)}…  192\\.0\\.2\\.77:7  handshake \\d+ s ago  in \\d+ B/s  out 0 B/s`),
+        new RegExp(
+          `${literally(A.slice(0, 8))}…  192\\.0\\.2\\.77:7  handshake \\d+ s ago  in \\d+ B/s  out 0 B/s`,
+        ),
       );
       assert.match(
         status,
-        new RegExp(`${B.slice(0, 8)}…  no endpoint +no handshake yet +in 0 B/s  out 0 B/s`),
+        new RegExp(`${literally(B.slice(0, 8))}…  no endpoint +no handshake yet +in 0 B/s  out 0 B/s`),
       );
-      assert.match(terminal.stdout, new RegExp(`${name}: peer ${A.slice(0, 8)}…: handshake with`));
+      assert.match(terminal.stdout, new RegExp(`${name}: peer ${literally(A.slice(0, 8))}…: handshake with`));
       assert.match(terminal.stdout, new RegExp(`${name} is down\r\n$`));
     }));
 
