@@ -140,8 +140,9 @@ async function relayByStreams(connection: Acceptable, upstream: Duplex): Promise
 }
 
 function reset(stream: Duplex): void {
-  // While shutdown(2) is due, libuv refuses to reset, and Node.js would never close the socket.
-  const ending = stream.writableEnded && !stream.writableFinished;
+  // While shutdown(2) is due, libuv refuses to reset, and Node.js would never close the socket. It is due once all was
+  // written: before that, only a reset tells the other end that bytes are missing.
+  const ending = stream.writableEnded && !stream.writableFinished && stream.writableLength === 0;
   if ('resetAndDestroy' in stream && !stream.destroyed && !ending) (stream as Socket).resetAndDestroy();
   else stream.destroy();
 }
