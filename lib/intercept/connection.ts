@@ -77,6 +77,7 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
   readonly slot: SlotReference;
   readonly #owner: ConnectionOwner;
   #state: ConnectionState = 'pending';
+  #ending: Ending | undefined;
   #waiting: Waiting | undefined;
   #totals: readonly [read: number, written: number] = [0, 0];
 
@@ -97,6 +98,11 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
   /** How far the connection has come. */
   get state(): ConnectionState {
     return this.#state;
+  }
+
+  /** How the connection ended, once it has. @internal */
+  get ending(): Ending | undefined {
+    return this.#ending;
   }
 
   /** Bytes of data that the client sent and that were acknowledged so far. */
@@ -233,6 +239,7 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
   end(how: Ending, read: number, written: number): void {
     const before = this.#state;
     this.#state = 'closed';
+    this.#ending = how;
     this.#totals = [read, written];
     if (before === 'pending' || before === 'accepting') {
       const error = how === 'timed-out' || how === 'idle' ? timedOut() : aborted();

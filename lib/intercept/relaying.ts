@@ -13,10 +13,11 @@ import {
 } from '../arguments.js';
 import type { Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
+import { ECONNRESET } from '../native/errno.js';
 import { adoptStream, checkRouting } from '../net/namespace/sockets.js';
 import { type SystemError, systemError } from '../system-error.js';
 import { decidedBefore } from './connection-errors.js';
-import type { ConnectionEnd } from './nat.js';
+import type { ConnectionEnd, Ending } from './nat.js';
 import { type OwnConnections, refuseOwnHost } from './own-connections.js';
 import { authority, type Destination, parseProxy } from './proxy.js';
 import { canTake, Relay, type RelayEnd, takeSocket } from './relay.js';
@@ -51,6 +52,7 @@ export interface RelayToOptions extends RelayOptions {
 interface Acceptable {
   readonly destination: ConnectionEnd;
   readonly state: string;
+  readonly ending: Ending | undefined;
   acceptFd<T>(use: (fd: number) => T): Promise<T>;
   destroy(): void;
   once(event: 'abort' | 'close', listener: (error: Error) => void): this;
@@ -134,6 +136,12 @@ async function relayByStreams(connection: Acceptable, upstream: Duplex): Promise
       reset(other);
     }
   };
+  // libuv does not see the reset of a socket that it does not read: after the client's end, or while the stream is full.
+  const over = (): void => {
+    if (connection.ending !== 'closed') socket.destroy(systemError(ECONNRESET, 'relay'));
+  };
+  if (connection.ending) over();
+  else connection.once('close', over);
   socket.pipe(upstream).pipe(socket);
   await Promise.all([watch(socket, upstream), watch(upstream, socket)]);
   return failure;

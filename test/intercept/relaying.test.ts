@@ -5,11 +5,12 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { NetworkNamespace } from 'tuntap-native';
 import type { InterceptedConnection, RelayOptions } from 'tuntap-native/intercept';
-import { needs, openFds } from '../support.ts';
+import { needs, openFds, run } from '../support.ts';
 import { receiveAll, receiveText, sendRandom, withServer } from './relay-support.ts';
-import { failureOf, withIntercepted } from './support.ts';
+import { connectionOf, failureOf, withIntercepted } from './support.ts';
 
 const HOST = '203.0.113.5';
 
@@ -31,7 +32,7 @@ const WAYS: Readonly<Record<string, Pass>> = {
 describe('an intercepted connection that is relayed', function () {
   this.timeout(30_000);
   before(function () {
-    needs(this);
+    needs(this, 'ss');
   });
   after(async () => (await current).close());
 
@@ -262,6 +263,38 @@ describe('an intercepted connection that is relayed', function () {
       }
     });
   }
+
+  it('resets a stream that could not send all, whether the client has ended or waits: relay() of another stream', async () => {
+    const size = 64 * 1024 * 1024; // more than the kernel buffers
+    for (const ended of [true, false]) {
+      const accepted: Socket[] = [];
+      await withServer(
+        (socket) => accepted.push(socket), // it does not read
+        (port) =>
+          withIntercepted({}, async (intercepted) => {
+            const [connection, connecting] = await connectionOf(intercepted);
+            const options = { host: '127.0.0.1', port, writableHighWaterMark: ended ? 2 * size : undefined };
+            const upstream = connect(options);
+            await once(upstream, 'connect');
+            const { localPort } = upstream;
+            const closed = once(upstream, 'close');
+            const outcome = connection.relay(upstream);
+            (await connecting).on('error', () => {}).end(Buffer.alloc(size));
+            for (let full = 0; ended ? !upstream.writableEnded : full < 20; await setTimeout(5)) {
+              full = upstream.writableNeedDrain ? full + 1 : 0;
+            }
+            assert.ok(upstream.writableLength > 0, 'the kernel has taken all');
+            connection.destroy();
+            assert.equal(((await outcome) as NodeJS.ErrnoException).code, 'ECONNRESET');
+            await closed; // or the process could not end
+            const [server] = accepted;
+            const connected = ['-Htn', 'state', 'established', `dport = :${localPort}`];
+            while ((await run(await current, 'ss', ...connected)).stdout !== '');
+            await assert.rejects(promisify(server.write.bind(server))('x'), { code: 'ECONNRESET' });
+          }),
+      );
+    }
+  });
 
   it('rejects what is no stream, and sockets that have ended', () =>
     withServer(
