@@ -2,6 +2,7 @@ import type { TunDevice } from '../device/tun-tap-device.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { PacketRuns } from '../io/packet-runs.js';
 import { EINVAL, ENETUNREACH } from '../native/errno.js';
+import { LAYOUT } from '../native/layout.js';
 import { DatagramTable } from '../socket/datagram-table.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
 import type { PrefixTable } from '../tunnel/prefix-table.js';
@@ -13,7 +14,7 @@ import { DATA_OVERHEAD, MessageType, messageType } from './messages.js';
 import { ROOM, type SessionTransport } from './session-transport.js';
 import { forgetSource, type TunnelPeer } from './tunnel-peer.js';
 
-const PADDING = 16;
+const PADDING = LAYOUT.kShortcutPadding;
 const MAX_RUNS = 4096;
 /** To wake a thread costs as much as to seal some packets. */
 const FEW_PACKETS = 8;

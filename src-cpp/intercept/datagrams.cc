@@ -5,13 +5,12 @@
 #include <cerrno>
 
 #include "intercept/ip_headers.h"
+#include "intercept/ip_writer.h"
 
 namespace tuntap {
 namespace {
 
 constexpr uint16_t kDnsPort = 53;
-constexpr uint8_t kTtl = 64;
-constexpr uint32_t kErrorsPerSecond = 1000;
 // More segments than this in one packet were refused before Linux 6.9 (UDP_MAX_SEGMENTS).
 constexpr size_t kMaxRun = 64;
 
@@ -35,11 +34,6 @@ void SetRemote(const IpPacket& packet, DatagramEntry* entry) {
   std::memcpy(entry->remote, &family, sizeof(family));
   std::memcpy(entry->remote + 2, packet.header(), 2);
   std::memcpy(entry->remote + (packet.ipv4 ? 4 : 8), packet.source(), packet.address_length());
-}
-
-uint64_t PseudoSum(const uint8_t* source, const uint8_t* destination, size_t address_length, size_t length) {
-  return uint64_t{ChecksumPartial(source, address_length)} + ChecksumPartial(destination, address_length) +
-         htons(kProtocolUdp) + htons(static_cast<uint16_t>(length));
 }
 
 // Whether the checksum is right, or left out, which only IPv4 allows (RFC 8200 section 8.1).
@@ -158,8 +152,7 @@ size_t DatagramWriter::Write(const BatchView& batch, size_t start, uint64_t now,
     const size_t index = entry_count == 1 ? 0 : first;
     if (index < entry_count) entry = entries[index];
     const Remote remote = Remote::Of(entry);
-    const size_t headers =
-        prefix_ + kUdpHeaderLength + (remote.ipv6 ? kIpv6HeaderLength : kIpv4MinHeaderLength);
+    const size_t headers = prefix_ + IpHeaderLength(remote.ipv6) + kUdpHeaderLength;
     payload->status = 0;
     if (length < 0) {
       payload->status = static_cast<int32_t>(length);
@@ -193,8 +186,7 @@ size_t DatagramWriter::Write(const BatchView& batch, size_t start, uint64_t now,
 void DatagramWriter::Build(const DatagramEntry& entry, const BatchView& batch, size_t first, size_t last,
                            uint8_t* out) {
   const Remote remote = Remote::Of(entry);
-  const size_t address_length = remote.ipv6 ? 16 : 4;
-  const size_t ip_length = remote.ipv6 ? kIpv6HeaderLength : kIpv4MinHeaderLength;
+  const size_t ip_length = IpHeaderLength(remote.ipv6);
   uint8_t* const ip = out + prefix_;
   uint8_t* const udp = ip + ip_length;
   std::memset(out, 0, prefix_ + ip_length + kUdpHeaderLength);
@@ -213,33 +205,18 @@ void DatagramWriter::Build(const DatagramEntry& entry, const BatchView& batch, s
     to += payload.length;
   }
   const auto udp_length = static_cast<size_t>(to - udp);
-  const uint8_t tos = entry.flags & kHasTos ? entry.tos : uint8_t{0};
-  if (remote.ipv6) {
-    Store32(ip, 0x60000000 | uint32_t{tos} << 20);
-    Store16(ip + kIpv6PayloadLengthOffset, static_cast<uint16_t>(udp_length));
-    ip[kIpv6NextHeaderOffset] = kProtocolUdp;
-    ip[7] = kTtl;
-    std::memcpy(ip + kIpv6SourceOffset, entry.local, 16);
-    std::memcpy(ip + kIpv6DestinationOffset, remote.address, 16);
-  } else {
-    ip[0] = 0x45;
-    ip[1] = tos;
-    Store16(ip + kIpv4LengthOffset, static_cast<uint16_t>(ip_length + udp_length));
-    Store16(ip + kIpv4IdentificationOffset, identification_);
-    identification_ = static_cast<uint16_t>(identification_ + (last - first));
-    ip[8] = kTtl;
-    ip[kIpv4ProtocolOffset] = kProtocolUdp;
-    std::memcpy(ip + kIpv4SourceOffset, entry.local, 4);
-    std::memcpy(ip + kIpv4DestinationOffset, remote.address, 4);
-    StoreAsIs16(ip + kIpv4ChecksumOffset, static_cast<uint16_t>(~ChecksumPartial(ip, ip_length)));
-  }
+  IpHeaderFields fields{remote.ipv6, kProtocolUdp, entry.local, remote.address, udp_length};
+  if (entry.flags & kHasTos) fields.tos = entry.tos;
+  fields.identification = identification_;
+  WriteIpHeader(ip, fields);
+  if (!remote.ipv6) identification_ = static_cast<uint16_t>(identification_ + (last - first));
 
   Store16(udp, static_cast<uint16_t>(entry.local_port));
   Store16(udp + 2, remote.port);
   Store16(udp + kUdpLengthOffset, static_cast<uint16_t>(udp_length));
-  const uint64_t pseudo = PseudoSum(entry.local, remote.address, address_length, udp_length);
+  const uint64_t pseudo = PseudoHeaderSum(ip, remote.ipv6, kProtocolUdp, udp_length);
   if (super_packet) {
-    StoreAsIs16(udp + kUdpChecksumOffset, ChecksumFold(pseudo));
+    StoreAsIs16(udp + kUdpChecksumOffset, static_cast<uint16_t>(pseudo));
     const VirtioNetHeader virtio = {VIRTIO_NET_HDR_F_NEEDS_CSUM,
                                     VIRTIO_NET_HDR_GSO_UDP_L4,
                                     static_cast<uint16_t>(ip_length + kUdpHeaderLength),
@@ -256,38 +233,17 @@ void DatagramWriter::Build(const DatagramEntry& entry, const BatchView& batch, s
 
 void DatagramRefuser::Refuse(const DatagramEntry& entry, Unreachable why, uint64_t now, Appender* out) {
   const Remote remote = Remote::Of(entry);
-  const bool ipv4 = !remote.ipv6;
   counters_[kDatagramsRefused]++;
   if (!remote.valid || !IsHost(remote.address, remote.ipv6) || !IsHost(entry.local, remote.ipv6)) return;
-  if (now - second_ >= 1000) {
-    second_ = now;
-    left_ = kErrorsPerSecond;
-  }
-  if (left_ == 0) return;
-  left_--;
+  if (!budget_.Take(static_cast<uint32_t>(now))) return;
   // The headers of the datagram, as much as its sender needs to know it by (RFC 1122 section 3.2.2).
   uint8_t bytes[kIpv6HeaderLength + kUdpHeaderLength] = {};
   IpPacket offender;
   offender.bytes = bytes;
-  offender.ipv4 = ipv4;
-  offender.transport = ipv4 ? kIpv4MinHeaderLength : kIpv6HeaderLength;
+  offender.ipv4 = !remote.ipv6;
+  offender.transport = IpHeaderLength(remote.ipv6);
   offender.length = offender.transport + kUdpHeaderLength;
-  if (ipv4) {
-    bytes[0] = 0x45;
-    Store16(bytes + kIpv4LengthOffset, static_cast<uint16_t>(offender.length));
-    bytes[kIpv4ProtocolOffset] = kProtocolUdp;
-  } else {
-    bytes[0] = 0x60;
-    Store16(bytes + kIpv6PayloadLengthOffset, kUdpHeaderLength);
-    bytes[kIpv6NextHeaderOffset] = kProtocolUdp;
-  }
-  bytes[ipv4 ? 8 : 7] = kTtl;
-  std::memcpy(offender.source(), remote.address, offender.address_length());
-  std::memcpy(offender.destination(), entry.local, offender.address_length());
-  if (ipv4) {
-    const uint16_t sum = ChecksumPartial(bytes, kIpv4MinHeaderLength);
-    StoreAsIs16(bytes + kIpv4ChecksumOffset, static_cast<uint16_t>(~sum));
-  }
+  WriteIpHeader(bytes, {remote.ipv6, kProtocolUdp, remote.address, entry.local, kUdpHeaderLength});
   uint8_t* const udp = offender.header();
   Store16(udp, remote.port);
   Store16(udp + 2, static_cast<uint16_t>(entry.local_port));

@@ -89,8 +89,7 @@ class DatagramRefuser {
  private:
   double* const counters_;
   const size_t prefix_;
-  uint32_t left_ = 0;
-  uint64_t second_ = 0;
+  ReplyBudget budget_;
 };
 
 }  // namespace tuntap

@@ -47,11 +47,14 @@ int Dialer::Continue(int socket, bool* readable, bool* writable) {
   return 0;
 }
 
-int Dialer::Connected(int socket) {
+int PendingError(int socket) {
   int error = 0;
   socklen_t size = sizeof(error);
-  if (getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return -errno;
-  if (error != 0) return -error;
+  return getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno : -error;
+}
+
+int Dialer::Connected(int socket) {
+  if (const int error = PendingError(socket); error < 0) return error;
   switch (protocol_) {
     case Protocol::kDirect:
       step_ = Step::kDone;

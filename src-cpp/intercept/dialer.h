@@ -60,4 +60,7 @@ class Dialer {
   int reply_ = 0;
 };
 
+// Takes the error that a socket keeps: -errno, or 0.
+[[nodiscard]] int PendingError(int socket);
+
 }  // namespace tuntap

@@ -7,6 +7,10 @@ namespace tuntap {
 constexpr uint8_t kProtocolIcmp = 1;
 constexpr uint8_t kProtocolIcmpv6 = 58;
 
+// RFC 792, RFC 4443: what every ICMP message begins with
+constexpr size_t kIcmpHeaderLength = 8;
+constexpr size_t kIcmpChecksumOffset = 2;
+
 constexpr uint8_t kTcpSyn = 0x02;
 constexpr uint8_t kTcpRst = 0x04;
 

@@ -7,7 +7,6 @@
 namespace tuntap {
 namespace {
 
-constexpr uint32_t kResetsPerSecond = 1000;
 constexpr size_t kMaxSyn = 2048;
 // A segment that is farther ahead than any window is not counted.
 constexpr uint32_t kMaxAdvance = 1U << 30;
@@ -337,11 +336,8 @@ bool Nat::ComesFromListener(const IpPacket& packet) const {
 }
 
 // A segment for which there is no connection.
-void Nat::Answer(const IpPacket& packet, uint32_t now_ms, ResetBudget* budget, Appender* out) {
-  if (!IsBetweenHosts(packet)) return;
-  if (now_ms - budget->begun_ms >= 1000) *budget = {kResetsPerSecond, now_ms};
-  if (budget->left == 0) return;
-  budget->left--;
+void Nat::Answer(const IpPacket& packet, uint32_t now_ms, ReplyBudget* budget, Appender* out) {
+  if (!IsBetweenHosts(packet) || !budget->Take(now_ms)) return;
   counters_[kResetsCount]++;
   AppendReset(out, options_.prefix, packet);
 }

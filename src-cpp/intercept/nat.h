@@ -126,11 +126,6 @@ class Nat {
 
  private:
   struct Framed;
-  // How many RSTs may still answer segments of no connection in this second.
-  struct ResetBudget {
-    uint32_t left = 0;
-    uint32_t begun_ms = 0;
-  };
   // What becomes of a packet: dropped, translated, or one of RunKind.
   static constexpr uint32_t kDrop = 0;
   static constexpr uint32_t kTranslated = UINT32_MAX;
@@ -154,7 +149,7 @@ class Nat {
   void NoteClientReset(uint32_t index, uint32_t now_ms, const NatOutput& out);
   void Resume(uint32_t index, uint32_t now_ms);
 
-  void Answer(const IpPacket& packet, uint32_t now_ms, ResetBudget* budget, Appender* out);
+  void Answer(const IpPacket& packet, uint32_t now_ms, ReplyBudget* budget, Appender* out);
   void Silence(uint32_t index, uint32_t now_ms);
   void SendResets(uint32_t index, const NatOutput& out);
   void Probe(uint32_t index, const NatOutput& out);
@@ -173,8 +168,9 @@ class Nat {
   std::unordered_map<uint32_t, std::vector<uint8_t>> syns_;
   std::vector<NatEvent> events_;
   size_t taken_events_ = 0;
-  ResetBudget client_resets_;
-  ResetBudget stack_resets_;
+  // Of RSTs for segments of no connection.
+  ReplyBudget client_resets_;
+  ReplyBudget stack_resets_;
   uint64_t counters_[kNatCounters] = {};
 };
 

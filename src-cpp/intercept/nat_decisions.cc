@@ -123,28 +123,25 @@ void Nat::SendResets(uint32_t index, const NatOutput& out) {
     return;
   }
   if (!IsAccepted(slot.state) || slot.state == SlotState::kLingering) return;
+  const auto send = [&](Appender* to, BareSegment reset, uint32_t expected, uint32_t acknowledged) {
+    reset.flags = kTcpRst | kTcpAck;
+    reset.sequence = expected;
+    AppendSegment(to, options_.prefix, reset);
+    if (acknowledged == expected) return;
+    reset.sequence = acknowledged;
+    AppendSegment(to, options_.prefix, reset);
+  };
   BareSegment reset{};
   reset.ipv4 = slot.key.ipv4();
-  reset.flags = kTcpRst | kTcpAck;
   reset.source = slot.key.destination();
   reset.destination = slot.key.source();
   reset.acknowledgment = slot.client_next;
-  reset.sequence = slot.server_next;
-  AppendSegment(out.to_client, options_.prefix, reset);
-  if (slot.client_acknowledged != slot.server_next) {
-    reset.sequence = slot.client_acknowledged;
-    AppendSegment(out.to_client, options_.prefix, reset);
-  }
+  send(out.to_client, reset, slot.server_next, slot.client_acknowledged);
   uint8_t address[16];
   reset.source = InsideEnd(index, address);
   reset.destination = addresses_.Listener(reset.ipv4);
   reset.acknowledgment = slot.server_next;
-  reset.sequence = slot.client_next;
-  AppendSegment(out.to_stack, options_.prefix, reset);
-  if (slot.server_acknowledged != slot.client_next) {
-    reset.sequence = slot.server_acknowledged;
-    AppendSegment(out.to_stack, options_.prefix, reset);
-  }
+  send(out.to_stack, reset, slot.client_next, slot.server_acknowledged);
 }
 
 // Asks the stack whether it still has the connection, as a keepalive does: it answers with ACK, or with RST.

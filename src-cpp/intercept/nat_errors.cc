@@ -1,5 +1,5 @@
 #include "intercept/nat.h"
-#include "offload/checksum.h"
+#include "offload/header_checksums.h"
 #include "offload/virtio_net_header.h"
 
 // ICMP errors about what was written to the client, as its path MTU: the stack hears of them, too.
@@ -7,8 +7,6 @@
 namespace tuntap {
 namespace {
 
-constexpr size_t kIcmpHeaderLength = 8;
-constexpr size_t kIcmpChecksumOffset = 2;
 constexpr size_t kQuotedTransport = 8;  // ports and sequence number, RFC 792
 
 bool IsError(const IpPacket& packet) {
@@ -37,13 +35,6 @@ bool ReadQuoted(const IpPacket& error, IpPacket* quoted) {
          (!error.ipv4 || (Load16(quoted->bytes + kIpv4FragmentOffset) & kIpv4MoreFragmentsAndOffset) == 0);
 }
 
-void CompleteHeader(const IpPacket& packet) {
-  if (!packet.ipv4) return;
-  StoreAsIs16(packet.bytes + kIpv4ChecksumOffset, 0);
-  const uint16_t sum = ChecksumPartial(packet.bytes, packet.transport);
-  StoreAsIs16(packet.bytes + kIpv4ChecksumOffset, static_cast<uint16_t>(~sum));
-}
-
 }  // namespace
 
 bool Nat::TranslateError(const IpPacket& packet) {
@@ -65,11 +56,11 @@ bool Nat::TranslateError(const IpPacket& packet) {
   std::memcpy(quoted.destination(), inside.address, length);
   StoreAsIs16(ports, listener.port);
   StoreAsIs16(ports + 2, inside.port);
-  CompleteHeader(quoted);
+  if (quoted.ipv4) SetIpv4Checksum(quoted.bytes, quoted.transport);
   // The stack knows no other hosts than those of its network.
   std::memcpy(packet.source(), inside.address, length);
   std::memcpy(packet.destination(), listener.address, length);
-  CompleteHeader(packet);
+  if (packet.ipv4) SetIpv4Checksum(packet.bytes, packet.transport);
   StoreAsIs16(packet.header() + kIcmpChecksumOffset, 0);
   StoreAsIs16(packet.header() + kIcmpChecksumOffset, static_cast<uint16_t>(~ChecksumFold(IcmpSum(packet))));
   if (options_.prefix != 0) std::memset(packet.bytes - options_.prefix, 0, options_.prefix);

@@ -1,6 +1,8 @@
-#include "reassembly.h"
+#include "intercept/reassembly.h"
 
 #include <algorithm>
+
+#include "offload/header_checksums.h"
 
 namespace tuntap {
 
@@ -101,8 +103,7 @@ size_t Reassembly::Finish(const Packet& packet) {
   if (length > kMaxIpPacketLength) return 0;
   Store16(ip + kIpv4LengthOffset, static_cast<uint16_t>(length));
   Store16(ip + kIpv4FragmentOffset, 0);
-  Store16(ip + kIpv4ChecksumOffset, 0);
-  StoreAsIs16(ip + kIpv4ChecksumOffset, static_cast<uint16_t>(~ChecksumPartial(ip, packet.header_length)));
+  SetIpv4Checksum(ip, packet.header_length);
   return length;
 }
 

@@ -18,13 +18,6 @@ constexpr size_t kTurn = size_t{1} << 20;
 // How much is read at once where no pipe can be had.
 constexpr size_t kCopied = size_t{64} << 10;
 
-// The error that a socket keeps, as -errno, or 0.
-int PendingError(int socket) {
-  int error = 0;
-  socklen_t size = sizeof(error);
-  return getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno : -error;
-}
-
 }  // namespace
 
 void ResetConnection(FileDescriptor* socket) {

@@ -8,6 +8,25 @@ namespace tuntap {
 // Packets that answer others. `prefix`: the bytes of the virtio_net_hdr that stands before each packet, which
 // is written as zeros: nothing is left to the kernel. A packet that finds no room is lost.
 
+// At most 1,000 of a kind of reply leave in a second.
+class ReplyBudget {
+ public:
+  // Returns whether one more may leave. The time may wrap around.
+  [[nodiscard]] bool Take(uint32_t now_ms) {
+    if (now_ms - begun_ms_ >= 1000) {
+      begun_ms_ = now_ms;
+      left_ = 1000;
+    }
+    if (left_ == 0) return false;
+    left_--;
+    return true;
+  }
+
+ private:
+  uint32_t left_ = 0;
+  uint32_t begun_ms_ = 0;
+};
+
 // A TCP segment without data.
 struct BareSegment {
   bool ipv4;

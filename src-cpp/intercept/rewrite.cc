@@ -1,6 +1,6 @@
 #include "intercept/rewrite.h"
 
-#include "offload/checksum.h"
+#include "offload/header_checksums.h"
 
 namespace tuntap {
 namespace {
@@ -46,10 +46,7 @@ void RewriteEnds(const IpPacket& packet, const PacketEnd& source, const PacketEn
 }
 
 uint16_t PseudoHeaderSum(const IpPacket& packet, uint8_t protocol) {
-  const size_t length = packet.length - packet.transport;
-  // Source and destination follow each other in both headers.
-  const uint64_t addresses = ChecksumPartial(packet.source(), 2 * packet.address_length());
-  return ChecksumFold(addresses + htons(static_cast<uint16_t>(length)) + htons(protocol));
+  return PseudoHeaderSum(packet.bytes, !packet.ipv4, protocol, packet.length - packet.transport);
 }
 
 bool HasRightChecksum(const IpPacket& packet, uint8_t protocol) {

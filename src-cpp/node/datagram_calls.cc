@@ -1,21 +1,15 @@
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 
 #include "arguments.h"
 #include "intercept/datagrams.h"
 #include "intercept/reassembly.h"
+#include "linux/clocks.h"
 
 // What JavaScript calls to take datagrams out of intercepted packets, and to make packets of datagrams.
 
 namespace tuntap {
 namespace {
-
-uint64_t Now() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1'000'000;
-}
 
 struct Datagrams {
   Datagrams(const FlowTable::Limits& limits, size_t packet_prefix, bool super_packets)
@@ -49,7 +43,8 @@ int64_t TakeOut(Datagrams* datagrams, const BatchView& batch, uint32_t start, ui
                 Rows<DatagramEntry> entries, const BatchView& payloads) {
   if (start > end || end > batch.count()) return -EINVAL;
   Appender out(payloads, {});
-  const size_t next = datagrams->taker.Take(batch, start, end, Now(), entries.data, entries.size, &out);
+  const size_t next =
+      datagrams->taker.Take(batch, start, end, CoarseTime(), entries.data, entries.size, &out);
   (void)out.Finish(0);
   return static_cast<int64_t>(next);
 }
@@ -59,7 +54,8 @@ int64_t Build(Datagrams* datagrams, const BatchView& payloads, uint32_t start, R
               const BatchView& packets) {
   if (start > payloads.count()) return -EINVAL;
   Appender out(packets, {});
-  const size_t next = datagrams->writer.Write(payloads, start, Now(), entries.data, entries.size, &out);
+  const size_t next =
+      datagrams->writer.Write(payloads, start, CoarseTime(), entries.data, entries.size, &out);
   (void)out.Finish(0);
   return static_cast<int64_t>(next);
 }
@@ -69,7 +65,7 @@ int Refuse(Datagrams* datagrams, Rows<DatagramEntry> entries, uint32_t index, ui
            const BatchView& packets) {
   if (index >= entries.size || reason > static_cast<uint32_t>(Unreachable::kProhibited)) return -EINVAL;
   Appender out(packets, {});
-  datagrams->refuser.Refuse(entries.data[index], static_cast<Unreachable>(reason), Now(), &out);
+  datagrams->refuser.Refuse(entries.data[index], static_cast<Unreachable>(reason), CoarseTime(), &out);
   (void)out.Finish(0);
   return 0;
 }
@@ -80,7 +76,7 @@ void AddFragment(Datagrams* datagrams, uint8_t* bytes, size_t length, Appender* 
   size_t whole_length = 0;
   const Reassembly::Outcome outcome =
       length > prefix
-          ? datagrams->reassembly.Add(bytes + prefix, length - prefix, Now(), &whole, &whole_length)
+          ? datagrams->reassembly.Add(bytes + prefix, length - prefix, CoarseTime(), &whole, &whole_length)
           : Reassembly::Outcome::kWrong;
   if (outcome == Reassembly::Outcome::kWrong) datagrams->counters[kWrongFragments]++;
   if (outcome != Reassembly::Outcome::kWhole) return;
@@ -111,8 +107,8 @@ int AddFragments(Datagrams* datagrams, const BatchView& batch, uint32_t start, u
 // Ends flows that were idle for too long, and fills `slots` with theirs. How many, or -errno; those that
 // there is no room for come with the next call.
 int64_t Expire(Datagrams* datagrams, Rows<uint32_t> slots) {
-  datagrams->reassembly.Expire(Now());
-  return static_cast<int64_t>(datagrams->flows.Expire(Now(), slots.data, slots.size));
+  datagrams->reassembly.Expire(CoarseTime());
+  return static_cast<int64_t>(datagrams->flows.Expire(CoarseTime(), slots.data, slots.size));
 }
 
 // Whether there was one.

@@ -157,12 +157,11 @@ int Descriptor::ReadBatch(int (Channel::*read)(const BatchView&, Margins)) {
   const int error = Take(Env(), memory_.Value(), &batch);
   if (error < 0) return error;
   const int events = (channel_.*read)(batch, margins_);
-  may_be_answered_ = events > 0 && forwarder_ != nullptr && forwarder_->Forward(batch);
+  may_be_answered_ = events > 0 && forwarder_ && forwarder_(batch);
   return events;
 }
 
-void Descriptor::SetForwarder(std::unique_ptr<BatchForwarder> forwarder, Napi::Object keep,
-                              Descriptor* answering) {
+void Descriptor::SetForwarder(BatchForwarder forwarder, Napi::Object keep, Descriptor* answering) {
   forwarder_ = std::move(forwarder);
   forwarder_parts_ = keep.IsEmpty() ? Napi::ObjectReference() : Napi::Persistent(keep);
   answering_ = answering;

@@ -36,10 +36,10 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   // The fd is of a device or socket, which nobody else may adopt. A device of /dev/net/tun is reset before
   // the last of its queues closes.
   void SetDevice();
-  // What is read goes through `forwarder`, or nullptr, first. `keep` is kept alive as long. If that is
-  // answered at once, by packets that `answering` (or nullptr) can read, they are read before JavaScript
+  // What is read goes through `forwarder`, unless that is empty, first. `keep` is kept alive as long. If that
+  // is answered at once, by packets that `answering` (or nullptr) can read, they are read before JavaScript
   // hears of anything.
-  void SetForwarder(std::unique_ptr<BatchForwarder> forwarder, Napi::Object keep, Descriptor* answering);
+  void SetForwarder(BatchForwarder forwarder, Napi::Object keep, Descriptor* answering);
   // Keeps memory that the channel's reader and writer use.
   void KeepMemory(Napi::Object memory) { port_memory_ = Napi::Persistent(memory); }
 
@@ -69,7 +69,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   Channel channel_{FileDescriptor()};
   bool borrowed_ = false;
   Napi::ObjectReference port_memory_;
-  std::unique_ptr<BatchForwarder> forwarder_;
+  BatchForwarder forwarder_;
   Napi::ObjectReference forwarder_parts_;
   Descriptor* answering_ = nullptr;
   bool may_be_answered_ = false;  // what the forwarder wrote last

@@ -2,11 +2,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 #include <memory>
 
 #include "arguments.h"
 #include "intercept/nat.h"
+#include "linux/clocks.h"
 #include "linux/uninterrupted.h"
 
 // What JavaScript calls to translate intercepted connections. A connection is named by its slot and the
@@ -16,12 +16,7 @@
 namespace tuntap {
 namespace {
 
-uint32_t Now() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return static_cast<uint32_t>(static_cast<uint64_t>(now.tv_sec) * 1000 +
-                               static_cast<uint64_t>(now.tv_nsec) / 1'000'000);
-}
+uint32_t Now() { return static_cast<uint32_t>(CoarseTime()); }
 
 // Calls `use` with what appends packets to the batches, and makes these visible.
 template <typename Use>

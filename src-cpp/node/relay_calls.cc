@@ -39,9 +39,10 @@ class RelaysHandle final : RelayThread::Listener {
     return handle.release();
   }
 
-  Relay* Find(uint32_t id) {
+  // Null if there is none.
+  std::shared_ptr<Relay> Find(uint32_t id) const {
     const auto place = relays_.find(id);
-    return place == relays_.end() ? nullptr : place->second.get();
+    return place == relays_.end() ? nullptr : place->second;
   }
 
   void Start(std::shared_ptr<Relay> relay) {
@@ -50,19 +51,7 @@ class RelaysHandle final : RelayThread::Listener {
     thread_->Start(std::move(relay));
   }
 
-  void Join(uint32_t id, FileDescriptor first) {
-    const auto place = relays_.find(id);
-    if (place == relays_.end()) {
-      ResetConnection(&first);
-    } else {
-      thread_->Join(place->second, std::move(first));
-    }
-  }
-
-  void Abort(uint32_t id) {
-    const auto place = relays_.find(id);
-    if (place != relays_.end()) thread_->Abort(place->second);
-  }
+  RelayThread& thread() { return *thread_; }
 
  private:
   explicit RelaysHandle(napi_env env) : env_(env) {}
@@ -173,19 +162,24 @@ int DialRelay(RelaysHandle* handle, uint32_t id, int second, uint32_t protocol, 
 
 // Gives a connected relay its first socket, which is the relay's from then on.
 int JoinRelay(RelaysHandle* handle, uint32_t id, int first) {
-  handle->Join(id, FileDescriptor(first));
+  FileDescriptor socket(first);
+  if (const std::shared_ptr<Relay> relay = handle->Find(id)) {
+    handle->thread().Join(relay, std::move(socket));
+  } else {
+    ResetConnection(&socket);
+  }
   return 0;
 }
 
 // Both connections are reset.
 int AbortRelay(RelaysHandle* handle, uint32_t id) {
-  handle->Abort(id);
+  if (const std::shared_ptr<Relay> relay = handle->Find(id)) handle->thread().Abort(relay);
   return 0;
 }
 
 // The bytes of that socket that the other one took, or -errno.
 int64_t RelayBytes(RelaysHandle* handle, uint32_t id, uint32_t side) {
-  const Relay* const relay = handle->Find(id);
+  const std::shared_ptr<Relay> relay = handle->Find(id);
   if (relay == nullptr || side > 1) return -ENOENT;
   return static_cast<int64_t>(relay->from(static_cast<int>(side))->bytes());
 }

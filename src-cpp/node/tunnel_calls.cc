@@ -1,7 +1,7 @@
 #include <cerrno>
 
 #include "arguments.h"
-#include "linux/boot_time.h"
+#include "linux/clocks.h"
 #include "tunnel/session_table.h"
 
 // What JavaScript calls to find the peers and sessions of a batch's packets.

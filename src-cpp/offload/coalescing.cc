@@ -1,6 +1,6 @@
 #include "coalescing.h"
 
-#include "checksum.h"
+#include "header_checksums.h"
 
 namespace tuntap {
 namespace {
@@ -164,8 +164,7 @@ size_t Coalescer::BuildHeader(const Group& group) {
     Store16(ip + kIpv6PayloadLengthOffset, static_cast<uint16_t>(transport_length));
   } else {
     Store16(ip + kIpv4LengthOffset, static_cast<uint16_t>(leader.ip_length + transport_length));
-    Store16(ip + kIpv4ChecksumOffset, 0);
-    StoreAsIs16(ip + kIpv4ChecksumOffset, static_cast<uint16_t>(~ChecksumPartial(ip, leader.ip_length)));
+    SetIpv4Checksum(ip, leader.ip_length);
   }
   // The kernel or the card adds the rest and complements it (linux: CHECKSUM_PARTIAL in skbuff.h).
   const uint16_t sum = PseudoHeaderSum(ip, leader.ipv6(), leader.protocol, transport_length);

@@ -1,7 +1,6 @@
 #include "coalescing_rules.h"
 
-#include "checksum.h"
-#include "packet_headers.h"
+#include "header_checksums.h"
 
 namespace tuntap {
 namespace {
@@ -34,14 +33,6 @@ constexpr uint64_t MaskWithout(size_t from, size_t to) {
 uint64_t Mix(uint64_t hash, uint64_t word) {
   hash = (hash ^ word) * 0x9e3779b97f4a7c15;  // 2^64 / golden ratio
   return hash ^ (hash >> 32);
-}
-
-// Faster than ChecksumPartial() for so few words.
-template <size_t kWords>
-uint64_t SumOfWords(const uint8_t* words) {
-  uint64_t sum = 0;
-  for (size_t i = 0; i < kWords; i++) sum += LoadAsIs<uint32_t>(words + 4 * i);
-  return sum;
 }
 
 template <size_t kWords>
@@ -179,12 +170,6 @@ bool SameHeaders(const Segment& a, const Segment& b) {
     difference |= LoadAsIs<uint32_t>(tcp_a + at) ^ LoadAsIs<uint32_t>(tcp_b + at);
   }
   return difference == 0;
-}
-
-uint16_t PseudoHeaderSum(const uint8_t* ip, bool ipv6, uint8_t protocol, size_t transport_length) {
-  const uint64_t addresses =
-      ipv6 ? SumOfWords<8>(ip + kIpv6SourceOffset) : SumOfWords<2>(ip + kIpv4SourceOffset);
-  return ChecksumFold(addresses + htons(protocol) + htons(static_cast<uint16_t>(transport_length)));
 }
 
 bool ChecksumsValid(Segment& segment) {

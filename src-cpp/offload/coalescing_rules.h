@@ -60,8 +60,4 @@ enum class Mergeability : uint8_t {
 // bad one a good one. Remembers the answer in `segment`.
 [[nodiscard]] bool ChecksumsValid(Segment& segment);
 
-// Returns the folded sum of the pseudo-header, in memory order.
-[[nodiscard]] uint16_t PseudoHeaderSum(const uint8_t* ip, bool ipv6, uint8_t protocol,
-                                       size_t transport_length);
-
 }  // namespace tuntap

@@ -28,6 +28,7 @@ constexpr size_t kIpv4MinHeaderLength = 20;
 constexpr size_t kIpv4LengthOffset = 2;
 constexpr size_t kIpv4IdentificationOffset = 4;
 constexpr size_t kIpv4FragmentOffset = 6;
+constexpr size_t kIpv4TtlOffset = 8;
 constexpr size_t kIpv4ProtocolOffset = 9;
 constexpr size_t kIpv4ChecksumOffset = 10;
 constexpr size_t kIpv4SourceOffset = 12;
@@ -43,6 +44,7 @@ constexpr uint16_t kIpv4MoreFragmentsAndOffset = 0x3fff;
 constexpr size_t kIpv6HeaderLength = 40;
 constexpr size_t kIpv6PayloadLengthOffset = 4;
 constexpr size_t kIpv6NextHeaderOffset = 6;
+constexpr size_t kIpv6HopLimitOffset = 7;
 constexpr size_t kIpv6SourceOffset = 8;
 constexpr size_t kIpv6DestinationOffset = 24;
 

@@ -4,44 +4,21 @@
 #include <cstring>
 #include <utility>
 
-#include "linux/boot_time.h"
+#include "linux/clocks.h"
 
 namespace tuntap {
 
-class Shortcut::SocketForwarder final : public BatchForwarder {
- public:
-  SocketForwarder(std::shared_ptr<Shortcut> shortcut, Channel* socket)
-      : shortcut_(std::move(shortcut)), socket_(socket) {}
-  bool Forward(const BatchView& batch) override { return shortcut_->Send(batch, socket_); }
-
- private:
-  const std::shared_ptr<Shortcut> shortcut_;
-  Channel* const socket_;
-};
-
-class Shortcut::DeviceForwarder final : public BatchForwarder {
- public:
-  DeviceForwarder(std::shared_ptr<Shortcut> shortcut, Channel* device, const DatagramEntry* received,
-                  size_t capacity)
-      : shortcut_(std::move(shortcut)), device_(device), received_(received), capacity_(capacity) {}
-  bool Forward(const BatchView& batch) override {
-    return shortcut_->Receive(batch, device_, received_, capacity_);
-  }
-
- private:
-  const std::shared_ptr<Shortcut> shortcut_;
-  Channel* const device_;
-  const DatagramEntry* const received_;
-  const size_t capacity_;
-};
-
-std::unique_ptr<BatchForwarder> Shortcut::ToSocket(std::shared_ptr<Shortcut> shortcut, Channel* socket) {
-  return std::make_unique<SocketForwarder>(std::move(shortcut), socket);
+BatchForwarder Shortcut::ToSocket(std::shared_ptr<Shortcut> shortcut, Channel* socket) {
+  return [shortcut = std::move(shortcut), socket](const BatchView& batch) {
+    return shortcut->Send(batch, socket);
+  };
 }
 
-std::unique_ptr<BatchForwarder> Shortcut::ToDevice(std::shared_ptr<Shortcut> shortcut, Channel* device,
-                                                   const DatagramEntry* received, size_t received_capacity) {
-  return std::make_unique<DeviceForwarder>(std::move(shortcut), device, received, received_capacity);
+BatchForwarder Shortcut::ToDevice(std::shared_ptr<Shortcut> shortcut, Channel* device,
+                                  const DatagramEntry* received, size_t capacity) {
+  return [shortcut = std::move(shortcut), device, received, capacity](const BatchView& batch) {
+    return shortcut->Receive(batch, device, received, capacity);
+  };
 }
 
 void Shortcut::SetSender(uint32_t peer, Sender sender) {

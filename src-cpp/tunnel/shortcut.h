@@ -47,14 +47,11 @@ class Shortcut {
 
   // What a device's channel forwards to the socket, and the other way round. `received` describes the
   // socket's datagrams, one entry a packet.
-  static std::unique_ptr<BatchForwarder> ToSocket(std::shared_ptr<Shortcut> shortcut, Channel* socket);
-  static std::unique_ptr<BatchForwarder> ToDevice(std::shared_ptr<Shortcut> shortcut, Channel* device,
-                                                  const DatagramEntry* received, size_t received_capacity);
+  static BatchForwarder ToSocket(std::shared_ptr<Shortcut> shortcut, Channel* socket);
+  static BatchForwarder ToDevice(std::shared_ptr<Shortcut> shortcut, Channel* device,
+                                 const DatagramEntry* received, size_t capacity);
 
  private:
-  class SocketForwarder;
-  class DeviceForwarder;
-
   bool Send(const BatchView& batch, Channel* socket);
   bool Receive(const BatchView& batch, Channel* device, const DatagramEntry* received, size_t capacity);
   bool ChangesSender(const PacketRun& run, const DatagramEntry* received) const;
