@@ -16,9 +16,7 @@ x64)
   machine=x64 compiler='' level=bundled-sse2
   [ $# -gt 0 ] || set -- out/test/device/batches.test.js out/test/device/super-packets.test.js out/test/lab/lab.test.js \
     out/test/net/oracle.test.js out/test/socket/udp-traffic.test.js out/test/tunnel/aead-vectors.test.js
-  run() {
-    env LD_LIBRARY_PATH="$folder/lib" "$bun" "$@"
-  }
+  loader="env LD_LIBRARY_PATH=$folder/lib"
   ;;
 arm64)
   machine=aarch64 compiler=aarch64-linux-gnu- level=bundled-neon
@@ -33,14 +31,12 @@ arm64)
   mkdir -p "$folder/apt/archives/partial"
   apt update
   (cd "$folder/musl" && apt download musl && dpkg-deb -x musl_*.deb .)
-  run() {
-    qemu-aarch64-static -E LD_LIBRARY_PATH="$folder/lib" "$folder/musl/lib/aarch64-linux-musl/libc.so" "$bun" "$@"
-  }
+  loader="qemu-aarch64-static -E LD_LIBRARY_PATH=$folder/lib $folder/musl/lib/aarch64-linux-musl/libc.so"
   ;;
 *) echo "There is no architecture '$arch': x64, arm64" >&2; exit 2 ;;
 esac
 
-sh test/packed-tree.sh "$folder/tree"
+sh test/packed-tree.sh "$folder"
 # --force: npm refuses what is for another machine or C library than its own.
 npm install --silent --force --ignore-scripts --prefix "$folder/bun" "@oven/bun-linux-$machine-musl@1.4.5" >/dev/null
 bun=$folder/bun/node_modules/@oven/bun-linux-$machine-musl/bin/bun
@@ -64,10 +60,15 @@ cd "$folder/tree"
 rm prebuilds/linux-*/tuntap-native.glibc.node
 # What the tests start in namespaces are the machine's own programs.
 [ "$arch" = x64 ] || cp prebuilds/linux-x64/namespace_exec "prebuilds/linux-$arch/namespace_exec"
-echo "Bun $(run --version) for musl, $(run -p process.arch)"
-for test; do
-  run out/test/platforms.js "$test"
-done
+# shellcheck disable=SC2086
+echo "Bun $($loader "$bun" --version) for musl, $($loader "$bun" -p process.arch)"
+suite() {
+  # shellcheck disable=SC2086
+  node out/test/each-file.js "musl-$arch" $loader "$bun" -- "$@"
+}
+failed=
+suite "$@" || failed=1
 # Without AVX2, or without the instructions for AES, too.
 export TUNTAP_CIPHERS=$level
-run out/test/platforms.js out/test/tunnel/aead-vectors.test.js
+suite out/test/tunnel/aead-vectors.test.js || failed=1
+[ -z "$failed" ]

@@ -137,7 +137,8 @@ describe('tuntap-wireguard', function () {
         });
         await until(() => exists(`${SOCKETS}/${name}.sock`), 'the socket');
         wg('set', name, 'peer', publicKey(generatePrivateKey()));
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        if (LOG_LEVEL === 'silent') await new Promise((resolve) => setTimeout(resolve, 500));
+        else await until(() => running.stderr.includes('second line'), 'the complaint');
         await running.stop('SIGINT');
         assert.match(running.stdout.replaceAll(name, 'NAME'), expected);
         const complaint = LOG_LEVEL === 'silent' ? '' : 'ERROR: (NAME) first line second line\n';

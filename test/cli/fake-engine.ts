@@ -3,6 +3,7 @@
  * FAKE_EVENTS=1: the first peer has a handshake, moves, and expires. FAKE_FAILURE: opening fails. FAKE_SLOW: it hangs.
  */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { openWireGuard, type PeerInfo, type WireGuard, type WireGuardOptions } from 'tuntap-native/wireguard';
 import type { Tunnel } from '#dist/cli/command.js';
 
@@ -20,23 +21,29 @@ export async function openTunnel(name: string, options: WireGuardOptions): Promi
     });
   }
   const tunnel = await openWireGuard(name, options);
-  if (FAKE_EVENTS) play(tunnel);
+  if (FAKE_EVENTS) void play(tunnel);
   return tunnel;
 }
 
-function play(tunnel: WireGuard): void {
+/** Begins when there is a peer and somebody listens. */
+async function play(tunnel: WireGuard): Promise<void> {
   const peers = tunnel.peers.bind(tunnel);
+  while (peers().length === 0 || tunnel.listenerCount('error') === 0)
+    await delay(10, undefined, { ref: false });
   let change: Partial<PeerInfo> = {};
   tunnel.peers = () => peers().map((peer, i) => (i === 0 ? { ...peer, ...change } : peer));
-  const step = (ms: number, emit: (peer: PeerInfo) => void, more: Partial<PeerInfo> = {}): void => {
-    setTimeout(() => {
-      change = { ...change, ...more };
-      const [peer] = tunnel.peers();
-      emit(peer);
-    }, ms);
+  const step = async (
+    ms: number,
+    emit: (peer: PeerInfo) => void,
+    more: Partial<PeerInfo> = {},
+  ): Promise<void> => {
+    await delay(ms, undefined, { ref: false });
+    change = { ...change, ...more };
+    const [peer] = tunnel.peers();
+    if (peer) emit(peer);
   };
-  step(100, (peer) => tunnel.emit('handshake', peer), { latestHandshake: Date.now(), rxBytes: 148 });
-  step(200, (peer) => tunnel.emit('roam', peer), { endpoint: '192.0.2.77:7' });
-  step(250, () => tunnel.emit('error', new Error('first line\nsecond line')));
-  step(300, (peer) => tunnel.emit('expired', peer, 'wiped'));
+  await step(100, (peer) => tunnel.emit('handshake', peer), { latestHandshake: Date.now(), rxBytes: 148 });
+  await step(100, (peer) => tunnel.emit('roam', peer), { endpoint: '192.0.2.77:7' });
+  await step(50, () => tunnel.emit('error', new Error('first line\nsecond line')));
+  await step(50, (peer) => tunnel.emit('expired', peer, 'wiped'));
 }
