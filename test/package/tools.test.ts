@@ -149,7 +149,7 @@ describe('test/node-versions.sh', () => {
       writeFileSync(
         join(folder, 'npm'),
         `#!/bin/sh
-        if [ "$1" = pack ]; then mkdir "$5/package" && tar -czf "$5/p.tgz" -C "$5" package && echo p.tgz; exit; fi
+        if [ "$1" = pack ]; then mkdir -p "$5/package/dist" "$5/package/prebuilds" && tar -czf "$5/p.tgz" -C "$5" package && echo p.tgz; exit; fi
         case "$*" in *p.tgz) exit ;; esac
         bin="$4/node_modules/\${5%@*}/bin"
         mkdir -p "$bin" && printf '${node}\\n' >"$bin/node" && chmod 755 "$bin/node"
