@@ -1,8 +1,15 @@
 /** The lists of links and addresses, and their filters. */
 
 import { requireObject } from '../arguments.js';
+import { matching } from './netlink/attributes.js';
 import type { RequestQueue } from './netlink/request-queue.js';
-import { type AddressInfo, listAddressesRequest, SCOPES, type Scope } from './rtnetlink/address.js';
+import {
+  type AddressInfo,
+  type BareAddress,
+  listAddressesRequest,
+  SCOPES,
+  type Scope,
+} from './rtnetlink/address.js';
 import { type Family, fromFamily } from './rtnetlink/family.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
 import { findLink, type LinkReference, namesOf, withNames } from './rtnetlink/link-names.js';
@@ -39,13 +46,7 @@ export async function listLinks(rtnetlink: RequestQueue, filter: LinkFilter): Pr
   const { kind, up, group, statistics } = filter;
   const masterIndex = (await findLink(rtnetlink, filter.master))?.index;
   const found = await rtnetlink.request(listLinksRequest(statistics, { masterIndex, kind }));
-  const links = found.filter(
-    (link) =>
-      (kind === undefined || link.kind === kind) &&
-      (masterIndex === undefined || link.masterIndex === masterIndex) &&
-      (up === undefined || link.up === up) &&
-      (group === undefined || link.group === group),
-  );
+  const links = found.filter(matching<LinkInfo>({ kind, masterIndex, up, group }));
   const nameOf = await namesOf(
     rtnetlink,
     links.flatMap((link) => [link.masterIndex, link.linkNetnsid === undefined ? link.linkIndex : undefined]),
@@ -60,16 +61,11 @@ export async function listAddresses(
 ): Promise<readonly AddressInfo[]> {
   requireObject('filter', filter);
   const { family } = filter;
+  const scope = SCOPES.normal('filter.scope', filter.scope);
   const addressFamily = fromFamily(family);
-  const scope =
-    filter.scope === undefined ? undefined : SCOPES.nameOf(SCOPES.number('filter.scope', filter.scope));
   const device = await findLink(rtnetlink, filter.device);
-  const found = (await rtnetlink.request(listAddressesRequest(addressFamily, device?.index))).filter(
-    (address) =>
-      (family === undefined || address.family === family) &&
-      (scope === undefined || address.scope === scope) &&
-      (device === undefined || address.index === device.index),
-  );
+  const listed = await rtnetlink.request(listAddressesRequest(addressFamily, device?.index));
+  const found = listed.filter(matching<BareAddress>({ family, scope, index: device?.index }));
   const indices = found.map(({ index }) => index);
   const nameOf = await namesOf(rtnetlink, indices, device && [device]);
   return found.map((address) => ({ ...address, device: nameOf(address.index) }));

@@ -1,26 +1,21 @@
-import { constants } from 'node:os';
 import { checkName, invalidArgValue, requireObject } from '../arguments.js';
+import { EEXIST } from '../native/errno.js';
 import { systemError } from '../system-error.js';
 import type { Change } from './netlink/message.js';
 import type { NetworkNamespace } from './network-namespace.js';
 import { type AddressInfo, type AddressOptions, addressRequest } from './rtnetlink/address.js';
+import type { BridgeLink } from './rtnetlink/bridge.js';
 import {
   type BridgeVlan,
   listVlansRequest,
   type NewBridgeVlan,
   vlanRequest,
 } from './rtnetlink/bridge-vlan.js';
-import {
-  type FdbEntry,
-  type FdbLink,
-  fdbRequest,
-  listFdbRequest,
-  type NewFdbEntry,
-} from './rtnetlink/fdb.js';
+import { type FdbEntry, fdbRequest, listFdbRequest, type NewFdbEntry } from './rtnetlink/fdb.js';
 import { changeValues, checkChange, type LinkChange } from './rtnetlink/link-change.js';
 import type { LinkInfo } from './rtnetlink/link-info.js';
-import { findLink, getLink, withDevices } from './rtnetlink/link-names.js';
-import { deleteLinkRequest, setLinkRequest } from './rtnetlink/link-requests.js';
+import { findLink, getLink, lookUp, withDevices } from './rtnetlink/link-names.js';
+import { deleteLinkRequest, type LinkName, setLinkRequest } from './rtnetlink/link-requests.js';
 
 /**
  * A handle of a link. It finds the link by its index, so that it survives a rename. It holds nothing open. Every method
@@ -41,10 +36,7 @@ export class Link {
   #name: string;
 
   /** @internal */
-  constructor(
-    namespace: NetworkNamespace,
-    { index, name }: { readonly index: number; readonly name: string },
-  ) {
+  constructor(namespace: NetworkNamespace, { index, name }: LinkName) {
     this.#namespace = namespace;
     this.#index = index;
     this.#name = name;
@@ -111,7 +103,10 @@ export class Link {
     if (!(namespace.fd >= 0))
       throw invalidArgValue('namespace', namespace, 'must be an open NetworkNamespace');
     checkName(name, false);
-    if (name !== this.#name) await refuseTaken(namespace, name);
+    const taken = name === this.#name ? [] : await lookUp(namespace.rtnetlink, name);
+    if (taken.length > 0) {
+      throw Object.assign(systemError(EEXIST, 'rtnetlink', name), { operation: 'move link' });
+    }
     const { rtnetlink } = this.#namespace;
     try {
       await namespace.hold((fd) =>
@@ -119,7 +114,8 @@ export class Link {
       );
     } catch (error) {
       // The kernel moves first. If it then could not rename, the link is there under its old name.
-      if (!(await exists(this.#namespace, this.#index))) await this.#arrive(namespace, this.#name);
+      const left = await lookUp(rtnetlink, this.#index);
+      if (left.length === 0) await this.#arrive(namespace, this.#name);
       throw error;
     }
     await this.#arrive(namespace, name);
@@ -263,24 +259,8 @@ export class Link {
   }
 
   /** This link, or another of its namespace. */
-  async #asPort(device: string | number = this.#index): Promise<FdbLink> {
+  async #asPort(device: string | number = this.#index): Promise<BridgeLink> {
     const { index, name, portKind } = await getLink(this.#namespace.rtnetlink, device);
     return { index, name, isPort: portKind === 'bridge' };
-  }
-}
-
-async function exists(namespace: NetworkNamespace, which: string | number): Promise<boolean> {
-  try {
-    await getLink(namespace.rtnetlink, which);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENODEV') return false;
-    throw error;
-  }
-}
-
-async function refuseTaken(namespace: NetworkNamespace, name: string): Promise<void> {
-  if (await exists(namespace, name)) {
-    throw Object.assign(systemError(-constants.errno.EEXIST, 'rtnetlink', name), { operation: 'move link' });
   }
 }

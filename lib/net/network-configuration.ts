@@ -1,4 +1,5 @@
 import { requireObject } from '../arguments.js';
+import { matching } from './netlink/attributes.js';
 import type { Change } from './netlink/message.js';
 import type { RequestQueue } from './netlink/request-queue.js';
 import { type Family, fromFamily } from './rtnetlink/family.js';
@@ -13,6 +14,7 @@ import {
 } from './rtnetlink/link-names.js';
 import { addLinkRequest } from './rtnetlink/link-requests.js';
 import {
+  type BareNeighbor,
   listNeighborsRequest,
   type NeighborInfo,
   type NewNeighbor,
@@ -37,7 +39,12 @@ import {
   type RouteTable,
   TABLES,
 } from './rtnetlink/route.js';
-import { checkRoute, listRoutesRequest, routeRequest } from './rtnetlink/route-requests.js';
+import {
+  checkRoute,
+  type KernelRouteFilter,
+  listRoutesRequest,
+  routeRequest,
+} from './rtnetlink/route-requests.js';
 import { listRulesRequest, type NewRule, type RuleInfo, ruleRequest } from './rtnetlink/rule.js';
 
 /** Which routes to list. */
@@ -83,21 +90,16 @@ export abstract class NetworkConfiguration {
   async routes(filter: RouteFilter = {}): Promise<readonly RouteInfo[]> {
     requireObject('filter', filter);
     const { family = 4, table = 'main', destination } = filter;
-    const tableNumber = table === 'all' ? undefined : TABLES.number('filter.table', table);
-    const tableName = tableNumber === undefined ? undefined : TABLES.nameOf(tableNumber);
-    const protocolNumber =
-      filter.protocol === undefined ? 0 : ROUTE_PROTOCOLS.number('filter.protocol', filter.protocol);
-    const protocol = filter.protocol === undefined ? undefined : ROUTE_PROTOCOLS.nameOf(protocolNumber);
-    const request = { family: fromFamily(family), table: tableNumber, protocol: protocolNumber };
+    const fields = {
+      table: TABLES.normal('filter.table', table === 'all' ? undefined : table),
+      protocol: ROUTE_PROTOCOLS.normal('filter.protocol', filter.protocol),
+    };
+    const addressFamily = fromFamily(family);
     const device = await findLink(this.rtnetlink, filter.device);
-    const found = (await this.#listRoutes({ ...request, deviceIndex: device?.index })).filter(
-      (route) =>
-        (family === 'all' || route.family === family) &&
-        (tableName === undefined || route.table === tableName) &&
-        (protocol === undefined || route.protocol === protocol) &&
-        (destination === undefined || route.destination === destination) &&
-        (device === undefined || uses(route, device.index)),
-    );
+    const listed = await this.#listRoutes(addressFamily, { ...fields, deviceIndex: device?.index });
+    const found = listed
+      .filter(matching<BareRoute>({ ...fields, family: family === 'all' ? undefined : family, destination }))
+      .filter((route) => device === undefined || uses(route, device.index));
     const indices = new Set<number | undefined>();
     for (const { deviceIndex, nexthops } of found) {
       indices.add(deviceIndex);
@@ -150,9 +152,9 @@ export abstract class NetworkConfiguration {
     await this.rtnetlink.request(routeRequest(action, route, index));
   }
 
-  async #listRoutes(filter: Parameters<typeof listRoutesRequest>[0]): Promise<readonly BareRoute[]> {
+  async #listRoutes(family: number, filter: KernelRouteFilter): Promise<readonly BareRoute[]> {
     try {
-      return await this.rtnetlink.request(listRoutesRequest(filter));
+      return await this.rtnetlink.request(listRoutesRequest(family, filter));
     } catch (error) {
       // A kernel that filters says so if it has no such table.
       if ((error as NodeJS.ErrnoException).code === 'ENOENT' && filter.table !== undefined) return [];
@@ -199,14 +201,11 @@ export abstract class NetworkConfiguration {
     const { family, proxy = false, noArp = false } = filter;
     const addressFamily = fromFamily(family);
     const device = await findLink(this.rtnetlink, filter.device);
-    const request = listNeighborsRequest({ family: addressFamily, deviceIndex: device?.index, proxy });
-    const found = (await this.rtnetlink.request(request)).filter(
-      (neighbor) =>
-        (family === undefined || neighbor.family === family) &&
-        neighbor.flags.includes('proxy') === proxy &&
-        (noArp || proxy || neighbor.state !== 'NOARP') &&
-        (device === undefined || neighbor.deviceIndex === device.index),
-    );
+    const listed = await this.rtnetlink.request(listNeighborsRequest(addressFamily, device?.index, proxy));
+    const found = listed
+      .filter(matching<BareNeighbor>({ family, deviceIndex: device?.index }))
+      .filter(({ flags }) => flags.includes('proxy') === proxy)
+      .filter(({ state }) => noArp || proxy || state !== 'NOARP');
     return withDevices(this.rtnetlink, found, device);
   }
 

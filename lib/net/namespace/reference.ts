@@ -66,7 +66,7 @@ export function openReference(reference: string | number): Descriptor {
   const isNamespace = isNamespaceFile(path);
   if (isNamespace !== false) {
     const flags = constants.O_RDONLY | constants.O_NONBLOCK;
-    const descriptor = check<Descriptor>(native().openIn(-1, path, flags), 'open', path);
+    const descriptor = check(native().openIn(-1, path, flags), 'open', path);
     if (native().isNetworkNamespace(descriptor.fd()) === 1) return descriptor;
     descriptor.close();
   }
@@ -94,7 +94,7 @@ export async function createNamed(name: string): Promise<Descriptor> {
   check(native().shareMounts(NAMED_DIRECTORY), 'mount', NAMED_DIRECTORY);
   reserve(name, path);
   try {
-    const descriptor = check<Descriptor>(await native().newNetworkNamespace(false), 'unshare', name);
+    const descriptor = check(await native().newNetworkNamespace(false), 'unshare', name);
     const bound = native().bindNamespace(descriptor.fd(), path);
     if (bound < 0) descriptor.close();
     check(bound, 'mount', path);

@@ -3,7 +3,6 @@
 import { constants, readFileSync, writeFileSync } from 'node:fs';
 import { invalidArgType, invalidArgValue } from '../../arguments.js';
 import { native } from '../../native/addon.js';
-import type { Descriptor } from '../../native/descriptor.js';
 import { check, systemError } from '../../system-error.js';
 
 /** The parts of `net.ipv4.ip_forward`, or with slashes if a part contains a dot: `net/ipv4/conf/eth0.5/forwarding`. */
@@ -31,7 +30,7 @@ export function sysctlText(value: string | number | boolean): string {
  */
 function withSetting<T>(namespace: number, name: string, flags: number, use: (path: string) => T): T {
   const path = `/proc/sys/${sysctlParts(name).join('/')}`;
-  const file = check<Descriptor>(native().openIn(namespace, path, flags), 'open', path);
+  const file = check(native().openIn(namespace, path, flags), 'open', path);
   try {
     return use(`/proc/self/fd/${file.fd()}`);
   } catch (error) {

@@ -48,7 +48,7 @@ export interface UnknownAttribute {
   readonly nested?: true;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+export type Fields = Readonly<Record<string, unknown>>;
 export type Shape = Readonly<Record<string, Attribute<unknown>>>;
 
 /** The values of a table's fields. */
@@ -143,6 +143,12 @@ export class AttributeTable<S extends Shape> {
 /** The properties that are not undefined. */
 export function defined<T extends object>(values: T): T {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
+}
+
+/** Tells whether an object has all those values that are not undefined. */
+export function matching<T extends object>(values: Partial<T>): (object: T) => boolean {
+  const wanted = Object.entries(defined(values)) as [keyof T, unknown][];
+  return (object) => wanted.every(([name, value]) => object[name] === value);
 }
 
 /** One attribute, padded. */

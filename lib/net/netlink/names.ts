@@ -5,6 +5,8 @@ import { invalidArgType, invalidArgValue, outOfRange } from '../../arguments.js'
 /** Names for some numbers of a range. A number without a name stands for itself. */
 export interface EnumNames<N extends string> {
   nameOf(value: number): N | number;
+  /** A value as the lists of net have it: the name of a number that has one. Throws as {@link number} does. */
+  normal(argument: string, value: N | number | undefined): N | number | undefined;
   /** Throws unless `value` is one of the names, or a number from 0 to the range's end. */
   number(argument: string, value: N | number): number;
 }
@@ -16,6 +18,9 @@ export function enumNames<const T extends Readonly<Record<string, number>>>(
   const byNumber = new Map(Object.entries(table).map(([name, value]) => [value, name]));
   return {
     nameOf: (value) => byNumber.get(value) ?? value,
+    normal(argument, value) {
+      return value === undefined ? undefined : this.nameOf(this.number(argument, value));
+    },
     number(argument, value) {
       if (typeof value === 'string') {
         if (Object.hasOwn(table, value)) return table[value];

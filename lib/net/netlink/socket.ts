@@ -45,7 +45,7 @@ export class NetlinkSocket {
       const fd = this.#descriptor.fd();
       check(native().sendNetlink(fd, exchange.bytes), 'sendto AF_NETLINK', request.subject);
       while (!exchange.done) {
-        const datagrams = check<Buffer[]>(
+        const datagrams = check(
           native().receiveNetlink(fd, TIMEOUT_MS),
           'recvfrom AF_NETLINK',
           request.subject,

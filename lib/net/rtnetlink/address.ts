@@ -121,8 +121,10 @@ export interface AddressInfo extends AddressOptions {
   readonly preferredLifetime: number;
 }
 
-/** The device's name comes from elsewhere. */
-export function decodeAddress({ payload }: NetlinkMessage): Omit<AddressInfo, 'device'> | undefined {
+/** An address without the name of its link. */
+export type BareAddress = Omit<AddressInfo, 'device'>;
+
+export function decodeAddress({ payload }: NetlinkMessage): BareAddress | undefined {
   if (payload.length < IFADDRMSG_SIZE) return undefined;
   const family = toFamily(payload[0]);
   const { local, address, lifetimes, flags, ...rest } = addressTable.decode(payload, IFADDRMSG_SIZE);
@@ -150,7 +152,7 @@ function ifaddrmsg(family: number, prefixLength: number, scope: number, index: n
 }
 
 /** The addresses that the kernel's filters let through. Linux before 4.20 sends all of the family. */
-export function listAddressesRequest(family: number, index = 0): Request<Omit<AddressInfo, 'device'>> {
+export function listAddressesRequest(family: number, index = 0): Request<BareAddress> {
   const header = ifaddrmsg(family, 0, 0, index);
   return getRequest(addressMessages, 'list addresses', [header], decodeAddress);
 }

@@ -12,6 +12,7 @@ import * as bytes from '../netlink/bytes.js';
 import { text, u32 } from '../netlink/codecs.js';
 import { flagNames } from '../netlink/names.js';
 import { changeRequest, getRequest, type Request } from '../netlink/request.js';
+import type { BridgeLink } from './bridge.js';
 import { AF_BRIDGE } from './family.js';
 import { IFINFOMSG_SIZE, ifinfomsg, RTM_NEWLINK } from './link-message.js';
 
@@ -48,7 +49,8 @@ export interface NewBridgeVlan {
 interface VlanSpec {
   readonly flags?: number;
   readonly vlans: readonly BridgeVlan[];
-  readonly range?: readonly [number, number];
+  /** The last VLAN of a range that begins with the first of `vlans`. */
+  readonly end?: number;
 }
 
 const vlanSpec: Codec<VlanSpec> = {
@@ -67,15 +69,15 @@ const vlanSpec: Codec<VlanSpec> = {
     }
     return { vlans };
   },
-  write({ flags = 0, vlans, range }) {
+  write({ flags = 0, vlans, end }) {
     const info = ({ vlan, pvid, untagged }: BridgeVlan, place: number): Buffer =>
       encodeAttribute(
         IFLA_BRIDGE_VLAN_INFO,
         Buffer.concat([bytes.u16((pvid ? 2 : 0) | (untagged ? 4 : 0) | place), bytes.u16(vlan)]),
       );
     const [first] = vlans;
-    const infos = range
-      ? [info({ ...first, vlan: range[0] }, 8), info({ ...first, vlan: range[1] }, 16)]
+    const infos = end
+      ? [info(first, 8), info({ ...first, vlan: end }, 16)]
       : vlans.map((vlan) => info(vlan, 0));
     return Buffer.concat([encodeAttribute(IFLA_BRIDGE_FLAGS, bytes.u16(flags)), ...infos]);
   },
@@ -104,19 +106,16 @@ export function listVlansRequest(): Request<{
 export function vlanRequest(
   action: 'add' | 'delete',
   vlan: NewBridgeVlan,
-  { index, name, isPort }: { readonly index: number; readonly name: string; readonly isPort: boolean },
+  { index, name, isPort }: BridgeLink,
 ): Request<undefined> {
   requireObject('vlan', vlan);
-  const { pvid = false, untagged = false } = vlan;
+  const { end, pvid = false, untagged = false } = vlan;
   requireInteger('vlan.vlan', vlan.vlan, 1, 4094);
   requireBoolean('vlan.pvid', pvid);
   requireBoolean('vlan.untagged', untagged);
-  const range =
-    vlan.end === undefined
-      ? undefined
-      : ([vlan.vlan, requireInteger('vlan.end', vlan.end, vlan.vlan, 4094)] as const);
+  if (end !== undefined) requireInteger('vlan.end', end, vlan.vlan, 4094);
   const flags = isPort ? BRIDGE_FLAGS_MASTER : BRIDGE_FLAGS_SELF;
-  const spec = { flags, vlans: [{ vlan: vlan.vlan, pvid, untagged }], range };
+  const spec = { flags, vlans: [{ vlan: vlan.vlan, pvid, untagged }], end };
   const body = [ifinfomsg(index, 0, 0, AF_BRIDGE), bridgeVlanTable.encode({ spec })];
   const request = changeRequest(vlanMessages, action, 'VLAN', name, body);
   return action === 'add' ? { ...request, type: RTM_SETLINK, flags: 0 } : request;

@@ -136,6 +136,13 @@ const portState = {
 };
 export const bridgePortTable = new AttributeTable({ ...portOptions, ...portState });
 
+/** A bridge or another link that may be the port of one. */
+export interface BridgeLink {
+  readonly index: number;
+  readonly name: string;
+  readonly isPort: boolean;
+}
+
 /** Options of a port of a bridge. */
 export interface BridgePortOptions extends FieldsOf<typeof portOptions> {}
 /** A port of a bridge as it is now. */

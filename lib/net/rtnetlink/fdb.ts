@@ -5,6 +5,7 @@ import type { UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import type { Change, NetlinkMessage } from '../netlink/message.js';
 import { changeRequest, getRequest, type Request } from '../netlink/request.js';
+import type { BridgeLink } from './bridge.js';
 import { AF_BRIDGE } from './family.js';
 import {
   type FdbDestination,
@@ -56,13 +57,6 @@ export interface FdbEntry extends NewFdbEntry {
   readonly ages?: NeighborAges;
 }
 
-/** The link that an entry is added to, and whether it is the port of a bridge. */
-export interface FdbLink {
-  readonly index: number;
-  readonly name: string;
-  readonly isPort: boolean;
-}
-
 // fdb_modify() and state_n2a() of iproute2's bridge/fdb.c: the states of neighbours mean something else here.
 const STATES = { permanent: 128, static: 64 | 2, stale: 4, dynamic: 2 } as const;
 
@@ -98,12 +92,9 @@ export function listFdbRequest(filter: {
   return getRequest(neighborMessages, 'list forwarding database', body, decodeFdbEntry);
 }
 
-export function fdbRequest(
-  action: Change,
-  entry: NewFdbEntry,
-  { index, name, isPort }: FdbLink,
-): Request<undefined> {
+export function fdbRequest(action: Change, entry: NewFdbEntry, link: BridgeLink): Request<undefined> {
   requireObject('entry', entry);
+  const { index, name, isPort } = link;
   const { mac, vlan, flags = [], unknown } = entry;
   const { master = isPort && !flags.includes('self') } = entry;
   const { state = entry.flags !== undefined ? 'dynamic' : isPort ? 'static' : 'permanent' } = entry;

@@ -14,8 +14,9 @@ import { enumNames, flagNames } from '../netlink/names.js';
 import { type BridgeDetails, bridgeTable, VLAN_PROTOCOLS } from './bridge.js';
 
 /** The modes of a macvtap link that has a device (ip-link(8)), with the kernel's values. */
-export const MACVLAN_MODES = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
-const macvlanModes = enumNames({ ...MACVLAN_MODES, source: 16 }, 16);
+export const MACVTAP_MODES = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
+export type MacvtapMode = keyof typeof MACVTAP_MODES;
+const macvlanModes = enumNames({ ...MACVTAP_MODES, source: 16 }, 16);
 const tunTypes = enumNames({ tun: 1, tap: 2 });
 const vlanFlags = flagNames({ reorder_hdr: 1, gvrp: 2, loose_binding: 4, mvrp: 8, bridge_binding: 16 });
 

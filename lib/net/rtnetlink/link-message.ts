@@ -94,6 +94,8 @@ const inet6Table = new AttributeTable({
   addressGeneration: attribute(8, 'IFLA_INET6_ADDR_GEN_MODE', named(u8, ADDRESS_GENERATION)),
 });
 
+const familyTable = new AttributeTable({ inet6: attribute(10, 'AF_INET6', nested(inet6Table)) });
+
 const linkSettings = {
   /** In bytes. The kernel knows the limits of each kind. */
   mtu: attribute(4, 'IFLA_MTU', u32),
@@ -162,25 +164,17 @@ export interface LinkProperties extends FieldsOf<typeof linkProperties> {}
 
 export const linkPropertiesTable = new AttributeTable(linkProperties);
 
+const infoTable = new AttributeTable({
+  kind: attribute(1, 'IFLA_INFO_KIND', text),
+  data: attribute(2, 'IFLA_INFO_DATA', nestedBy('kind', kindTables)),
+  portKind: attribute(4, 'IFLA_INFO_SLAVE_KIND', text),
+  port: attribute(5, 'IFLA_INFO_SLAVE_DATA', nestedBy('portKind', { bridge: bridgePortTable })),
+});
+
 export const linkTable = new AttributeTable({
   ...linkProperties,
-  info: attribute(
-    18,
-    'IFLA_LINKINFO',
-    nested(
-      new AttributeTable({
-        kind: attribute(1, 'IFLA_INFO_KIND', text),
-        data: attribute(2, 'IFLA_INFO_DATA', nestedBy('kind', kindTables)),
-        portKind: attribute(4, 'IFLA_INFO_SLAVE_KIND', text),
-        port: attribute(5, 'IFLA_INFO_SLAVE_DATA', nestedBy('portKind', { bridge: bridgePortTable })),
-      }),
-    ),
-  ),
-  families: attribute(
-    26,
-    'IFLA_AF_SPEC',
-    nested(new AttributeTable({ inet6: attribute(10, 'AF_INET6', nested(inet6Table)) })),
-  ),
+  info: attribute(18, 'IFLA_LINKINFO', nested(infoTable)),
+  families: attribute(26, 'IFLA_AF_SPEC', nested(familyTable)),
   statistics: attribute(23, 'IFLA_STATS64', statistics),
   namespaceFd: attribute(28, 'IFLA_NET_NS_FD', u32),
   filter: attribute(29, 'IFLA_EXT_MASK', u32),

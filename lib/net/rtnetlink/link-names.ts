@@ -28,7 +28,7 @@ export async function namesOf(
   }
   const links =
     wanted.size <= FEW
-      ? (await Promise.all([...wanted].map((index) => find(rtnetlink, index)))).flat()
+      ? (await Promise.all([...wanted].map((index) => lookUp(rtnetlink, index)))).flat()
       : await rtnetlink.request(listLinksRequest());
   for (const { index, name } of links) names.set(index, name);
   return (index) => names.get(index) ?? `if${index}`;
@@ -45,9 +45,10 @@ export async function withDevices<T extends { readonly deviceIndex: number }>(
   return found.map((each) => ({ ...each, device: nameOf(each.deviceIndex) }));
 }
 
-async function find(rtnetlink: RequestQueue, index: number): Promise<readonly LinkInfo[]> {
+/** The link of that name or index, if there is one. */
+export async function lookUp(rtnetlink: RequestQueue, which: string | number): Promise<readonly LinkInfo[]> {
   try {
-    return await rtnetlink.request(getLinkRequest(index));
+    return await rtnetlink.request(getLinkRequest(which));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENODEV') return [];
     throw error;

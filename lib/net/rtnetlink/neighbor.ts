@@ -157,7 +157,10 @@ export function ndmsg(family: number, index: number, state: number, flags: numbe
   return Buffer.concat([Buffer.of(family, 0, 0, 0), bytes.u32(index), bytes.u16(state), Buffer.of(flags, 0)]);
 }
 
-export function decodeNeighbor({ payload }: NetlinkMessage): Omit<NeighborInfo, 'device'> | undefined {
+/** A neighbour without the name of its link. */
+export type BareNeighbor = Omit<NeighborInfo, 'device'>;
+
+export function decodeNeighbor({ payload }: NetlinkMessage): BareNeighbor | undefined {
   if (payload.length < NDMSG_SIZE) return undefined;
   const family = toFamily(payload[0]);
   const { address, extendedFlags, ...rest } = neighborTable.decode(payload, NDMSG_SIZE);
@@ -176,22 +179,20 @@ export function decodeNeighbor({ payload }: NetlinkMessage): Omit<NeighborInfo, 
 export const neighborMessages = { type: 28, headerSize: NDMSG_SIZE, table: neighborTable } as const;
 
 /** The neighbours that the kernel's filters let through, or the addresses that this host answers for. */
-export function listNeighborsRequest({
-  family,
-  deviceIndex,
-  proxy,
-}: {
-  readonly family: number;
-  readonly deviceIndex?: number;
-  readonly proxy: boolean;
-}): Request<Omit<NeighborInfo, 'device'>> {
+export function listNeighborsRequest(
+  family: number,
+  deviceIndex: number | undefined,
+  proxy: boolean,
+): Request<BareNeighbor> {
   const header = ndmsg(family, 0, 0, flagBits('', proxy ? ['proxy'] : [])[0]);
   const attributes = neighborTable.encode({ viaIndex: deviceIndex });
   return getRequest(neighborMessages, 'list neighbors', [header, attributes], decodeNeighbor);
 }
 
+export type NeighborChange = Exclude<Change, 'append'>;
+
 export function neighborRequest(
-  action: Exclude<Change, 'append'>,
+  action: NeighborChange,
   neighbor: NewNeighbor,
   index: number,
 ): Request<undefined> {

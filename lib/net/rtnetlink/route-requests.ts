@@ -26,8 +26,10 @@ import {
   routeMessages,
   TABLES,
 } from './route.js';
-
 import { LOCKS, metricsTable } from './route-metrics.js';
+
+/** Gives the index of a link that a route names. */
+type IndexOf = (device: string | number) => number;
 
 const ENCAPSULATION: readonly number[] = [21, 22]; // RTA_ENCAP_TYPE, RTA_ENCAP
 function rtmsg(header: readonly number[], flags: number): Buffer {
@@ -38,19 +40,13 @@ function rtmsg(header: readonly number[], flags: number): Buffer {
   return bytes;
 }
 
+/** By what the kernel can filter. */
+export type KernelRouteFilter = Partial<Pick<BareRoute, 'table' | 'protocol' | 'deviceIndex'>>;
+
 /** The routes that the kernel's filters let through. Linux before 4.20 sends all of the family. */
-export function listRoutesRequest({
-  family,
-  table,
-  protocol = 0,
-  deviceIndex,
-}: {
-  readonly family: number;
-  readonly table?: number;
-  readonly protocol?: number;
-  readonly deviceIndex?: number;
-}): Request<BareRoute> {
-  const header = rtmsg([family, 0, 0, 0, 0, protocol], 0);
+export function listRoutesRequest(family: number, filter: KernelRouteFilter): Request<BareRoute> {
+  const { protocol = 0, table, deviceIndex } = filter;
+  const header = rtmsg([family, 0, 0, 0, 0, ROUTE_PROTOCOLS.number('protocol', protocol)], 0);
   const body = [header, routeMessages.table.encode({ table, deviceIndex })];
   return getRequest(routeMessages, 'list routes', body, decodeRoute);
 }
@@ -70,15 +66,11 @@ export function checkRoute(route: NewRoute): void {
   encodeRoute('add', route, () => 1);
 }
 
-export function routeRequest(
-  action: Change,
-  route: NewRoute,
-  index: (device: string | number) => number,
-): Request<undefined> {
+export function routeRequest(action: Change, route: NewRoute, index: IndexOf): Request<undefined> {
   return changeRequest(routeMessages, action, 'route', route.destination, encodeRoute(action, route, index));
 }
 
-function encodeRoute(action: Change, route: NewRoute, index: (device: string | number) => number): Buffer[] {
+function encodeRoute(action: Change, route: NewRoute, index: IndexOf): Buffer[] {
   const { src, tos = 0, expires, nexthopId, locked, unknownMetrics } = route;
   // The kernel lists what a next-hop object stands for, and refuses it beside the id.
   const { via, device, nexthops } = nexthopId === undefined ? route : {};
@@ -159,11 +151,7 @@ function settableFlags(argument: string, { flags = [], onlink }: Pick<NewRoute, 
   ]);
 }
 
-function toNexthop(
-  hop: NewNexthop,
-  addressSize: number,
-  index: (device: string | number) => number,
-): Nexthop {
+function toNexthop(hop: NewNexthop, addressSize: number, index: IndexOf): Nexthop {
   requireObject('route.nexthops', hop);
   const { via, device, weight = 1, unknown } = hop;
   const foreign = via !== undefined && checkIp('via', via).length !== addressSize;
