@@ -42,6 +42,21 @@ export function requireBoolean(name: string, value: unknown): boolean {
   return value;
 }
 
+/** Checks the options that are given: some are booleans, others integers in a range. */
+export function checkGiven<Options extends object>(
+  options: Options,
+  booleans: readonly (keyof Options & string)[],
+  ranges: { readonly [Name in keyof Options]?: readonly [minimum: number, maximum: number] },
+): void {
+  for (const name of booleans) {
+    if (options[name] !== undefined) requireBoolean(`options.${name}`, options[name]);
+  }
+  for (const name in ranges) {
+    const [minimum, maximum] = ranges[name] as readonly [number, number];
+    if (options[name] !== undefined) requireInteger(`options.${name}`, options[name], minimum, maximum);
+  }
+}
+
 const MAX_NAME_BYTES = 15; // IFNAMSIZ less its NUL
 
 /** Checks a link's name, or with `pattern` one such as `tun%d`, that the kernel is to complete. */

@@ -11,7 +11,7 @@ export { openTap, openTun } from './device/open-tun-tap.js';
 export type { DeviceOptions, MacvtapOptions, TapOptions, TunOptions } from './device/options.js';
 export { type DeviceCounters, PacketDevice } from './device/packet-device.js';
 export { MacvtapDevice, TapDevice, TunDevice, TunTapDevice } from './device/tun-tap-device.js';
-export { PacketBatch, type PacketBatchOptions } from './io/packet-batch.js';
+export { PacketBatch, type PacketBatchOptions, type PacketMargins } from './io/packet-batch.js';
 export type { PacketCounters } from './io/packet-channel.js';
 export type { PacketStream } from './io/packet-stream.js';
 export { type NamespaceReference, NetworkNamespace } from './net/network-namespace.js';

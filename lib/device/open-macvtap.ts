@@ -1,21 +1,21 @@
 import { constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { checkName, invalidArgValue, requireObject } from '../arguments.js';
-import { type Interface, native } from '../native/addon.js';
+import { native } from '../native/addon.js';
 import { closing, closingOnError, type Descriptor } from '../native/descriptor.js';
 import { EPERM } from '../native/errno.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { ensureMacvtap, getLink } from '../net/rtnetlink/device-requests.js';
-import { MACVLAN_MODES } from '../net/rtnetlink/link-kinds.js';
+import { MACVTAP_MODES } from '../net/rtnetlink/link-kinds.js';
 import { deleteLinkRequest } from '../net/rtnetlink/link-requests.js';
 import { check, systemError } from '../system-error.js';
+import { IFF_NO_PI, IFF_TAP } from './attach.js';
 import { configure } from './open-tun-tap.js';
 import { checkOptions, type MacvtapOptions } from './options.js';
 import { MacvtapDevice } from './tun-tap-device.js';
 
-const IFF_TAP = 0x0002;
-const IFF_NO_PI = 0x1000;
 const O_PATH = 0o10000000;
+const OWN_NAMESPACE = '/proc/thread-self/ns/net';
 
 /**
  * Opens the character device of a macvtap link, which shares another link's wire. Its packets are Ethernet frames.
@@ -34,8 +34,8 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
   requireObject('options', options);
   const { parent, mode = 'bridge' } = options;
   if (parent !== undefined) checkName(parent, false);
-  if (!Object.hasOwn(MACVLAN_MODES, mode)) {
-    throw invalidArgValue('options.mode', mode, `must be one of ${Object.keys(MACVLAN_MODES).join(', ')}`);
+  if (!Object.hasOwn(MACVTAP_MODES, mode)) {
+    throw invalidArgValue('options.mode', mode, `must be one of ${Object.keys(MACVTAP_MODES).join(', ')}`);
   }
   const checked = checkOptions(options);
   const { sendBuffer, headroom, tailroom, signal } = checked;
@@ -44,11 +44,7 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
       if (parent !== undefined) ensureMacvtap(socket, name, getLink(socket, parent).index, mode);
       const { index } = getLink(socket, name);
       // Held until close: if the namespace was named by a pid, nothing else may keep it.
-      const home = check<Descriptor>(
-        native().openIn(namespace, '/proc/thread-self/ns/net', constants.O_RDONLY),
-        'open',
-        name,
-      );
+      const home = check(native().openIn(namespace, OWN_NAMESPACE, constants.O_RDONLY), 'open', name);
       const remove = () => {
         try {
           if (parent !== undefined) withNetlink(home.fd(), (last) => removeLink(last, index, name));
@@ -62,23 +58,11 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
         return closingOnError(descriptor, () => {
           const fd = descriptor.fd();
           // By default a macvtap puts a virtio_net_hdr before each frame.
-          check<Interface>(
-            native().setInterface(descriptor, name, IFF_TAP | IFF_NO_PI),
-            'ioctl TUNSETIFF',
-            name,
-          );
+          check(native().setInterface(descriptor, name, IFF_TAP | IFF_NO_PI), 'ioctl TUNSETIFF', name);
           if (sendBuffer !== undefined)
             check(native().setSendBuffer(fd, sendBuffer), 'ioctl TUNSETSNDBUF', name);
-          return new MacvtapDevice({
-            descriptor,
-            name,
-            index,
-            headroom,
-            tailroom,
-            signal,
-            namespace: home,
-            onClose: remove,
-          });
+          const stream = { descriptor, name, headroom, tailroom, signal };
+          return new MacvtapDevice({ ...stream, index, namespace: home, onClose: remove });
         });
       } catch (error) {
         remove();
@@ -112,7 +96,7 @@ function openTapNode(namespace: number, name: string): Descriptor {
 
 /** The path that devtmpfs has for a link's character device, and the device's numbers. */
 function tapNode(namespace: number, name: string): [node: string, numbers: string] {
-  const sysfs = check<Descriptor>(native().openSysfsIn(namespace), 'fsopen sysfs', name);
+  const sysfs = check(native().openSysfsIn(namespace), 'fsopen sysfs', name);
   return closing(sysfs, (fd) => {
     const directory = `/proc/self/fd/${fd}/class/net/${name}`;
     const entry = readdirSync(directory).find((file) => /^tap\d+$/.test(file));
@@ -123,11 +107,11 @@ function tapNode(namespace: number, name: string): [node: string, numbers: strin
 
 /** Opens a node only if it has these numbers: opening another link's would take that link's frames. */
 function openNode(node: string, numbers: string): Descriptor {
-  const path = check<Descriptor>(native().openIn(-1, node, O_PATH), 'open', node);
+  const path = check(native().openIn(-1, node, O_PATH), 'open', node);
   return closing(path, (fd) => {
     const { rdev } = statSync(`/proc/self/fd/${fd}`);
     const found = `${(rdev >> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >> 12) & 0xfff00)}`;
     if (found !== numbers) throw systemError(EPERM, 'mknod', node);
-    return check<Descriptor>(native().openIn(-1, `/proc/self/fd/${fd}`, constants.O_RDWR), 'open', node);
+    return check(native().openIn(-1, `/proc/self/fd/${fd}`, constants.O_RDWR), 'open', node);
   });
 }

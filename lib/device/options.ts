@@ -1,19 +1,18 @@
-import type { Cidr } from '../address.js';
-import { checkCidr, checkMac } from '../address.js';
+import { type Cidr, checkCidr, checkMac } from '../address.js';
 import {
+  checkGiven,
   checkMtu,
   checkSignal,
   invalidArgType,
   invalidArgValue,
-  requireBoolean,
-  requireInteger,
   requireObject,
 } from '../arguments.js';
+import type { PacketMargins } from '../io/packet-batch.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { type CheckedOffload, checkOffload, type OffloadOption } from './offload.js';
 
 /** Options of every device. */
-export interface DeviceOptions {
+export interface DeviceOptions extends PacketMargins {
   /** IPv4 and IPv6 addresses with their prefix length, such as `'192.0.2.1/24'`. **Default:** none */
   readonly addresses?: readonly string[];
   /** In bytes, 68 to 65,535; IPv6 needs 1,280. **Default:** the kernel's, 1,500 */
@@ -26,10 +25,6 @@ export interface DeviceOptions {
   readonly namespace?: NamespaceReference;
   /** While the kernel still has so many bytes of written packets, a write waits. **Default:** no limit */
   readonly sendBuffer?: number;
-  /** Bytes kept free before each packet of a batch, up to 4,096. **Default:** `0` */
-  readonly headroom?: number;
-  /** Bytes kept free after each packet of a batch, up to 4,096. **Default:** `0` */
-  readonly tailroom?: number;
   /** Destroys the device with an AbortError when it aborts. */
   readonly signal?: AbortSignal;
 }
@@ -104,20 +99,15 @@ export function checkOptions(options: TapOptions): CheckedOptions {
     throw invalidArgValue('options.mac', mac, 'must be a unicast address');
   }
   if (mtu !== undefined) checkMtu(mtu);
-  for (const name of ['up', 'exclusive', 'persist', 'multiQueue', 'carrier'] as const) {
-    if (options[name] !== undefined) requireBoolean(`options.${name}`, options[name]);
-  }
-  for (const [name, minimum, maximum] of [
-    ['txQueueLength', 0, 1_000_000],
-    ['sendBuffer', 1, 0x7fffffff],
-    ['headroom', 0, 4096],
-    ['tailroom', 0, 4096],
-    ['owner', 0, 0xfffffffe],
-    ['group', 0, 0xfffffffe],
-    ['fd', 0, 0x7fffffff],
-  ] as const) {
-    if (options[name] !== undefined) requireInteger(`options.${name}`, options[name], minimum, maximum);
-  }
+  checkGiven(options, ['up', 'exclusive', 'persist', 'multiQueue', 'carrier'], {
+    txQueueLength: [0, 1_000_000],
+    sendBuffer: [1, 0x7fffffff],
+    headroom: [0, 4096],
+    tailroom: [0, 4096],
+    owner: [0, 0xfffffffe],
+    group: [0, 0xfffffffe],
+    fd: [0, 0x7fffffff],
+  });
   checkSignal(signal);
   return {
     ...options,

@@ -25,16 +25,20 @@ const MAX_TRANSFER_SIZE = LAYOUT.kMaxTransferSize;
 /** The length of a dropped packet: beyond any memory, and no length that a packet can have. */
 const DROPPED = LAYOUT.kDropped | 0;
 
+/** Room around the packets of batches, into which each can grow. */
+export interface PacketMargins {
+  /** Bytes kept free before each packet of a batch, up to 4,096. **Default:** `0` */
+  readonly headroom?: number;
+  /** Bytes kept free after each packet of a batch, up to 4,096. **Default:** `0` */
+  readonly tailroom?: number;
+}
+
 /** Options of a {@link PacketBatch}. */
-export interface PacketBatchOptions {
+export interface PacketBatchOptions extends PacketMargins {
   /** Packets that fit, 1 to 4,096. **Default:** `256` */
   readonly capacity?: number;
   /** Bytes for packets with their room, beside a reserve for one of the largest size. **Default:** `524288` */
   readonly size?: number;
-  /** Bytes kept free before each packet, up to 4,096. **Default:** `0` */
-  readonly headroom?: number;
-  /** Bytes kept free after each packet, up to 4,096. **Default:** `0` */
-  readonly tailroom?: number;
 }
 
 /**

@@ -5,7 +5,7 @@ import { EAGAIN, EBADFD, EFAULT, isFatal } from '../native/errno.js';
 import { FAILED, LAYOUT, READABLE, WRITABLE } from '../native/layout.js';
 import { systemError } from '../system-error.js';
 import { BatchPort } from './batch-port.js';
-import { PacketBatch } from './packet-batch.js';
+import { PacketBatch, type PacketMargins } from './packet-batch.js';
 import { alreadyReading, PacketChannel } from './packet-channel.js';
 import { PacketWriter, TrackedPacket, type WriterOptions } from './packet-writer.js';
 import { StreamReader } from './stream-reader.js';
@@ -13,11 +13,9 @@ import { StreamReader } from './stream-reader.js';
 type WriteCallback = (error: Error | null | undefined) => void;
 
 /** What a {@link PacketStream} is built from. */
-export interface StreamParts extends WriterOptions {
+export interface StreamParts extends PacketMargins, WriterOptions {
   readonly descriptor: Descriptor;
   readonly name: string;
-  readonly headroom?: number;
-  readonly tailroom?: number;
   readonly signal?: AbortSignal;
 }
 

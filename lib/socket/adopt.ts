@@ -3,6 +3,7 @@ import { ADDRESS_FAMILIES, Endpoint } from '../endpoint.js';
 import { native } from '../native/addon.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { EBUSY, ENOTCONN, ENOTSOCK } from '../native/errno.js';
+import { getOption, localOf } from '../net/namespace/sockets.js';
 import { check } from '../system-error.js';
 
 const IPPROTO_UDP = 17;
@@ -18,20 +19,18 @@ export interface AdoptedSocket {
 
 /** Takes a UDP socket over. Until a socket is made of it, closing its descriptor leaves the fd open. */
 export function adoptUdp(fd: number): AdoptedSocket {
-  const constants = native().socketConstants;
   const option = (name: string, level = 'SOL_SOCKET'): number => {
-    const value = native().getSocketOption(fd, constants[level], constants[name]);
+    const value = getOption(fd, level, name);
     if (value === ENOTSOCK) throw invalidArgValue('options.fd', fd, 'is no UDP socket');
     return check<number>(value, `getsockopt ${name}`, String(fd));
   };
   const domain = option('SO_DOMAIN');
   const family = ([4, 6] as const).find((known) => ADDRESS_FAMILIES[known] === domain);
-  if (!family || option('SO_TYPE') !== constants.SOCK_DGRAM || option('SO_PROTOCOL') !== IPPROTO_UDP) {
+  const { SOCK_DGRAM } = native().socketConstants;
+  if (!family || option('SO_TYPE') !== SOCK_DGRAM || option('SO_PROTOCOL') !== IPPROTO_UDP) {
     throw invalidArgValue('options.fd', fd, 'is no UDP socket');
   }
-  const local = new Endpoint('0.0.0.0', 0);
-  check(native().socketAddress(fd, local.entry), 'getsockname', String(fd));
-  if (local.port === 0) throw invalidArgValue('options.fd', fd, 'is not bound to a port');
+  if (localOf(fd, String(fd)).port === 0) throw invalidArgValue('options.fd', fd, 'is not bound to a port');
   const peer = new Endpoint('0.0.0.0', 0);
   const connected = native().peerAddress(fd, peer.entry);
   if (connected !== ENOTCONN) check(connected, 'getpeername', String(fd));
@@ -41,7 +40,7 @@ export function adoptUdp(fd: number): AdoptedSocket {
     throw invalidArgValue('options.fd', fd, 'belongs to an open device or socket of this process');
   }
   return {
-    descriptor: check<Descriptor>(descriptor, 'adopt', String(fd)),
+    descriptor: check(descriptor, 'adopt', String(fd)),
     family,
     ipv6Only,
     remote: connected === 0 ? peer : undefined,

@@ -8,13 +8,14 @@ import type { PacketRuns } from '../io/packet-runs.js';
 import { native } from '../native/addon.js';
 import { closingOnError, type Descriptor } from '../native/descriptor.js';
 import { FAILED, READABLE, WRITABLE } from '../native/layout.js';
+import { getOption, localOf, setRouting } from '../net/namespace/sockets.js';
 import { withNamespace } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
 import { adoptUdp } from './adopt.js';
 import type { DatagramTable } from './datagram-table.js';
 import { type IcmpError, SocketErrors } from './socket-errors.js';
-import { applyUdpOptions, checkUdpOptions, socketFamily, type UdpOptions } from './udp-options.js';
-import { type UdpCounters, type UdpOffloads, UdpReceiver } from './udp-receiver.js';
+import { applyUdpOptions, checkUdpOptions, type UdpOffloads, type UdpOptions } from './udp-options.js';
+import { type UdpCounters, UdpReceiver } from './udp-receiver.js';
 import { UdpSender } from './udp-sender.js';
 
 /** The events of a {@link UdpBatchSocket}. */
@@ -45,12 +46,13 @@ export interface UdpEvents {
 export function openUdp(options: UdpOptions = {}): UdpBatchSocket {
   const checked = checkUdpOptions(options);
   if (checked.fd !== undefined) return openAdopted(checked.fd, checked);
+  const { address, remote, ipv6Only } = checked;
+  const family = address === undefined ? (remote?.family ?? 6) : new Endpoint(address, 0).family;
   try {
-    return open(socketFamily(checked), checked);
+    return open(family, checked);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const lacksIpv6 = code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL';
-    const { address, remote, ipv6Only } = checked;
     if (!lacksIpv6 || address !== undefined || remote !== undefined || ipv6Only) throw error;
     return open(4, checked);
   }
@@ -61,7 +63,7 @@ function open(family: 4 | 6, options: UdpOptions): UdpBatchSocket {
   const af = ADDRESS_FAMILIES[family];
   const local = new Endpoint(address, port);
   const descriptor = withNamespace(options.namespace, (namespace) =>
-    check<Descriptor>(native().openUdpSocket(namespace, af), 'socket'),
+    check(native().openUdpSocket(namespace, af), 'socket'),
   );
   return closingOnError(descriptor, () => {
     const fd = descriptor.fd();
@@ -118,7 +120,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
     this.received = received;
     const errors = new SocketErrors(state, (error) => this.emit('icmpError', error));
     const owner = { onReady: this.#onReady, onFailed: (error: Error) => this.#destroy(error) };
-    const channel = new PacketChannel(descriptor, `${localEndpoint(descriptor.fd())}`, owner);
+    const channel = new PacketChannel(descriptor, `${localOf(descriptor.fd())}`, owner);
     const port = new BatchPort(channel, this);
     this.#sender = new UdpSender({ channel, port, errors, state, family, ipv6Only });
     this.#channel = channel;
@@ -137,7 +139,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
 
   /** The address and port that the socket is bound to, as the kernel has them now. */
   get local(): Endpoint {
-    return localEndpoint(this.#channel.requireFd());
+    return localOf(this.#channel.requireFd());
   }
 
   /** The connected peer, if any. */
@@ -226,13 +228,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   /** Changes the mark of what is sent: see {@link UdpOptions.mark}. @throws EPERM without CAP_NET_ADMIN */
   setMark(mark: number): void {
     requireInteger('mark', mark, 0, 0xffffffff);
-    const { SOL_SOCKET, SO_MARK } = native().socketConstants;
-    const fd = this.#channel.requireFd();
-    check(
-      native().setSocketOption(fd, SOL_SOCKET, SO_MARK, mark | 0),
-      'setsockopt SO_MARK',
-      this.#channel.name,
-    );
+    setRouting(this.#channel.requireFd(), { mark }, this.#channel.name);
   }
 
   /** Lets the event loop end though this socket waits for datagrams. */
@@ -273,8 +269,7 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
   };
 
   #option(level: string, name: string): number {
-    const { [level]: levelNumber, [name]: number } = native().socketConstants;
-    const value = native().getSocketOption(this.#channel.requireFd(), levelNumber, number);
+    const value = getOption(this.#channel.requireFd(), level, name);
     return check<number>(value, `getsockopt ${name}`, this.#channel.name);
   }
 
@@ -288,10 +283,4 @@ export class UdpBatchSocket extends EventEmitter<UdpEvents> implements AsyncDisp
       this.emit('close');
     });
   }
-}
-
-function localEndpoint(fd: number): Endpoint {
-  const local = new Endpoint('0.0.0.0', 0);
-  check(native().socketAddress(fd, local.entry), 'getsockname');
-  return local;
 }

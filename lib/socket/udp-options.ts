@@ -1,19 +1,21 @@
 import {
-  checkName,
+  checkGiven,
   checkSignal,
   invalidArgType,
   invalidArgValue,
   requireBoolean,
-  requireInteger,
+  requireObject,
 } from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
+import type { PacketMargins } from '../io/packet-batch.js';
 import { native } from '../native/addon.js';
 import { ENOPROTOOPT } from '../native/errno.js';
+import { checkRouting, getOption, setOption, setRouting, trySetOption } from '../net/namespace/sockets.js';
 import type { NamespaceReference } from '../net/network-namespace.js';
 import { check } from '../system-error.js';
 
 /** Options of {@link openUdp}. */
-export interface UdpOptions {
+export interface UdpOptions extends PacketMargins {
   /**
    * An open UDP socket that is bound to a port, from a parent process or a helper with more rights, to use instead of
    * opening one. It is closed with this one. `address`, `port`, `namespace`, `ipv6Only`, `reuseAddress` and `reusePort`
@@ -67,12 +69,16 @@ export interface UdpOptions {
   readonly gro?: boolean;
   /** In bytes, 1 to 65,535. A longer datagram is cut to this length and flagged. **Default:** `65535` */
   readonly maxDatagramSize?: number;
-  /** Bytes kept free before each packet of a batch, up to 4,096. **Default:** `0` */
-  readonly headroom?: number;
-  /** Bytes kept free after each packet of a batch, up to 4,096. **Default:** `0` */
-  readonly tailroom?: number;
   /** Closes the socket when it aborts; a loop over batches rejects with an AbortError. */
   readonly signal?: AbortSignal;
+}
+
+/** Which offloads of a socket are on. */
+export interface UdpOffloads {
+  /** Whether runs of packets of one size leave as one send (UDP_SEGMENT). */
+  readonly gso: boolean;
+  /** Whether the kernel may hand over several datagrams of one size as one (UDP_GRO). */
+  readonly gro: boolean;
 }
 
 /** What an adopted socket has already. */
@@ -80,42 +86,28 @@ const OF_THE_FD = ['address', 'port', 'namespace', 'ipv6Only', 'reuseAddress', '
 
 /** Checks all options before anything is opened. */
 export function checkUdpOptions(options: UdpOptions): UdpOptions {
-  if (typeof options !== 'object' || options === null) throw invalidArgType('options', 'an object', options);
-  const { fd, remote, device, dontFragment, signal } = options;
+  requireObject('options', options);
+  const { remote, dontFragment } = options;
   // Throws if either is wrong.
   new Endpoint(options.address ?? '::', options.port ?? 0);
   if (remote !== undefined && !(remote instanceof Endpoint)) {
     throw invalidArgType('options.remote', 'an Endpoint', remote);
   }
-  if (device !== undefined) checkName(device, false);
-  for (const name of [
-    'ipv6Only',
-    'reuseAddress',
-    'reusePort',
-    'receiveTos',
-    'packetInfo',
-    'gso',
-    'gro',
-  ] as const) {
-    if (options[name] !== undefined) requireBoolean(`options.${name}`, options[name]);
-  }
+  checkRouting(options);
   if (dontFragment !== undefined && dontFragment !== 'probe') {
     requireBoolean('options.dontFragment', dontFragment);
   }
-  for (const [name, minimum, maximum] of [
-    ['mark', 0, 0xffffffff],
-    ['receiveBuffer', 1, 0x3fffffff],
-    ['sendBuffer', 1, 0x3fffffff],
-    ['tos', 0, 255],
-    ['maxDatagramSize', 1, 65535],
-    ['headroom', 0, 4096],
-    ['tailroom', 0, 4096],
-  ] as const) {
-    if (options[name] !== undefined) requireInteger(`options.${name}`, options[name], minimum, maximum);
-  }
-  checkSignal(signal);
-  if (fd !== undefined) {
-    requireInteger('options.fd', fd, 0, 0x7fffffff);
+  checkGiven(options, ['ipv6Only', 'reuseAddress', 'reusePort', 'receiveTos', 'packetInfo', 'gso', 'gro'], {
+    fd: [0, 0x7fffffff],
+    receiveBuffer: [1, 0x3fffffff],
+    sendBuffer: [1, 0x3fffffff],
+    tos: [0, 255],
+    maxDatagramSize: [1, 65535],
+    headroom: [0, 4096],
+    tailroom: [0, 4096],
+  });
+  checkSignal(options.signal);
+  if (options.fd !== undefined) {
     for (const name of OF_THE_FD) {
       if (options[name] !== undefined) {
         throw invalidArgValue(`options.${name}`, options[name], 'must be left out: it is that of options.fd');
@@ -125,43 +117,27 @@ export function checkUdpOptions(options: UdpOptions): UdpOptions {
   return options;
 }
 
-/** The family of the socket that the options ask for. */
-export function socketFamily({ address, remote }: UdpOptions): 4 | 6 {
-  return address === undefined ? (remote?.family ?? 6) : new Endpoint(address, 0).family;
-}
-
 /** Sets options on a socket that is not bound yet, or was adopted. Returns whether GSO and GRO are on. */
-export function applyUdpOptions(
-  fd: number,
-  family: 4 | 6,
-  options: UdpOptions,
-): { gso: boolean; gro: boolean } {
-  const constants = native().socketConstants;
-  const tryTo = (level: string, name: string, value: number | string): number =>
-    native().setSocketOption(fd, constants[level], constants[name], value);
-  const set = (level: string, name: string, value: number | string): void => {
-    check(tryTo(level, name, value), `setsockopt ${name}`);
-  };
+export function applyUdpOptions(fd: number, family: 4 | 6, options: UdpOptions): UdpOffloads {
   // IPv4 through an IPv6 socket heeds the options of the IP level.
   const setIp = (name: string, name6: string, value: number): void => {
-    set('SOL_IP', name, value);
-    if (family === 6) set('SOL_IPV6', name6, value);
+    setOption(fd, 'SOL_IP', name, value);
+    if (family === 6) setOption(fd, 'SOL_IPV6', name6, value);
   };
   // What exceeds the sysctl's limit needs a privilege.
   const setBuffer = (name: string, bytes: number): void => {
-    if (tryTo('SOL_SOCKET', `${name}FORCE`, bytes) < 0) set('SOL_SOCKET', name, bytes);
+    if (trySetOption(fd, 'SOL_SOCKET', `${name}FORCE`, bytes) < 0) setOption(fd, 'SOL_SOCKET', name, bytes);
   };
 
   if (family === 6 && options.fd === undefined)
-    set('SOL_IPV6', 'IPV6_V6ONLY', Number(options.ipv6Only ?? false));
-  if (options.reuseAddress) set('SOL_SOCKET', 'SO_REUSEADDR', 1);
-  if (options.reusePort) set('SOL_SOCKET', 'SO_REUSEPORT', 1);
-  if (options.mark !== undefined) set('SOL_SOCKET', 'SO_MARK', options.mark | 0);
-  if (options.device !== undefined) set('SOL_SOCKET', 'SO_BINDTODEVICE', options.device);
+    setOption(fd, 'SOL_IPV6', 'IPV6_V6ONLY', Number(options.ipv6Only ?? false));
+  if (options.reuseAddress) setOption(fd, 'SOL_SOCKET', 'SO_REUSEADDR', 1);
+  if (options.reusePort) setOption(fd, 'SOL_SOCKET', 'SO_REUSEPORT', 1);
+  setRouting(fd, options);
   if (options.receiveBuffer !== undefined) setBuffer('SO_RCVBUF', options.receiveBuffer);
   if (options.sendBuffer !== undefined) setBuffer('SO_SNDBUF', options.sendBuffer);
   // Emulated systems lack it. Their drops are not counted.
-  const counts = tryTo('SOL_SOCKET', 'SO_RXQ_OVFL', 1);
+  const counts = trySetOption(fd, 'SOL_SOCKET', 'SO_RXQ_OVFL', 1);
   if (counts !== ENOPROTOOPT) check(counts, 'setsockopt SO_RXQ_OVFL');
   setIp('IP_RECVERR', 'IPV6_RECVERR', 1);
   if (options.tos !== undefined) setIp('IP_TOS', 'IPV6_TCLASS', options.tos);
@@ -169,12 +145,12 @@ export function applyUdpOptions(
   if (options.packetInfo) setIp('IP_PKTINFO', 'IPV6_RECVPKTINFO', 1);
   if (options.dontFragment !== undefined) {
     const how = { true: 'DO', false: 'DONT', probe: 'PROBE' }[`${options.dontFragment}`];
-    setIp('IP_MTU_DISCOVER', 'IPV6_MTU_DISCOVER', constants[`IP_PMTUDISC_${how}`]);
+    setIp('IP_MTU_DISCOVER', 'IPV6_MTU_DISCOVER', native().socketConstants[`IP_PMTUDISC_${how}`]);
   }
   // Before Linux 4.18 and 5.0 these are not known; a control message would be passed over in silence.
-  const segments = native().getSocketOption(fd, constants.SOL_UDP, constants.UDP_SEGMENT) >= 0;
+  const segments = getOption(fd, 'SOL_UDP', 'UDP_SEGMENT') >= 0;
   return {
     gso: (options.gso ?? true) && segments,
-    gro: (options.gro ?? true) && tryTo('SOL_UDP', 'UDP_GRO', 1) === 0,
+    gro: (options.gro ?? true) && trySetOption(fd, 'SOL_UDP', 'UDP_GRO', 1) === 0,
   };
 }

@@ -7,7 +7,7 @@ import type { Descriptor } from '../native/descriptor.js';
 import { LAYOUT } from '../native/layout.js';
 import { check } from '../system-error.js';
 import { DatagramTable } from './datagram-table.js';
-import type { UdpOptions } from './udp-options.js';
+import type { UdpOffloads, UdpOptions } from './udp-options.js';
 
 // Places in the socket's state, in 32-bit words.
 const GSO = LAYOUT['UdpState.gso'] / 4;
@@ -21,14 +21,6 @@ const { kEnoughDatagrams: ENOUGH_PACKETS } = LAYOUT;
 const CAPACITY = ENOUGH_PACKETS + MESSAGES * MAX_SEGMENTS;
 const USUAL_DATAGRAM = 2048;
 const MAX_DATAGRAM = 65535;
-
-/** Which offloads of a socket are on. */
-export interface UdpOffloads {
-  /** Whether runs of packets of one size leave as one send (UDP_SEGMENT). */
-  readonly gso: boolean;
-  /** Whether the kernel may hand over several datagrams of one size as one (UDP_GRO). */
-  readonly gro: boolean;
-}
 
 /** What a socket transferred since it was opened. */
 export interface UdpCounters extends PacketCounters {
@@ -49,20 +41,15 @@ export class UdpReceiver {
   /** Entry `i` describes packet `i` of the batch that was read last. */
   readonly received: DatagramTable;
 
-  constructor(
-    descriptor: Descriptor,
-    family: 4 | 6,
-    { maxDatagramSize }: UdpOptions,
-    { gso, gro }: UdpOffloads,
-  ) {
+  constructor(descriptor: Descriptor, family: 4 | 6, options: UdpOptions, { gso, gro }: UdpOffloads) {
     const memory = new ArrayBuffer(STATE_SIZE + CAPACITY * LAYOUT.DatagramEntry);
     markAsUntransferable(memory);
     this.state = new Uint32Array(memory, 0, STATE_SIZE / 4);
     this.state[GSO] = Number(gso);
     this.state[GRO] = Number(gro);
     this.received = new DatagramTable(CAPACITY, memory, STATE_SIZE);
-    const af = ADDRESS_FAMILIES[family];
-    check(native().attachUdp(descriptor, af, memory, maxDatagramSize ?? MAX_DATAGRAM), 'attach');
+    const { maxDatagramSize = MAX_DATAGRAM } = options;
+    check(native().attachUdp(descriptor, ADDRESS_FAMILIES[family], memory, maxDatagramSize), 'attach');
   }
 
   /** A batch with room for all that one read may bring. */

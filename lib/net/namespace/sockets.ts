@@ -29,14 +29,26 @@ export function checkRouting({ mark, device }: RoutingOptions): void {
   if (device !== undefined) checkName(device, false);
 }
 
-function setOption(fd: number, level: string, name: string, value: number | string): void {
+/** Sets an option by its names in C; returns 0 or a negative errno. */
+export function trySetOption(fd: number, level: string, name: string, value: number | string): number {
   const constants = native().socketConstants;
-  check(native().setSocketOption(fd, constants[level], constants[name], value), `setsockopt ${name}`);
+  return native().setSocketOption(fd, constants[level], constants[name], value);
+}
+
+export function setOption(fd: number, level: string, name: string, value: number | string): void {
+  check(trySetOption(fd, level, name, value), `setsockopt ${name}`);
+}
+
+/** The value of an option that is a number, or a negative errno. */
+export function getOption(fd: number, level: string, name: string): number {
+  const constants = native().socketConstants;
+  return native().getSocketOption(fd, constants[level], constants[name]);
 }
 
 /** Sets mark and link. */
-export function setRouting(fd: number, { mark, device }: RoutingOptions): void {
-  if (mark !== undefined) setOption(fd, 'SOL_SOCKET', 'SO_MARK', mark | 0);
+export function setRouting(fd: number, { mark, device }: RoutingOptions, subject?: string): void {
+  if (mark !== undefined)
+    check(trySetOption(fd, 'SOL_SOCKET', 'SO_MARK', mark | 0), 'setsockopt SO_MARK', subject);
   if (device !== undefined) setOption(fd, 'SOL_SOCKET', 'SO_BINDTODEVICE', device);
 }
 
@@ -51,7 +63,7 @@ async function openBound(
 ): Promise<Descriptor> {
   const af = ADDRESS_FAMILIES[family];
   const type = native().socketConstants[kind];
-  const descriptor = check<Descriptor>(await native().openSocket(namespace, af, type), 'socket');
+  const descriptor = check(await native().openSocket(namespace, af, type), 'socket');
   return closingOnError(descriptor, () => {
     const fd = descriptor.fd();
     setRouting(fd, options);
@@ -136,10 +148,10 @@ export async function dial(namespace: number, remote: Endpoint, options: DialOpt
   }
 }
 
-/** Where a socket's connection comes from. */
-export function localOf(fd: number): Endpoint {
+/** The address that a socket is bound to. */
+export function localOf(fd: number, subject?: string): Endpoint {
   const local = new Endpoint('0.0.0.0', 0);
-  check(native().socketAddress(fd, local.entry), 'getsockname');
+  check(native().socketAddress(fd, local.entry), 'getsockname', subject);
   return local;
 }
 
@@ -152,10 +164,9 @@ function connected(descriptor: Descriptor, signal: AbortSignal | undefined): Pro
       return;
     }
     signal?.addEventListener('abort', aborted, { once: true });
-    const { SOL_SOCKET, SO_ERROR } = native().socketConstants;
     const ready = () => {
       signal?.removeEventListener('abort', aborted);
-      resolve(-native().getSocketOption(descriptor.fd(), SOL_SOCKET, SO_ERROR));
+      resolve(-getOption(descriptor.fd(), 'SOL_SOCKET', 'SO_ERROR'));
     };
     check(descriptor.watch(ready, ...watchArrays()), 'poll');
     check(descriptor.arm(WRITABLE), 'poll');
