@@ -22,7 +22,8 @@ export interface InterceptOptions {
   readonly decisionTimeout?: number;
   /** Connections that may wait for a decision at once; SYNs beyond are dropped. **Default:** `1024` */
   readonly maxPending?: number;
-  /** Connections that there may be at once, up to 524,288; SYNs beyond are dropped. **Default:** `65536` */
+  /** Connections that there may be at once, up to 524,288. For a SYN beyond, the oldest one that is accepted but whose client
+   * has not ended its handshake makes way; if there is none, the SYN is dropped. **Default:** `65536` */
   readonly maxConnections?: number;
   /** Milliseconds without a packet after which a connection is reset. **Default:** `7440000`, the 2 hours 4 minutes of RFC 5382 */
   readonly idleTimeout?: number;

@@ -131,12 +131,12 @@ bool Nat::TranslateSegment(const Framed& framed, uint32_t now_ms, const NatOutpu
   if (index != kNoValue && (packet.tcp_flags() & kConnecting) == kTcpSyn) {
     bool again = false;
     if (!TakeSyn(framed, index, now_ms, out, &again)) {
-      if (again) Begin(framed, key, now_ms);
+      if (again) Begin(framed, key, now_ms, out);
       return false;
     }
   } else if (index == kNoValue) {
     if ((packet.tcp_flags() & kConnecting) == kTcpSyn) {
-      Begin(framed, key, now_ms);
+      Begin(framed, key, now_ms, out);
     } else {
       counters_[kUnknownCount]++;
       if ((packet.tcp_flags() & kTcpRst) == 0) Answer(packet, now_ms, &client_resets_, out.to_client);
@@ -191,7 +191,7 @@ bool Nat::HasRightSyn(const Framed& framed) {
 }
 
 // Whether a SYN can become a connection; counts why not.
-bool Nat::MayBegin(const Framed& framed, const ConnectionKey& key) {
+bool Nat::MayBegin(const Framed& framed, const ConnectionKey& key, const NatOutput& out) {
   const IpPacket& packet = framed.packet;
   const bool listens = (packet.ipv4 ? options_.ipv4_port : options_.ipv6_port) != 0;
   if (!listens || !IsBetweenHosts(packet) || key.source().port == 0 || key.destination().port == 0) {
@@ -203,15 +203,13 @@ bool Nat::MayBegin(const Framed& framed, const ConnectionKey& key) {
     counters_[kPendingLimitCount]++;
     return false;
   }
-  if (pending() + open() >= options_.max_connections) {
-    counters_[kOpenLimitCount]++;
-    return false;
-  }
-  return true;
+  if (pending() + open() < options_.max_connections || EndOldestHandshake(out)) return true;
+  counters_[kOpenLimitCount]++;
+  return false;
 }
 
-void Nat::Begin(const Framed& framed, const ConnectionKey& key, uint32_t now_ms) {
-  if (!MayBegin(framed, key)) return;
+void Nat::Begin(const Framed& framed, const ConnectionKey& key, uint32_t now_ms, const NatOutput& out) {
+  if (!MayBegin(framed, key, out)) return;
   const uint32_t index = slots_.Insert(key, SlotState::kPending, now_ms);
   if (index == kNoValue) {
     counters_[kOpenLimitCount]++;

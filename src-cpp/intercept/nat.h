@@ -75,6 +75,12 @@ struct NatOptions {
 struct NatOutput {
   Appender* to_client;
   Appender* to_stack;
+
+  // Whether there is room for the RSTs of one connection.
+  bool HasRoom() const {
+    constexpr size_t kMaxAbortBytes = 512;
+    return to_client->HasRoom(2, kMaxAbortBytes) && to_stack->HasRoom(2, kMaxAbortBytes);
+  }
 };
 
 // Translates TCP between a client's packets and a TCP stack that listens at one address. A connection waits
@@ -140,9 +146,9 @@ class Nat {
 
   uint32_t Lookup(const ConnectionKey& key);
   bool HasRightSyn(const Framed& framed);
-  bool MayBegin(const Framed& framed, const ConnectionKey& key);
+  bool MayBegin(const Framed& framed, const ConnectionKey& key, const NatOutput& out);
   PacketEnd InsideEnd(uint32_t index, uint8_t (&address)[16]) const;
-  void Begin(const Framed& framed, const ConnectionKey& key, uint32_t now_ms);
+  void Begin(const Framed& framed, const ConnectionKey& key, uint32_t now_ms, const NatOutput& out);
   bool TakeSyn(const Framed& framed, uint32_t index, uint32_t now_ms, const NatOutput& out, bool* again);
   bool FromClient(const Framed& framed, uint32_t index, uint32_t now_ms, const NatOutput& out);
   void FromServer(const Framed& framed, uint32_t index, uint32_t now_ms);
@@ -152,6 +158,7 @@ class Nat {
   void Answer(const IpPacket& packet, uint32_t now_ms, ReplyBudget* budget, Appender* out);
   void Silence(uint32_t index, uint32_t now_ms);
   void SendResets(uint32_t index, const NatOutput& out);
+  bool EndOldestHandshake(const NatOutput& out);
   void Probe(uint32_t index, const NatOutput& out);
   void End(uint32_t index, NatEventKind kind);
   void AddEvent(uint32_t index, NatEventKind kind);

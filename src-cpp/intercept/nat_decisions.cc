@@ -16,12 +16,6 @@ constexpr uint32_t kProbeMs = 1000;
 constexpr uint32_t kClosingMs = 240'000;  // RFC 5382's transitory time
 // Slots that are over but kept: beyond that the oldest goes.
 constexpr size_t kMaxKept = 65'536;
-// What the RSTs of one connection take in a batch.
-constexpr size_t kMaxAbortBytes = 512;
-
-bool HasRoom(const NatOutput& out) {
-  return out.to_client->HasRoom(2, kMaxAbortBytes) && out.to_stack->HasRoom(2, kMaxAbortBytes);
-}
 
 }  // namespace
 
@@ -105,7 +99,7 @@ bool Nat::AbortSome(const NatOutput& out) {
   for (const SlotState state :
        {SlotState::kPending, SlotState::kOpening, SlotState::kOpen, SlotState::kClosing, SlotState::kReset}) {
     while (slots_.First(state) != kNoValue) {
-      if (!HasRoom(out)) return true;
+      if (!out.HasRoom()) return true;
       SendResets(slots_.First(state), out);
       Remove(slots_.First(state));
     }
@@ -144,6 +138,15 @@ void Nat::SendResets(uint32_t index, const NatOutput& out) {
   send(out.to_stack, reset, slot.client_next, slot.server_acknowledged);
 }
 
+// Makes room for a new connection: clients that never end their handshakes must not shut others out.
+bool Nat::EndOldestHandshake(const NatOutput& out) {
+  const uint32_t index = slots_.First(SlotState::kOpening);
+  if (index == kNoValue || !out.HasRoom()) return false;
+  SendResets(index, out);
+  End(index, NatEventKind::kIdle);
+  return true;
+}
+
 // Asks the stack whether it still has the connection, as a keepalive does: it answers with ACK, or with RST.
 // Before its SYN-ACK there is no number to ask with.
 void Nat::Probe(uint32_t index, const NatOutput& out) {
@@ -166,7 +169,7 @@ bool Nat::ExpireList(SlotState state, uint32_t age_ms, uint32_t now_ms, const Na
   for (;;) {
     const uint32_t index = slots_.First(state);
     if (index == kNoValue || now_ms - slots_[index].queued_ms < age_ms) return true;
-    if (!HasRoom(out)) return false;
+    if (!out.HasRoom()) return false;
     if (now_ms - slots_[index].seen_ms < age_ms) {
       slots_.Move(index, state, now_ms);  // looked at again after that time
     } else {

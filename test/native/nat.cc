@@ -331,13 +331,12 @@ void TestLimitsAndTime() {
   rig.Expire(6000);
   CHECK(rig.Events().size() == 4 && rig.nat.pending() == 0 && rig.nat.counters()[kTimedOutCount] == 4);
   CHECK(!rig.Accept(begun[0]));
-  for (uint16_t port = 11; port <= 18; port++) {
+  for (uint16_t port = 11; port <= 16; port++) {
     packet.source_port = port;
     rig.Translate(Build(packet));
-    for (const NatEvent& event : rig.Events())
-      CHECK(rig.Accept(event) && (port > 11 || rig.Arrive(rig.stack.At(0))));
+    CHECK(rig.Accept(rig.Event(NatEventKind::kNew)) && (port > 11 || rig.Arrive(rig.stack.At(0))));
   }
-  CHECK(rig.nat.open() == 6 && rig.nat.counters()[kOpenLimitCount] == 2);
+  CHECK(rig.nat.open() == 6);
   packet.source_port = 11;
   packet.flags = kAck;
   packet.sequence = 2;
@@ -363,6 +362,37 @@ void TestLimitsAndTime() {
   bool left = true;
   rig.With([&](const NatOutput& out) { left = rig.nat.AbortSome(out); });
   CHECK(!left && rig.nat.pending() == 0 && rig.client.count() == 1);
+}
+
+// When there are as many connections as may be, the oldest handshake makes way; an open connection does not.
+void TestFullOfHandshakes() {
+  Rig rig(Options());
+  Packet packet;
+  packet.flags = kSyn;
+  std::vector<NatEvent> begun;
+  std::vector<Bytes> syns;
+  const auto accept = [&](const NatEvent& event) {
+    begun.push_back(event);
+    CHECK(event.kind == NatEventKind::kNew && rig.Accept(event));
+    syns.push_back(rig.stack.At(0));
+  };
+  for (uint16_t port = 1; port <= 6; port++) {
+    packet.source_port = port;
+    rig.Translate(Build(packet));
+    accept(rig.Event(NatEventKind::kNew));
+  }
+  packet.source_port = 7;
+  rig.Translate(Build(packet));
+  CHECK(rig.client.count() >= 1 && rig.stack.count() >= 1);
+  const std::vector<NatEvent> events = rig.Events();
+  CHECK(events.size() == 2 && events[0].kind == NatEventKind::kIdle && events[0].slot == begun[0].slot);
+  accept(events[1]);
+  CHECK(rig.nat.open() == 6 && rig.nat.counters()[kOpenLimitCount] == 0);
+  CHECK(!rig.Arrive(syns[0]));
+  for (size_t i = 1; i < syns.size(); i++) CHECK(rig.Arrive(syns[i]));
+  packet.source_port = 8;
+  rig.Translate(Build(packet));
+  CHECK(rig.Events().empty() && rig.nat.open() == 6 && rig.nat.counters()[kOpenLimitCount] == 1);
 }
 
 // A connection that the stack has accepted.
@@ -584,6 +614,7 @@ int main(int count, char** arguments) {
   TestLife();
   TestRefusals();
   TestLimitsAndTime();
+  TestFullOfHandshakes();
   TestForgeries();
   TestClosing();
   TestMassExpiry();
