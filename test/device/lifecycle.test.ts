@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { NetworkNamespace, openMacvtap, openTap, openTun } from 'tuntap-native';
 import {
   code,
   fdNumbers,
+  fdsAre,
   inNamespace,
   ipLink,
   ipLinks,
@@ -249,7 +249,6 @@ describe('what a device leaves', () => {
         await linkGone(namespace, 'tun0');
         if (i === 0) before = openFds(); // a runtime keeps fds of its first worker
       }
-      while (openFds() > before) await delay(10);
-      assert.equal(openFds(), before);
+      await fdsAre(before);
     }));
 });

@@ -6,7 +6,17 @@ import type { Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import { openTun } from 'tuntap-native';
 import { intercept } from 'tuntap-native/intercept';
-import { code, fdNumbers, inNamespace, linkGone, needs, run } from '../support.ts';
+import {
+  code,
+  fdNumbers,
+  fdsAre,
+  fdsAtMost,
+  inNamespace,
+  linkGone,
+  needs,
+  openFds,
+  run,
+} from '../support.ts';
 import { openConnection, withIntercepted } from './support.ts';
 
 const resetOf = async (socket: Socket): Promise<string | undefined> => {
@@ -105,7 +115,7 @@ describe('the life of intercepted connections', function () {
   it('leaves nothing, thousands of times', () =>
     withIntercepted({}, async ({ namespace, interceptor }) => {
       interceptor.on('connection', async (connection) => (await connection.accept()).end('x'));
-      const before = fdNumbers().length;
+      const before = openFds();
       const one = async (port: number): Promise<void> => {
         const socket = await namespace.connect({ host: '203.0.113.5', port });
         socket.resume();
@@ -117,7 +127,7 @@ describe('the life of intercepted connections', function () {
       while (interceptor.counters.open > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       const { connections, pending } = interceptor.counters;
       assert.deepEqual({ connections, pending }, { connections: 3200, pending: 0 });
-      assert.equal(fdNumbers().length, before);
+      await fdsAre(before);
     }));
 });
 
@@ -184,7 +194,7 @@ describe('an interceptor', function () {
 
   it('is gone with its worker', () =>
     inNamespace(async (namespace) => {
-      const before = fdNumbers();
+      const before = openFds();
       const source = `
         import { parentPort, workerData } from 'node:worker_threads';
         const { openTun, NetworkNamespace } = await import('${import.meta.resolve('tuntap-native')}');
@@ -208,6 +218,6 @@ describe('an interceptor', function () {
       await worker.terminate();
       await linkGone(namespace, 'tun0');
       socket.destroy();
-      while (fdNumbers().length > before.length) await new Promise((resolve) => setTimeout(resolve, 10));
+      await fdsAtMost(before);
     }));
 });

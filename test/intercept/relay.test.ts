@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { Relay, takeSocket } from '#dist/intercept/relay.js';
-import { moduleArguments, openFds } from '../support.ts';
+import { fdsAtMost, moduleArguments, openFds } from '../support.ts';
 import { Loopback, pipeEnds, receiveAll, relayThreads, sendRandom } from './relay-support.ts';
 
 const ECANCELED = -125;
@@ -157,13 +157,16 @@ describe('a relay of two sockets', () => {
         if (i % 3 === 2) b.end();
       });
       await Promise.all(relays.map(([, , relay]) => relay.ended));
-      for (const [a, b] of relays) for (const socket of [a, b]) socket.destroyed || socket.destroy();
-      await setTimeout(20);
+      for (const [a, b] of relays) {
+        for (const socket of [a, b]) {
+          if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve).destroy());
+        }
+      }
     };
     for (let i = 0; i < 3; i++) await round();
     const fds = openFds();
     for (let i = 0; i < 3; i++) await round();
-    assert.ok(openFds() <= fds + 2, `${openFds()} fds, ${fds} before`);
+    await fdsAtMost(fds + 2);
   });
 
   it('ends with its worker: connections are reset, no thread and no fd is left', async () => {
@@ -187,7 +190,7 @@ describe('a relay of two sockets', () => {
       while (relayThreads().length > threads) await setTimeout(10); // in Deno, terminate() resolves before
       if (i === 0) fds = openFds();
     }
-    assert.ok(openFds() <= fds, `${openFds()} fds, ${fds} before`);
+    await fdsAtMost(fds);
   });
 });
 

@@ -8,7 +8,7 @@ import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { NetworkNamespace } from 'tuntap-native';
 import type { InterceptedConnection, RelayOptions } from 'tuntap-native/intercept';
-import { needs, openFds, run } from '../support.ts';
+import { fdsAtMost, needs, openFds, run } from '../support.ts';
 import { receiveAll, receiveText, sendRandom, withServer } from './relay-support.ts';
 import { connectionOf, failureOf, withIntercepted } from './support.ts';
 
@@ -130,7 +130,7 @@ describe('an intercepted connection that is relayed', function () {
           await round();
           const fds = openFds();
           await round();
-          assert.ok(openFds() <= fds, `${openFds()} fds, ${fds} before`);
+          await fdsAtMost(fds);
         }),
     ));
 

@@ -3,13 +3,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { NetworkNamespace, openTun } from 'tuntap-native';
 import { createVethPair } from 'tuntap-native/net';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
-import { moduleArguments, needs, openFds, run } from '../support.ts';
+import { fdsAre, moduleArguments, needs, openFds, run } from '../support.ts';
 import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
 
 const rootless = () => NetworkNamespace.create(undefined, { user: true });
@@ -63,8 +62,7 @@ describe('a network namespace in a user namespace', () => {
       await openTun('tun0', { namespace }).close();
       await namespace.close();
     }
-    for (let wait = 0; openFds() > before && wait < 100; wait++) await delay(10);
-    assert.equal(openFds(), before);
+    await fdsAre(before);
     const children = readFileSync('/proc/thread-self/children', 'utf8');
     assert.equal(children, '');
     // A process whose credentials change becomes another user's, in /proc, until it says otherwise.

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { getEventListeners, once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
-import { code, moduleArguments, needs, openFds } from '../support.ts';
+import { code, fdsAre, moduleArguments, needs, openFds } from '../support.ts';
 import { numbered, onLoopback, receive } from './sockets.ts';
 
 const TUNNEL = import.meta.resolve('tuntap-native/tunnel');
@@ -153,6 +153,6 @@ describe('UdpBatchSocket: lifecycle', () => {
     await cycle();
     const before = openFds();
     for (let i = 0; i < 8; i++) await cycle();
-    assert.equal(openFds(), before);
+    await fdsAre(before);
   });
 });

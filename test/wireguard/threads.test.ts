@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { type NetworkNamespace, PacketBatch } from 'tuntap-native';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { generatePrivateKey, openWireGuard, publicKey, type WireGuard } from 'tuntap-native/wireguard';
-import { needs, openFds, run } from '../support.ts';
+import { fdsAtMost, needs, openFds, run } from '../support.ts';
 import { startEngine } from './engine-support.ts';
 import { ping, withHosts, withTunnels } from './hosts.ts';
 
@@ -102,7 +102,7 @@ describe('openWireGuard: threads', function () {
         await ping(b, '10.9.0.1');
       });
       assert.equal(sealingThreads(), 0);
-      assert.ok(openFds() <= fds + 2, `${openFds()} fds, ${fds} before`);
+      await fdsAtMost(fds + 2);
     });
   }
 
@@ -135,7 +135,7 @@ describe('openWireGuard: threads', function () {
         await flooding;
         while (sealingThreads() > 0) await setTimeout(10); // in Deno, terminate() resolves before
       }
-      assert.ok(openFds() <= fds + 2, `${openFds()} fds, ${fds} before`);
+      await fdsAtMost(fds + 2);
       assert.equal(peer.peers().length, 1);
     }));
 
@@ -171,7 +171,7 @@ describe('openWireGuard: threads', function () {
         while (!(await gone())) await setTimeout(20);
         if (i === 0) fds = openFds();
       }
-      assert.ok(openFds() <= fds, `${openFds()} fds, ${fds} before`);
+      await fdsAtMost(fds);
     }));
 
   it('go on while keys change', () =>

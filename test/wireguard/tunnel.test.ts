@@ -15,7 +15,7 @@ import {
   publicKey,
   type WireGuard,
 } from 'tuntap-native/wireguard';
-import { needs, openFds, run } from '../support.ts';
+import { fdsAtMost, needs, openFds, run } from '../support.ts';
 import { type Hosts, ping, withHosts } from './hosts.ts';
 import { freeName } from './oracle.ts';
 
@@ -129,8 +129,7 @@ describe('openWireGuard', function () {
       assert.equal(existsSync(join(hosts.folder, 'wg0.sock')), false);
       const { stdout } = await run(hosts.a, 'ip', '-o', 'link');
       assert.doesNotMatch(stdout, /wg0/);
-      await setTimeout(100);
-      assert.ok(openFds() <= fds + 2, `${openFds()} fds, ${fds} before`);
+      await fdsAtMost(fds + 2);
     }));
 
   it('tells of the first handshake, which a persistent keepalive begins at once', () =>
