@@ -16,6 +16,7 @@
           "sources": [
             "src-cpp/batch/batch_view.cc",
             "src-cpp/crypto/aead.cc",
+            "src-cpp/crypto/aes_gcm_vaes.cc",
             "src-cpp/crypto/blake2s.cc",
             "src-cpp/crypto/bundled_ciphers.cc",
             "src-cpp/crypto/chacha20_avx512.cc",

@@ -17,6 +17,7 @@ struct CpuFeatures {
   bool avx512 = false;     // AVX512F
   bool x86_64_v3 = false;  // AVX2 and what compilers use with it
   bool aes_gcm = false;    // instructions for AES and for carry-less products
+  bool vaes = false;       // the same for vectors of 512 bits, with AVX512F and AVX512BW
 };
 
 #if defined(__x86_64__)
@@ -38,6 +39,8 @@ inline CpuFeatures FindCpuFeatures() {
   found.avx2 = (b & bit_AVX2) != 0;
   const bool kernel_keeps_zmm = (low & 0xe6) == 0xe6;
   found.avx512 = kernel_keeps_zmm && (b & bit_AVX512F) != 0;
+  found.vaes = found.avx512 && found.aes_gcm && (b & bit_AVX512BW) != 0 && (c & bit_VAES) != 0 &&
+               (c & bit_VPCLMULQDQ) != 0;
   const bool has_bmi = (b & bit_BMI) != 0 && (b & bit_BMI2) != 0;
   const bool has_lzcnt = __get_cpuid(0x80000001, &a, &b, &c, &d) != 0 && (c & bit_LZCNT) != 0;
   found.x86_64_v3 = found.avx2 && has_companions && has_bmi && has_lzcnt;

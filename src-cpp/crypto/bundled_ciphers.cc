@@ -1,9 +1,11 @@
 #include "bundled_ciphers.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
 
+#include "aes_gcm_vaes.h"
 #include "cpu/cpu_features.h"
 
 // Weak: null where src-zig/ is not linked in.
@@ -22,7 +24,8 @@ namespace tuntap {
 namespace {
 
 struct Levels {
-  const BundledCiphers* list[3] = {};
+  const BundledCiphers* list[4] = {};
+  BundledCiphers vaes = {};
 
   Levels() {
     size_t count = 0;
@@ -31,6 +34,12 @@ struct Levels {
     };
     const CpuFeatures& found = Cpu();
 #if defined(__x86_64__)
+    if (found.x86_64_v3 && found.vaes && &tuntap_ciphers_avx2 != nullptr) {
+      vaes = {"vaes",
+              std::max(kVaesStateSize, tuntap_ciphers_avx2.state_size),
+              {tuntap_ciphers_avx2.ciphers[0], kVaesAes128Gcm, kVaesAes256Gcm}};
+      add(&vaes);
+    }
     if (found.x86_64_v3) add(&tuntap_ciphers_avx2);
     add(&tuntap_ciphers_sse2);
 #elif defined(__aarch64__)

@@ -9,9 +9,10 @@
 namespace tuntap {
 
 // Ciphers of our own, for a process without OpenSSL: src-zig/, which `npm run prebuild` compiles once for
-// each level of processors and links in. A build by another compiler has none of them.
+// each level of processors and links in. A build by another compiler has none of them. The level "vaes" has
+// the AES-GCM of aes_gcm_vaes.cc and the rest of "avx2".
 
-// What src-zig/cipher.zig exports for a level.
+// What src-zig/cipher.zig exports for a level. A state is aligned to 64 bytes.
 struct BundledCipher {
   void (*init)(void* state, const uint8_t* key);
   void (*seal)(const void* state, const uint8_t* nonce, const uint8_t* associated, size_t associated_length,

@@ -3,7 +3,7 @@
 import { Aead } from 'tuntap-native/tunnel';
 
 /** Values of TUNTAP_CIPHERS; AES-GCM needs a processor's instructions for it. */
-const ALL = ['openssl', 'bundled-avx2', 'bundled-sse2', 'bundled-neon_aes', 'bundled-neon'];
+const ALL = ['openssl', 'bundled-vaes', 'bundled-avx2', 'bundled-sse2', 'bundled-neon_aes', 'bundled-neon'];
 export const hasAes = (source: string): boolean => !['bundled-sse2', 'bundled-neon'].includes(source);
 
 const given = process.env.TUNTAP_CIPHERS;
