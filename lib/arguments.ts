@@ -6,16 +6,24 @@ function withCode<E extends Error>(error: E, code: string): E & { code: string }
   return Object.assign(error, { code });
 }
 
+/** As Node.js shows it: a stream or a device would fill a page. */
+function shown(value: unknown): string {
+  const kind = typeof value === 'object' && value?.constructor?.name;
+  return kind && kind !== 'Object' && kind !== 'Array'
+    ? `an instance of ${kind}`
+    : inspect(value, { depth: 0 });
+}
+
 export function invalidArgType(name: string, expected: string, actual: unknown): TypeError {
   return withCode(
-    new TypeError(`The "${name}" argument must be ${expected}. Received ${inspect(actual, { depth: 0 })}`),
+    new TypeError(`The "${name}" argument must be ${expected}. Received ${shown(actual)}`),
     'ERR_INVALID_ARG_TYPE',
   );
 }
 
 export function invalidArgValue(name: string, value: unknown, reason: string): TypeError {
   return withCode(
-    new TypeError(`The "${name}" argument ${reason}. Received ${inspect(value, { depth: 0 })}`),
+    new TypeError(`The "${name}" argument ${reason}. Received ${shown(value)}`),
     'ERR_INVALID_ARG_VALUE',
   );
 }
@@ -60,20 +68,20 @@ export function checkGiven<Options extends object>(
 const MAX_NAME_BYTES = 15; // IFNAMSIZ less its NUL
 
 /** Checks a link's name, or with `pattern` one such as `tun%d`, that the kernel is to complete. */
-export function checkName(name: unknown, pattern: boolean): string {
-  if (typeof name !== 'string') throw invalidArgType('name', 'of type string', name);
+export function checkName(name: unknown, pattern: boolean, argument = 'name'): string {
+  if (typeof name !== 'string') throw invalidArgType(argument, 'of type string', name);
   if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
-    throw invalidArgValue('name', name, `must be at most ${MAX_NAME_BYTES} bytes long`);
+    throw invalidArgValue(argument, name, `must be at most ${MAX_NAME_BYTES} bytes long`);
   }
   // dev_valid_name() in net/core/dev.c.
   if (name === '' || name === '.' || name === '..' || /[/:\s\0]/.test(name)) {
-    throw invalidArgValue('name', name, "must not be empty, '.' or '..', or hold '/', ':' or white space");
+    throw invalidArgValue(argument, name, "must not be empty, '.' or '..', or hold '/', ':' or white space");
   }
   if (name.includes('%') && !(pattern && /^[^%]*%d[^%]*$/.test(name))) {
     const allowed = pattern
       ? "may hold '%' in one '%d' only, which the kernel replaces by a number"
       : "must not hold '%'";
-    throw invalidArgValue('name', name, allowed);
+    throw invalidArgValue(argument, name, allowed);
   }
   return name;
 }

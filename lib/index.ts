@@ -13,6 +13,6 @@ export { type DeviceCounters, PacketDevice } from './device/packet-device.js';
 export { MacvtapDevice, TapDevice, TunDevice, TunTapDevice } from './device/tun-tap-device.js';
 export { PacketBatch, type PacketBatchOptions, type PacketMargins } from './io/packet-batch.js';
 export type { PacketCounters } from './io/packet-channel.js';
-export type { PacketStream } from './io/packet-stream.js';
+export type { PacketStream, WriteCallback } from './io/packet-stream.js';
 export { type NamespaceReference, NetworkNamespace } from './net/network-namespace.js';
 export type { SystemError } from './system-error.js';

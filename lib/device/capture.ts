@@ -39,9 +39,9 @@ export class Capture implements AsyncDisposable {
     const header: Buffer[] = [];
     let write = (block: Buffer): unknown => header.push(block);
     this.#writer = new PcapngWriter((block) => write(block), {
+      ...options,
       linkType: device.kind === 'tun' ? 'raw' : 'ethernet',
       name: device.name,
-      ...options,
     });
     // Opened after the options are checked, since this empties an existing file.
     this.#file = createWriteStream(path);

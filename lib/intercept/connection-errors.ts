@@ -2,9 +2,9 @@
 
 import { codedError } from '../arguments.js';
 
-export function aborted(): NodeJS.ErrnoException {
+export function aborted(why = 'the client gave up'): NodeJS.ErrnoException {
   const code = 'ECONNABORTED';
-  return codedError(code, `accept ${code}: the client gave up`, { syscall: 'accept' });
+  return codedError(code, `accept ${code}: ${why}`, { syscall: 'accept' });
 }
 
 export function timedOut(): NodeJS.ErrnoException {

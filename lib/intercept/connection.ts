@@ -78,6 +78,8 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
   readonly #owner: ConnectionOwner;
   #state: ConnectionState = 'pending';
   #ending: Ending | undefined;
+  /** Whether the program has decided. */
+  #decided = false;
   #waiting: Waiting | undefined;
   #totals: readonly [read: number, written: number] = [0, 0];
 
@@ -119,8 +121,9 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    * Answers the client and waits for the end of its handshake.
    * @returns a connected socket, as that of a server; its `remoteAddress` is one of the interceptor's own: see
    * {@link source}
-   * @throws ECONNABORTED if the client has given up; ETIMEDOUT if its handshake never ended; Error
-   * `ERR_TUNTAP_DECIDED` after another decision; Error `ERR_TUNTAP_UNSUPPORTED` in Bun
+   * @throws ECONNABORTED if the client gave up, nobody decided in time, or {@link destroy} ended the connection meanwhile;
+   * ETIMEDOUT if the client's handshake never ended; Error `ERR_TUNTAP_DECIDED` after another decision of yours, whatever
+   * became of the connection; Error `ERR_TUNTAP_UNSUPPORTED` in Bun
    */
   async accept(): Promise<Socket> {
     if (process.versions.bun) throw unsupported('Bun has no accept()', 'it adopts no connected sockets');
@@ -134,7 +137,8 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
   acceptFd<T>(use: (fd: number) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#requireUndecided();
-      if (this.#state === 'closed' || !this.#owner.decide(this.slot, 'accept')) throw aborted();
+      if (!this.#owner.decide(this.slot, 'accept')) throw aborted();
+      this.#decided = true;
       this.#state = 'accepting';
       this.#waiting = {
         use: (fd) => {
@@ -178,7 +182,8 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    * relays as {@link relay} does. All of it is a thread's work. The sockets are of this process's namespace.
    * @returns as {@link relay}
    * @throws ECONNREFUSED, EHOSTUNREACH and the like if it can't connect, as `net.connect` or the proxy reports it: give the
-   * error to {@link refuse}; EACCES if the client's destination is this machine's loopback and you did not name it by `host`;
+   * error to {@link refuse}; EACCES if the client's destination is this machine's loopback and you did not name it by `host`,
+   * or the proxy refuses the password or the destination; EPROTO, ENOTSUP, EAFNOSUPPORT if the proxy can't do it;
    * what {@link accept} throws; AbortError; TypeError or RangeError with an `ERR_…` code for bad options
    * @example
    * ```ts
@@ -189,7 +194,6 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    */
   async relayTo(options: RelayToOptions = {}): Promise<RelayOutcome> {
     this.#requireUndecided();
-    if (this.#state === 'closed') throw aborted();
     return relayTo(this, this.#owner.own(), options);
   }
 
@@ -207,20 +211,25 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
     if (this.#state === 'closed' || this.#state === 'refused') return;
     this.#requireUndecided();
     this.#owner.decide(this.slot, refusal);
+    this.#decided = true;
     this.#state = 'refused';
     this.#owner.forget(this);
     emitSafely(() => this.emit('close'));
     if (reason instanceof Error && isMistake(reason)) throw reason;
   }
 
-  /** Ends the connection at once, by RST to both ends if it was accepted. One that is over stays as it is. */
+  /**
+   * Ends the connection at once: refuses it if nobody has decided, else resets both ends. That is your decision, so
+   * {@link accept} throws `ERR_TUNTAP_DECIDED` from then on. A connection that is over stays as it is.
+   */
   destroy(): void {
     if (this.#state === 'pending') this.refuse();
     if (this.#state === 'closed' || this.#state === 'refused') return;
     const totals = this.#currentTotals;
     this.#owner.decide(this.slot, 'abort');
     this.#owner.forget(this);
-    this.end('reset', ...totals);
+    this.#close('reset', totals, aborted('the program has ended the connection'));
+    emitSafely(() => this.emit('close'));
   }
 
   /** The handshake has ended. @internal */
@@ -237,17 +246,20 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
 
   /** The connection is over. @internal */
   end(how: Ending, read: number, written: number): void {
-    const before = this.#state;
+    const early = this.#state === 'pending' || this.#state === 'accepting';
+    const error = how === 'timed-out' || how === 'idle' ? timedOut() : aborted();
+    this.#close(how, [read, written], error);
+    if (early) emitSafely(() => this.emit('abort', error));
+    emitSafely(() => this.emit('close'));
+  }
+
+  /** @param error is for who waits for the handshake */
+  #close(how: Ending, totals: readonly [read: number, written: number], error: Error): void {
     this.#state = 'closed';
     this.#ending = how;
-    this.#totals = [read, written];
-    if (before === 'pending' || before === 'accepting') {
-      const error = how === 'timed-out' || how === 'idle' ? timedOut() : aborted();
-      this.#waiting?.reject(error);
-      this.#waiting = undefined;
-      emitSafely(() => this.emit('abort', error));
-    }
-    emitSafely(() => this.emit('close'));
+    this.#totals = totals;
+    this.#waiting?.reject(error);
+    this.#waiting = undefined;
   }
 
   get #currentTotals(): readonly [read: number, written: number] {
@@ -256,8 +268,8 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
   }
 
   #requireUndecided(): void {
-    if (this.#state === 'pending' || this.#state === 'closed') return;
-    throw decidedBefore(this.#state);
+    if (this.#decided) throw decidedBefore(this.#state);
+    if (this.#state === 'closed') throw aborted();
   }
 }
 

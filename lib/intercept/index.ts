@@ -19,3 +19,4 @@ export type { InterceptorEvents } from './interceptor-events.js';
 export type { ConnectionEnd } from './nat.js';
 export type { InterceptorConnectOptions } from './own-connections.js';
 export type { RelayOptions, RelayOutcome, RelayToOptions } from './relaying.js';
+export type { StackKind } from './stack.js';

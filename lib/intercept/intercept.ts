@@ -38,9 +38,16 @@ export interface InterceptOptions {
    * **Default:** `false`
    */
   readonly names?: boolean;
-  /** A firewall mark for what {@link Interceptor.connect} opens, so that routing rules keep it out of the device; needs CAP_NET_ADMIN. */
+  /**
+   * The firewall mark (SO_MARK) of the packets that {@link Interceptor.connect} and {@link InterceptedConnection.relayTo} send,
+   * so that a routing rule for it, such as `{ fwmark: 7, table: 100 }`, leads them past the device. What clients send does not
+   * get it. Needs CAP_NET_ADMIN in the process's own network. **Default:** none
+   */
   readonly mark?: number;
-  /** The link that {@link Interceptor.connect} goes through, so that it can't come back. */
+  /**
+   * The only link, by name, that these connections use (SO_BINDTODEVICE), whatever the routes to the device say. Needs no
+   * capability; before Linux 5.7, CAP_NET_RAW. **Default:** any
+   */
   readonly device?: string;
 }
 

@@ -87,7 +87,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
    * Opens a TCP connection in the namespace of this process, past the intercepted device: with the `mark` or `device` of
    * {@link InterceptOptions}. If it comes back out of the device all the same, it fails with EHOSTUNREACH, and
    * `counters.loops` counts it.
-   * @throws what `connect()` of a `NetworkNamespace` throws; EACCES for a name that a client has asked for, with option
+   * @throws what `connect()` of a `NetworkNamespace` throws; Error `ERR_TUNTAP_CLOSED`; EACCES for a name that a client has asked for, with option
    * `names`, and that is an address of this machine's loopback
    */
   connect(options: InterceptorConnectOptions): Promise<Socket> {

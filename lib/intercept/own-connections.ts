@@ -1,7 +1,7 @@
 /** The connections of an interceptor itself, which must not come back to it. */
 
 import type { Socket } from 'node:net';
-import { codedError } from '../arguments.js';
+import { codedError, requireObject } from '../arguments.js';
 import { addressOffset, type Endpoint } from '../endpoint.js';
 import { type NamespaceConnectOptions, NetworkNamespace } from '../net/index.js';
 import type { RoutingOptions } from '../net/namespace/sockets.js';
@@ -14,28 +14,35 @@ export type InterceptorConnectOptions = NamespaceConnectOptions;
 /** Opens connections in the process's own namespace; the NAT refuses their SYNs. */
 export class OwnConnections {
   readonly #nat: Nat;
-  /** What keeps them out of the interceptor's device. */
-  readonly bypass: RoutingOptions;
+  readonly #bypass: RoutingOptions;
   readonly #names: FakeNames | undefined;
   #namespace: Promise<NetworkNamespace> | undefined;
+  #closed = false;
 
   constructor(nat: Nat, bypass: RoutingOptions, names: FakeNames | undefined) {
     this.#nat = nat;
-    this.bypass = bypass;
+    this.#bypass = bypass;
     this.#names = names;
   }
 
   async connect(options: InterceptorConnectOptions): Promise<Socket> {
+    requireObject('options', options);
+    if (this.#closed) throw codedError('ERR_TUNTAP_CLOSED', 'The interceptor is closed');
+    const { host } = options;
     this.#namespace ??= NetworkNamespace.current();
     const namespace = await this.#namespace;
-    const { host } = options;
-    const asked = host !== undefined && this.#names?.has(host);
+    const asked = typeof host === 'string' && this.#names?.has(host);
     return namespace.connect({
-      ...this.bypass,
-      ...options,
+      ...this.routed(options),
       checkRemote: (remote) => asked && refuseOwnHost(remote, host),
       onAttempt: (local, remote) => this.note(local, remote),
     });
+  }
+
+  /** Adds what keeps a connection out of the interceptor's device, where the options don't say otherwise. */
+  routed<T extends RoutingOptions>(options: T): T {
+    const { mark = this.#bypass.mark, device = this.#bypass.device } = options;
+    return { ...options, mark, device };
   }
 
   /** Notes a connection before its SYN can come back. @returns forgets it */
@@ -45,6 +52,7 @@ export class OwnConnections {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await (await this.#namespace)?.close();
   }
 }

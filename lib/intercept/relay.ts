@@ -121,7 +121,7 @@ export async function takeSocket(socket: Socket): Promise<RelaySocket> {
   if (socket.writableLength > 0) await written(socket);
   const fd = descriptorOf(socket);
   if (fd === undefined || socket.destroyed || socket.writableEnded) {
-    throw invalidArgValue('socket', socket, 'must be open in both directions');
+    throw invalidArgValue('stream', socket, 'must be open in both directions');
   }
   const { readableEncoding } = socket;
   const chunks: Buffer[] = [];

@@ -8,6 +8,7 @@ import {
   checkSignal,
   codedError,
   invalidArgType,
+  invalidArgValue,
   requireInteger,
   requireObject,
 } from '../arguments.js';
@@ -40,9 +41,9 @@ export interface RelayToOptions extends RelayOptions {
    * `USER:PASSWORD@`. **Default:** none
    */
   readonly via?: string | URL;
-  /** A firewall mark; needs CAP_NET_ADMIN. */
+  /** The firewall mark of what is sent to the host or proxy; needs CAP_NET_ADMIN. **Default:** option `mark` of `intercept()` */
   readonly mark?: number;
-  /** The link that the connection goes through. */
+  /** The only link, by name, that the connection to the host or proxy uses. **Default:** option `device` of `intercept()` */
   readonly device?: string;
   /** Milliseconds until the attempt to connect ends with ETIMEDOUT, the proxy's part included. **Default:** as long as the connection may wait */
   readonly timeout?: number;
@@ -68,8 +69,9 @@ export async function relayBetween(
   upstream: Duplex,
   options: RelayOptions,
 ): Promise<RelayOutcome> {
-  if (typeof upstream?.pipe !== 'function' || typeof upstream.write !== 'function') {
-    throw invalidArgType('socket', 'a Duplex', upstream);
+  // A Writable has `pipe`, too. It throws.
+  if (typeof upstream?.read !== 'function' || typeof upstream.write !== 'function') {
+    throw invalidArgType('stream', 'a Duplex', upstream);
   }
   // Its error is the outcome, or known to the object; unheard, it would end the process.
   upstream.on('error', () => {});
@@ -165,8 +167,8 @@ export async function relayTo(
   const { destination } = connection;
   const wanted = destination.name ?? destination.address;
   const { host = wanted, port = destination.port, via, signal, timeout } = options;
-  const { mark, device } = { ...own.bypass, ...options };
   if (typeof host !== 'string') throw invalidArgType('options.host', 'a string', host);
+  if (host === '') throw invalidArgValue('options.host', host, 'must not be empty');
   requireInteger('options.port', port, 0, 65535);
   checkRouting(options);
   if (timeout !== undefined) requireInteger('options.timeout', timeout, 1, 0x7fffffff);
@@ -188,6 +190,7 @@ export async function relayTo(
     dialing?.abort();
   });
   try {
+    const { mark, device } = own.routed(options);
     const dialed = dialUpstream({ host, port }, { via: proxy, mark, device }, { found, begun });
     const relay = await Promise.race([dialed, stopping.stopped]);
     stopping.forget();

@@ -10,7 +10,8 @@ import { alreadyReading, PacketChannel } from './packet-channel.js';
 import { PacketWriter, TrackedPacket, type WriterOptions } from './packet-writer.js';
 import { StreamReader } from './stream-reader.js';
 
-type WriteCallback = (error: Error | null | undefined) => void;
+/** Gets the error of one packet, if there is one. */
+export type WriteCallback = (error: Error | null | undefined) => void;
 
 /** What a {@link PacketStream} is built from. */
 export interface StreamParts extends PacketMargins, WriterOptions {

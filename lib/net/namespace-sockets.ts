@@ -24,9 +24,15 @@ export interface NamespaceConnectOptions extends ResolveOptions {
   readonly localAddress?: string;
   /** The port that the connection comes from, with `localAddress`. **Default:** one that the kernel chooses */
   readonly localPort?: number;
-  /** A firewall mark; needs CAP_NET_ADMIN. */
+  /**
+   * The firewall mark of the packets that the connection sends (SO_MARK), for routing rules and filters of the namespace.
+   * Needs CAP_NET_ADMIN there, which you have in a namespace that you made without root. **Default:** none
+   */
   readonly mark?: number;
-  /** The link that the connection goes through. */
+  /**
+   * The only link, by name, that the connection uses (SO_BINDTODEVICE): routes by other links don't count. Needs no
+   * capability; before Linux 5.7, CAP_NET_RAW. **Default:** any
+   */
   readonly device?: string;
   /** Milliseconds until the attempt ends with ETIMEDOUT. **Default:** as long as the kernel tries */
   readonly timeout?: number;
@@ -44,9 +50,9 @@ export interface NamespaceBindOptions {
   readonly port?: number;
   /** Whether a socket of `'::'` leaves IPv4 to others. **Default:** `false` */
   readonly ipv6Only?: boolean;
-  /** A firewall mark; needs CAP_NET_ADMIN. */
+  /** The firewall mark of the packets that the socket and the connections it accepts send, as {@link NamespaceConnectOptions.mark}. */
   readonly mark?: number;
-  /** The link that the socket uses alone. */
+  /** The only link, by name, that the socket and the connections it accepts use, as {@link NamespaceConnectOptions.device}. */
   readonly device?: string;
 }
 
@@ -133,13 +139,16 @@ export abstract class NamespaceSockets extends NetworkConfiguration {
     options: NamespaceConnectOptions,
     callback: (error: Error | null, socket?: Socket) => void,
   ): void {
+    requireObject('options', options);
+    if (typeof callback !== 'function') throw invalidArgType('callback', 'a function', callback);
     const { host, port, localAddress, localPort, family, timeout, signal, mark, device, servers } = options;
     const given = { host, localAddress, localPort, family, timeout, signal, mark, device, servers };
     // http leaves some undefined, and has 0 for no time limit.
     const defined = Object.entries(given).filter(
       ([name, value]) => value !== undefined && value !== null && !(name === 'timeout' && value === 0),
     );
-    this.connect({ ...Object.fromEntries(defined), port: Number(port) }).then(
+    const number = typeof port === 'string' && port !== '' ? Number(port) : port;
+    this.connect({ ...Object.fromEntries(defined), port: number }).then(
       (socket) => callback(null, socket),
       (error) => callback(error),
     );

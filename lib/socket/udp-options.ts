@@ -39,9 +39,12 @@ export interface UdpOptions extends PacketMargins {
   readonly reuseAddress?: boolean;
   /** SO_REUSEPORT: several sockets share the port, and the kernel spreads flows over them. **Default:** `false` */
   readonly reusePort?: boolean;
-  /** The link, by name, that all datagrams go through (SO_BINDTODEVICE). **Default:** any */
+  /**
+   * The only link, by name, that datagrams leave and come in through (SO_BINDTODEVICE). Needs no capability; before Linux
+   * 5.7, CAP_NET_RAW. **Default:** any
+   */
   readonly device?: string;
-  /** The mark that datagrams leave with, for routing rules and filters (SO_MARK), 0 to 2^32-1. Needs CAP_NET_ADMIN. */
+  /** The mark that datagrams leave with, for routing rules and filters (SO_MARK), 0 to 2^32-1. Needs CAP_NET_ADMIN. **Default:** none */
   readonly mark?: number;
   /** Receive buffer in bytes; only CAP_NET_ADMIN may exceed net.core.rmem_max. **Default:** the kernel's */
   readonly receiveBuffer?: number;

@@ -8,15 +8,16 @@ import {
   checkSignal,
   codedError,
   invalidArgType,
+  requireBoolean,
   requireInteger,
   requireObject,
 } from '../arguments.js';
 import { Endpoint } from '../endpoint.js';
 import { allowedIpValue, endpointValue } from './config-values.js';
-import type { PeerChange } from './controlled-device.js';
+import type { DeviceChanges, PeerChange } from './controlled-device.js';
 import { parseKey } from './keys.js';
 import { type Prefix, parsePrefix } from './prefix.js';
-import type { PeerChanges } from './tunnel-types.js';
+import type { InterfaceChanges, PeerChanges } from './tunnel-types.js';
 
 // As wg(8): 15 tries, the first pause a second, each a fifth longer, 20 s at most.
 const LOOKUP_TRIES = 15;
@@ -28,6 +29,8 @@ export function peerChange(name: string, options: PeerChanges): PeerChange {
   requireObject(name, options);
   const { publicKey, presharedKey, endpoint, allowedIps, persistentKeepalive } = options;
   const { updateOnly = false, replaceAllowedIps = true } = options;
+  requireBoolean(`${name}.updateOnly`, updateOnly);
+  requireBoolean(`${name}.replaceAllowedIps`, replaceAllowedIps);
   if (allowedIps !== undefined && !Array.isArray(allowedIps)) {
     throw invalidArgType(`${name}.allowedIps`, 'an array of strings', allowedIps);
   }
@@ -47,6 +50,17 @@ export function peerChange(name: string, options: PeerChanges): PeerChange {
       remove: false,
     })),
   };
+}
+
+/** An interface's options, checked, as a change of a device without its peers. */
+export function interfaceChange(changes: InterfaceChanges): DeviceChanges {
+  requireObject('changes', changes);
+  const { privateKey, listenPort, fwmark, replacePeers = false } = changes;
+  if (listenPort !== undefined) requireInteger('listenPort', listenPort, 0, 65535);
+  if (fwmark !== undefined) requireInteger('fwmark', fwmark, 0, 0xffffffff);
+  requireBoolean('replacePeers', replacePeers);
+  const key = privateKey === undefined ? undefined : parseKey('privateKey', privateKey);
+  return { privateKey: key, listenPort, fwmark, replacePeers, peers: [] };
 }
 
 export function checkAllowedIp(name: string, text: string): Prefix {

@@ -1,4 +1,5 @@
 import {
+  checkName,
   checkSignal,
   invalidArgType,
   invalidArgValue,
@@ -54,6 +55,7 @@ export async function openWithEnvironment(
   options: WireGuardOptions,
   environment: Environment,
 ): Promise<WireGuard> {
+  checkName(name, true);
   requireObject('options', options);
   const { peers = [], listenPort = 0, fwmark = 0, control = true, up = true, routes = 'auto' } = options;
   const {
@@ -79,6 +81,7 @@ export async function openWithEnvironment(
   if (options.mtu !== undefined) requireInteger('options.mtu', options.mtu, 68, 65535);
   requireBoolean('options.up', up);
   if (typeof control !== 'string') requireBoolean('options.control', control);
+  if (control === '') throw invalidArgValue('options.control', control, 'must not be empty');
   if (controlFd !== undefined && control === false) {
     throw invalidArgValue('options.control', control, 'must not be false, since there is options.controlFd');
   }

@@ -28,7 +28,7 @@ export interface InterfaceOptions {
   readonly privateKey?: Key;
   /** UDP port, 0 to 65,535. **Default:** 0, the kernel chooses */
   readonly listenPort?: number;
-  /** The firewall mark of outgoing UDP packets; 0: none. **Default:** 0, or as `routes` needs it */
+  /** The firewall mark of the encrypted UDP packets to peers (SO_MARK), not of what is inside them; 0: none. **Default:** 0, or as `routes` needs it */
   readonly fwmark?: number;
   /** The interface's own addresses, such as `10.0.0.1/24`; a bare address is a host. **Default:** none */
   readonly addresses?: readonly string[];

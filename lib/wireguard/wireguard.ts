@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
-import { abortError, codedError, requireInteger } from '../arguments.js';
+import { abortError, codedError } from '../arguments.js';
 import type { LinkEvent } from '../device/device-link.js';
 import type { TunDevice } from '../device/tun-tap-device.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
-import { numericEndpoint, peerChange, resolveEndpoint } from './checks.js';
+import { interfaceChange, numericEndpoint, peerChange, resolveEndpoint } from './checks.js';
 import type { ControlledDevice, DeviceChanges, DeviceState, PeerChange } from './controlled-device.js';
 import { Engine } from './engine.js';
 import { clampKey, formatKey, parseKey } from './keys.js';
@@ -116,12 +116,9 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
    * Changes the interface. If the port can't be had, nothing changes.
    * @throws system errors such as EADDRINUSE; Error `ERR_WG_KEY`, `ERR_WG_CLOSED`
    */
-  async set({ privateKey, listenPort, fwmark, replacePeers = false }: InterfaceChanges): Promise<void> {
+  async set(changes: InterfaceChanges): Promise<void> {
     this.#requireOpen();
-    const key = privateKey === undefined ? undefined : parseKey('privateKey', privateKey);
-    if (listenPort !== undefined) requireInteger('listenPort', listenPort, 0, 65535);
-    if (fwmark !== undefined) requireInteger('fwmark', fwmark, 0, 0xffffffff);
-    await this.apply({ privateKey: key, listenPort, fwmark, replacePeers, peers: [] });
+    await this.apply(interfaceChange(changes));
   }
 
   /** The state as the control socket tells it. @internal */

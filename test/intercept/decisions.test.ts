@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { InterceptedConnection, Refusal } from 'tuntap-native/intercept';
 import { needs } from '../support.ts';
-import { connectionOf, failure, HOSTS, withIntercepted } from './support.ts';
+import { connectionOf, failure, HOSTS, openConnection, withIntercepted } from './support.ts';
 
 describe('decisions about intercepted connections', function () {
   this.timeout(30_000);
@@ -67,6 +67,32 @@ describe('decisions about intercepted connections', function () {
       other.refuse('drop'); // it is refused: nothing happens
       await assert.rejects(other.accept(), { code: 'ERR_TUNTAP_DECIDED' });
       assert.equal(await failure(refused), 'ECONNREFUSED');
+    }));
+
+  it('can be to destroy the connection, after which there is no other one', () =>
+    withIntercepted({}, async (intercepted) => {
+      const [pending, refused] = await connectionOf(intercepted);
+      pending.destroy();
+      assert.equal(pending.state, 'refused');
+      assert.equal(await failure(refused), 'ECONNREFUSED');
+      const { connection: open, client, server } = await openConnection(intercepted, { port: 81 });
+      server.on('error', () => {}); // it is reset, too
+      open.destroy();
+      assert.equal(open.state, 'closed');
+      assert.equal(((await once(client, 'error')) as [NodeJS.ErrnoException])[0].code, 'ECONNRESET');
+      const [accepting, connecting] = await connectionOf(intercepted, { port: 82 });
+      connecting.then((socket) => socket.on('error', () => {}));
+      accepting.on('abort', () => assert.fail('the client has not given up'));
+      const accepted = accepting.accept();
+      accepting.destroy();
+      await assert.rejects(accepted, { code: 'ECONNABORTED', message: /the program/ });
+      assert.equal(accepting.state, 'closed');
+      for (const connection of [pending, open, accepting]) {
+        await assert.rejects(connection.accept(), { code: 'ERR_TUNTAP_DECIDED' });
+        await assert.rejects(connection.relayTo(), { code: 'ERR_TUNTAP_DECIDED' });
+        connection.refuse(); // it is over: nothing happens
+        connection.destroy();
+      }
     }));
 
   it('tell the program of its own mistakes: an error for wrong arguments is thrown on', () =>

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
-import { openTun } from 'tuntap-native';
+import { openTun, PacketBatch } from 'tuntap-native';
 import { intercept } from 'tuntap-native/intercept';
+import { DatagramTable } from 'tuntap-native/tunnel';
 import {
   code,
   fdNumbers,
@@ -170,6 +171,15 @@ describe('an interceptor', function () {
       const closed = once(interceptor, 'close');
       await tun.close();
       await closed;
+      await assert.rejects(interceptor.connect({ host: '127.0.0.1', port: 1 }), {
+        code: 'ERR_TUNTAP_CLOSED',
+      });
+      for (const attempt of [
+        () => interceptor.datagrams(),
+        () => interceptor.writeBatch(new PacketBatch(), new DatagramTable(1)),
+      ]) {
+        assert.equal(code(attempt), 'ERR_TUNTAP_CLOSED');
+      }
     }));
 
   it('refuses wrong arguments, and a device that is read', () =>

@@ -162,16 +162,16 @@ describe('relayTo() through a proxy', function () {
       const failures = new Promise<string[]>((resolve) => {
         interceptor.on('connection', async (connection) => {
           const codes: string[] = [];
-          for (const host of ['a/b', 'a@b', 'a:22', 'a#', 'a b', 'a\r\nb', '']) {
+          for (const host of ['a/b', 'a@b', 'a:22', 'a#', 'a b', 'a\r\nb']) {
             const error = await connection.relayTo({ host, via: proxy.url() }).catch((reason) => reason);
             codes.push(error.code);
-            if (codes.length === 7) connection.refuse(error);
+            if (codes.length === 6) connection.refuse(error);
           }
           resolve(codes);
         });
       });
       await assert.rejects(namespace.connect({ host: '203.0.113.5', port: 80 }), { code: 'EHOSTUNREACH' });
-      assert.deepEqual(await failures, Array(7).fill('ENOTFOUND'));
+      assert.deepEqual(await failures, Array(6).fill('ENOTFOUND'));
       assert.deepEqual(proxy.asked, []);
     }));
 

@@ -226,6 +226,10 @@ describe('sockets of Node.js in a namespace', () => {
       () => namespace.listen(wrong(null)),
       () => namespace.listen({}, wrong('x')),
       () => namespace.createUdpSocket({ ipv6Only: wrong(1) }),
+      async () => namespace.createConnection(wrong(undefined), () => {}),
+      async () => namespace.createConnection({ port: 1 }, wrong(undefined)),
+      () => new Promise((_, reject) => namespace.createConnection({ port: wrong('') }, reject)),
+      () => new Promise((_, reject) => namespace.createConnection({ port: wrong(true) }, reject)),
     ]) {
       await assert.rejects(attempt, { code: 'ERR_INVALID_ARG_TYPE' });
     }

@@ -60,7 +60,11 @@ const kinds: Readonly<Record<string, Kind>> = {
       (await ns.addresses({ device: 'v1' })).filter(({ scope }) => scope !== 'link' || true),
     remove: async (ns, address: Listed<'addresses'>) => (await onV1(ns)).deleteAddress(address),
     add: async (ns, address: Listed<'addresses'>) => (await onV1(ns)).addAddress(address),
-    replace: async (ns, address: Listed<'addresses'>) => (await onV1(ns)).replaceAddress(address),
+    replace: async (ns, address: Listed<'addresses'>) => {
+      // An option that is undefined is none: that of the listed address holds.
+      const unsaid = Object.fromEntries(Object.keys(address).map((name) => [name, undefined]));
+      await (await onV1(ns)).replaceAddress(address, unsaid);
+    },
     cases: [
       'ip addr add 192.0.2.1/24 dev v1',
       'ip addr add 192.0.2.1/24 brd + dev v1',

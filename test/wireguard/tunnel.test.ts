@@ -12,6 +12,7 @@ import {
   generatePresharedKey,
   generatePrivateKey,
   openWireGuard,
+  type PeerChanges,
   publicKey,
   type WireGuard,
 } from 'tuntap-native/wireguard';
@@ -237,6 +238,14 @@ describe('openWireGuard', function () {
         assert.doesNotMatch(await routes(), /10\.20/);
         await assert.rejects(wg.set({ listenPort: 70_000 }), { code: 'ERR_OUT_OF_RANGE' });
         await assert.rejects(wg.setPeer({ publicKey: 'x' }), { code: 'ERR_WG_KEY' });
+        for (const wrong of [undefined, null, 5, { replacePeers: 'no' }, { listenPort: '5' }]) {
+          await assert.rejects(wg.set(wrong as object), { code: 'ERR_INVALID_ARG_TYPE' });
+        }
+        for (const wrong of [{ updateOnly: 'no' }, { replaceAllowedIps: 0 }, { allowedIps: '10.0.0.0/8' }]) {
+          const peer = { publicKey: keys[1], ...wrong } as object;
+          await assert.rejects(wg.setPeer(peer as PeerChanges), { code: 'ERR_INVALID_ARG_TYPE' });
+        }
+        assert.deepEqual(wg.peers(), []);
       } finally {
         await wg.close();
       }
@@ -277,6 +286,7 @@ describe('openWireGuard', function () {
       { tunFd: -1 },
       { controlFd: 1.5 },
       { controlFd: 3, control: false },
+      { control: '' },
     ]) {
       const peers = [{ publicKey: publicKey(generatePrivateKey()), endpoint: 'nobody.invalid:1' }];
       await assert.rejects(openWireGuard('wg0', { peers, ...wrong } as object), {

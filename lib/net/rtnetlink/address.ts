@@ -2,7 +2,13 @@
 
 import { checkCidr, checkIp, formatIp } from '../../address.js';
 import { invalidArgValue, outOfRange, requireInteger, requireObject } from '../../arguments.js';
-import { AttributeTable, attribute, type Codec, type UnknownAttribute } from '../netlink/attributes.js';
+import {
+  AttributeTable,
+  attribute,
+  type Codec,
+  defined,
+  type UnknownAttribute,
+} from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import { ip, named, readOnly, text, u8, u32 } from '../netlink/codecs.js';
 import type { Change, NetlinkMessage } from '../netlink/message.js';
@@ -165,7 +171,7 @@ export function addressRequest(
 ): Request<undefined> {
   requireObject('options', more);
   const listed = typeof address === 'object' && address !== null ? address : undefined;
-  const options: AddressOptions = { ...listed, ...more };
+  const options: AddressOptions = { ...listed, ...defined(more) };
   const cidr = checkCidr('address', listed ? `${listed.address}/${listed.prefixLength}` : address);
   const { peer, broadcast, noDad = false, noPrefixRoute = false, flags = [] } = options;
   const v4 = cidr.family === 4;
