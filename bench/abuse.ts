@@ -13,7 +13,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -23,6 +23,7 @@ import { createVethPair, type Link, NetworkNamespace } from 'tuntap-native/net';
 import { formatConfig, generatePrivateKey, publicKey, type WireGuardConfig } from 'tuntap-native/wireguard';
 import type { Received } from './abuse-traffic.ts';
 import { median, option } from './measure.ts';
+import { openFds, residentMB, Trial } from './trial.ts';
 
 const SECONDS = Number(option('seconds', '60'));
 const RATE = option('rate', '10000');
@@ -54,19 +55,10 @@ const MOST_GROWTH_MB = 16;
 // After so much of the run, memory has what it needs.
 const WARM = 0.2;
 
-let failures = 0;
+const trial = new Trial();
+const say = (text: string): void => trial.say(text);
+const hold = (holds: boolean, text: string): void => trial.hold(holds, text);
 const children = new Set<ChildProcess>();
-const began = performance.now();
-const elapsed = (): number => (performance.now() - began) / 1000;
-
-function say(text: string): void {
-  console.log(`${elapsed().toFixed(1).padStart(6)} s  ${text}`);
-}
-
-function hold(holds: boolean, text: string): void {
-  say(`${holds ? 'ok    ' : 'FAILED'} ${text}`);
-  if (!holds) failures++;
-}
 
 /** A program of ours in a namespace. What it says on stderr is an error that nobody handled. */
 function start(namespace: NetworkNamespace, ...args: readonly string[]): ChildProcess {
@@ -88,13 +80,6 @@ async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number
   await once(child, 'close');
   return child.exitCode;
 }
-
-function residentMB(child: ChildProcess): number {
-  const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
-  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
-}
-
-const openFds = (child: ChildProcess): number => readdirSync(`/proc/${child.pid}/fd`).length;
 
 /** What a receiver counted last. */
 class Receiver {
@@ -227,7 +212,7 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
   let warm = 0;
   let fds = 0;
   await recover(receivers, 0);
-  for (let i = 0; elapsed() < SECONDS || i < faults.length; i++) {
+  for (let i = 0; trial.elapsed < SECONDS || i < faults.length; i++) {
     rates.push(await rate(receivers, STEADY_MS));
     const usual = median(rates);
     const [name, cause] = faults[i % faults.length];
@@ -243,7 +228,7 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
           `${sum('repeated')} twice, client ${resident.toFixed(1)} MB`,
       );
     }
-    if (warm === 0 && elapsed() > WARM * SECONDS) {
+    if (warm === 0 && trial.elapsed > WARM * SECONDS) {
       warm = resident;
       fds = openFds(clientProgram);
     }
@@ -302,4 +287,4 @@ try {
   rmSync(folder, { recursive: true });
   for (const namespace of namespaces) await namespace.close();
 }
-if (failures > 0) process.exitCode = 1;
+if (trial.failures > 0) process.exitCode = 1;

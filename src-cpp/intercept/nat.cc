@@ -281,7 +281,8 @@ void Nat::FromServer(const Framed& framed, uint32_t index, uint32_t now_ms) {
   Slot& slot = slots_[index];
   const IpPacket& packet = framed.packet;
   const uint8_t flags = packet.tcp_flags();
-  slot.seen_ms = now_ms;
+  // That a stack repeats its SYN-ACK tells nothing of the client.
+  if (slot.state != SlotState::kOpening) slot.seen_ms = now_ms;
   if ((flags & kTcpRst) != 0) {
     // While the connection opens, the stack answers a wrong segment so, with that segment's number, and goes
     // on.
