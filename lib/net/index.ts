@@ -21,6 +21,7 @@ export type { ResolvedAddress, ResolveOptions } from './namespace/resolver.js';
 export type { NamespaceSpawnOptions } from './namespace/spawn.js';
 export type {
   NamespaceBindOptions,
+  NamespaceConnectionOptions,
   NamespaceConnectOptions,
   NamespaceListenOptions,
 } from './namespace-sockets.js';

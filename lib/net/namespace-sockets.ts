@@ -42,6 +42,37 @@ export interface NamespaceConnectOptions extends ResolveOptions {
   readonly checkRemote?: (remote: Endpoint) => void;
 }
 
+/** Options of {@link NetworkNamespace.createConnection}: those of {@link NetworkNamespace.connect}, as http and undici have them. */
+export interface NamespaceConnectionOptions {
+  /** **Default:** `'localhost'` */
+  readonly host?: string | null | undefined;
+  /** Takes the place of `host`, which undici gives together with the port. */
+  readonly hostname?: string | null | undefined;
+  /** **Default:** that of `protocol`, if it is `'http:'` or `'https:'` */
+  readonly port?: number | string | null | undefined;
+  /** Only for the port: {@link NetworkNamespace.createConnection} makes no TLS connections. */
+  readonly protocol?: string | null | undefined;
+  /** The address that the connection comes from. */
+  readonly localAddress?: string | null | undefined;
+  /** The port that the connection comes from, with `localAddress`. */
+  readonly localPort?: number | undefined;
+  /** 4 or 6: addresses of that family alone. */
+  readonly family?: number | undefined;
+  /** Milliseconds until the attempt ends with ETIMEDOUT; `0`: as long as the kernel tries. */
+  readonly timeout?: number | undefined;
+  /** Ends the attempt with an AbortError. */
+  readonly signal?: AbortSignal | undefined;
+  /** As {@link NamespaceConnectOptions.mark}. */
+  readonly mark?: number | undefined;
+  /** As {@link NamespaceConnectOptions.device}. */
+  readonly device?: string | undefined;
+  /** Addresses of name servers, instead of those of resolv.conf. */
+  readonly servers?: readonly string[] | undefined;
+}
+
+/** The ports of protocols. */
+const PORTS: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
+
 /** Options of {@link NetworkNamespace.listen} and {@link NetworkNamespace.createUdpSocket}. */
 export interface NamespaceBindOptions {
   /** **Default:** all, IPv4 and IPv6 */
@@ -128,7 +159,9 @@ export abstract class NamespaceSockets extends NetworkConfiguration {
   }
 
   /**
-   * {@link connect} in the shape of `http.Agent`'s and undici's: returns at once, and calls back with the socket.
+   * {@link connect} in the shape that `http.Agent` and undici use: returns at once, and calls back with the socket. For https,
+   * put TLS on that socket.
+   * @param callback gets no socket if there is an error
    * @example
    * ```ts
    * const createConnection = (options, callback) => namespace.createConnection(options, callback);
@@ -136,21 +169,33 @@ export abstract class NamespaceSockets extends NetworkConfiguration {
    * ```
    */
   createConnection(
-    options: NamespaceConnectOptions,
-    callback: (error: Error | null, socket?: Socket) => void,
+    options: NamespaceConnectionOptions,
+    callback: (error: Error | null, socket: Socket) => void,
   ): void {
     requireObject('options', options);
     if (typeof callback !== 'function') throw invalidArgType('callback', 'a function', callback);
-    const { host, port, localAddress, localPort, family, timeout, signal, mark, device, servers } = options;
-    const given = { host, localAddress, localPort, family, timeout, signal, mark, device, servers };
+    const { hostname, host, protocol, localAddress, localPort, family, timeout, signal } = options;
+    const { mark, device, servers } = options;
+    const given = {
+      host: hostname ?? host,
+      localAddress,
+      localPort,
+      family,
+      timeout,
+      signal,
+      mark,
+      device,
+      servers,
+    };
     // http leaves some undefined, and has 0 for no time limit.
     const defined = Object.entries(given).filter(
       ([name, value]) => value !== undefined && value !== null && !(name === 'timeout' && value === 0),
     );
-    const number = typeof port === 'string' && port !== '' ? Number(port) : port;
+    const port = options.port || PORTS[protocol ?? ''] || options.port;
+    const number = (typeof port === 'string' && port !== '' ? Number(port) : port) as number;
     this.connect({ ...Object.fromEntries(defined), port: number }).then(
       (socket) => callback(null, socket),
-      (error) => callback(error),
+      (error) => (callback as (error: Error) => void)(error),
     );
   }
 

@@ -128,7 +128,7 @@ describe('the documents of the package', function () {
   it('have examples that import only what is there', () => {
     const folder = join(user, 'imports');
     mkdirSync(folder);
-    for (const name of ['@types', 'undici-types']) {
+    for (const name of ['@types', 'undici-types', 'undici']) {
       symlinkSync(join(ROOT, 'node_modules', name), join(user, 'node_modules', name));
     }
     const imports = documents
