@@ -10,7 +10,7 @@ import { execFileSync } from 'node:child_process';
 import { createCipheriv, randomBytes } from 'node:crypto';
 import { PacketBatch } from 'tuntap-native';
 import { Aead, type AeadCipher } from 'tuntap-native/tunnel';
-import { MACHINE, publish, version } from './blocks.ts';
+import { MACHINE, publish, RATIOS, version } from './blocks.ts';
 import { median, option } from './measure.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
@@ -101,6 +101,6 @@ for (const cipher of Object.keys(KEY_LENGTH) as AeadCipher[]) {
 const opponent = `OpenSSL ${version('openssl', 'version')}`;
 publish(
   'aead',
-  [...lines, '', `${MACHINE}; ${opponent}; medians of ${ROUNDS} rounds.`].join('\n'),
+  [...lines, '', `${MACHINE}; ${opponent}; medians of ${ROUNDS} rounds. ${RATIOS}`].join('\n'),
   'docs/tunnel.md',
 );

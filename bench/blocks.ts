@@ -36,3 +36,6 @@ export function version(command: string, ...args: string[]): string {
 
 /** The machine and the software that all figures depend on. */
 export const MACHINE = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Linux ${release()}, Node.js ${process.version}`;
+
+/** Belongs below each table that has ratios. */
+export const RATIOS = 'Each ratio is the median of the ratios of all rounds, not the ratio of two medians.';

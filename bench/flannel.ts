@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { EtcdServer } from '../examples/flannel/etcd-server.ts';
 import { type Figures, measure, median, ping } from '../examples/flannel/figures.ts';
 import { createHosts, ETCD_ADDRESS, type Host } from '../examples/flannel/lab.ts';
-import { MACHINE, publish, version } from './blocks.ts';
+import { MACHINE, publish, RATIOS, version } from './blocks.ts';
 import {
   type Contender,
   daemon,
@@ -129,5 +129,5 @@ const commit =
     : `; Flannel ${execFileSync('git', ['-C', FLANNEL, 'rev-parse', '--short=12', 'HEAD'])}`;
 const source =
   `${MACHINE}; iperf3 ${version('iperf3', '--version')}${commit.trim()}; medians of ${ROUNDS} rounds of ` +
-  `${SECONDS} seconds. CPU is that of the whole machine, both ends and iperf3 included.`;
+  `${SECONDS} seconds. CPU is that of the whole machine, both ends and iperf3 included. ${RATIOS}`;
 publish('flannel', [...lines, '', source].join('\n'), 'docs/overlay.md');

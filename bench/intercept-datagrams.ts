@@ -11,7 +11,7 @@
 
 import { NetworkNamespace, openTun } from 'tuntap-native';
 import { type Interceptor, intercept } from 'tuntap-native/intercept';
-import { MACHINE, publish } from './blocks.ts';
+import { MACHINE, publish, RATIOS } from './blocks.ts';
 import { cpuSeconds, median, option, Programs, run } from './measure.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
@@ -104,5 +104,5 @@ const head = [
   '| way | datagrams a second | processor time of each | rate, of the first |',
   '|---|---|---|---|',
 ];
-const source = `${ROUNDS} rounds of ${WAYS.length} turns, a C program sends ${SIZE} bytes at a time; medians. ${MACHINE}. \`node out/bench/intercept-datagrams.js\``;
+const source = `${ROUNDS} rounds of ${WAYS.length} turns, a C program sends ${SIZE} bytes at a time; medians. ${RATIOS} ${MACHINE}. \`node out/bench/intercept-datagrams.js\``;
 publish('intercepted datagrams', [...head, ...lines, '', source].join('\n'), 'docs/intercept-datagrams.md');

@@ -12,7 +12,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { NetworkNamespace } from 'tuntap-native/net';
-import { MACHINE, publish, version } from './blocks.ts';
+import { MACHINE, publish, RATIOS, version } from './blocks.ts';
 import { churn, churnServer, manyFiles, PORT } from './churn.ts';
 import {
   type Forwarding,
@@ -132,7 +132,7 @@ publish(
     '|---|---|---|---|',
     ...rows,
     '',
-    `In brackets: the median ratio to the forwarder of the same round. ${open} open connections, accepted as sockets of ` +
+    `In brackets: the ratio to the forwarder. ${RATIOS} ${open} open connections, accepted as sockets of ` +
       `Node.js, take ${kilobytes.toFixed(1)} KB each. ${MACHINE}; iperf3 ${version('iperf3', '--version')}; medians of ` +
       `${ROUNDS} rounds.`,
   ].join('\n'),

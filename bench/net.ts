@@ -12,7 +12,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
-import { MACHINE, publish, version } from './blocks.ts';
+import { MACHINE, publish, RATIOS, version } from './blocks.ts';
 import { median, option } from './measure.ts';
 
 const pairs = Number(option('pairs', '1000'));
@@ -122,7 +122,7 @@ try {
     }
     report(`listing ${routes} routes`, ours, theirs);
   }
-  const source = `${MACHINE}; iproute2 ${version('ip', '-V')}; medians of 3 and 15 rounds.`;
+  const source = `${MACHINE}; iproute2 ${version('ip', '-V')}; medians of 3 and 15 rounds. ${RATIOS}`;
   publish('net', [...lines, '', source].join('\n'), 'docs/network.md');
 } finally {
   rmSync(directory, { recursive: true });

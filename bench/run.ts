@@ -11,7 +11,7 @@
 
 import { writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { MACHINE, publish, version, WRITE } from './blocks.ts';
+import { MACHINE, publish, RATIOS, version, WRITE } from './blocks.ts';
 import { type Figures, line, measure, median, option, Programs, ROOT, TRAFFIC } from './measure.ts';
 import { chart, type Row, table, ways } from './report.ts';
 
@@ -109,9 +109,9 @@ const rows: Row[] = names.map((name) => {
   };
 });
 const opponents = `gcc ${version('cc', '-dumpfullversion')} -O2, iperf3 ${version('iperf3', '--version')}`;
-const source = `${MACHINE}; ${opponents}; medians of ${ROUNDS} rounds`;
-publish('forwarding', `${table(rows)}\n\n${source}.`, 'docs/forwarding.md');
-publish('ways of reading', `${ways(rows)}\n\n${source}.`, 'README.md', 'docs/reading.md');
+const source = `${MACHINE}; ${opponents}; medians of ${ROUNDS} rounds. ${RATIOS}`;
+publish('forwarding', `${table(rows)}\n\n${source}`, 'docs/forwarding.md');
+publish('ways of reading', `${ways(rows)}\n\n${source}`, 'README.md', 'docs/reading.md');
 if (WRITE) writeFileSync(join(ROOT, 'docs', 'forwarding.svg'), chart(rows));
 const HEADING = 'TCP, CPU/GB, CPU/packet, ping, ping at once';
 /** Prints a line of medians of each round's ratio. */

@@ -15,7 +15,7 @@ import { once } from 'node:events';
 import { join, resolve } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { NetworkNamespace } from 'tuntap-native';
-import { MACHINE, publish, version } from './blocks.ts';
+import { MACHINE, publish, RATIOS, version } from './blocks.ts';
 import { median, option, Programs, ROOT, run } from './measure.ts';
 
 const ROUNDS = Number(option('rounds', '60'));
@@ -165,7 +165,7 @@ try {
     return `| ${way} | ${cells.join(' | ')} |`;
   });
   const head = `| CPU µs a datagram (ratio to C; delivered) | ${names.join(' | ')} |\n|---${'|---'.repeat(names.length)}|`;
-  const source = `${MACHINE}; gcc ${version('cc', '-dumpfullversion')} -O2; medians of ${ROUNDS - WARM_UP} turns.`;
+  const source = `${MACHINE}; gcc ${version('cc', '-dumpfullversion')} -O2; medians of ${ROUNDS - WARM_UP} turns. ${RATIOS}`;
   publish('udp', [head, ...lines, '', source].join('\n'), 'docs/tunnel.md');
 } finally {
   await Promise.all(ends.map((end) => end.end()));

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
-import { MACHINE, publish, version } from './blocks.ts';
+import { MACHINE, publish, RATIOS, version } from './blocks.ts';
 import { median, option } from './measure.ts';
 import { CONTENDERS, type Contender, exampleOf } from './vpn-contenders.ts';
 
@@ -148,7 +148,7 @@ const versions = [
   ...(isInstalled('openvpn') ? [`OpenVPN ${version('openvpn', '--version')}`] : []),
   `iperf3 ${version('iperf3', '--version')}`,
 ];
-const source = `${MACHINE}; ${versions.join(', ')}; medians of ${ROUNDS} rounds.`;
+const source = `${MACHINE}; ${versions.join(', ')}; medians of ${ROUNDS} rounds. ${RATIOS}`;
 publish('vpn', [...lines, '', source].join('\n'), 'README.md', 'docs/vpn.md', 'docs/wireguard.md');
 
 /** Debian's package has the version; the program itself only says when it was built. */
