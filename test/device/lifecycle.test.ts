@@ -6,7 +6,7 @@ import { NetworkNamespace, openMacvtap, openTap, openTun } from 'tuntap-native';
 import {
   code,
   fdNumbers,
-  fdsAre,
+  fdsAtMost,
   inNamespace,
   ipLink,
   ipLinks,
@@ -44,13 +44,14 @@ describe('a device and the life of its process', () => {
   for (const [what, statements, expected] of cases) {
     it(`${what}: the process ${expected}`, () =>
       inNamespace(async (namespace) => {
+        // That it does not end is no event, so this waits; it does not hold the process.
+        const wait = "setTimeout(() => { console.log('goes on'); process.exit(); }, 200).unref();";
         const [command, ...args] = nodeProgram(`
           const tun = openTun('tun0', { addresses: ${JSON.stringify(ADDRESSES)}, up: true });
           (async () => { ${statements} })();
           // Once: Node emits it again where something came up meanwhile.
           process.once('beforeExit', () => console.log('ends'));
-          // That it does not end is no event, so this waits; it does not hold the process.
-          setTimeout(() => { console.log('goes on'); process.exit(); }, 200).unref();`);
+          ${expected === 'goes on' ? wait : ''}`);
         const { status, stdout, stderr } = await run(namespace, command, ...args);
         assert.equal(stdout.trim(), expected, stderr);
         assert.equal(status, 0);
@@ -128,7 +129,7 @@ describe('closing a device', () => {
       ]) {
         assert.throws(open, { name: 'AbortError', code: 'ABORT_ERR', cause });
       }
-      assert.equal(openFds(), fds);
+      await fdsAtMost(fds);
       assert.equal((await ipLinks(namespace)).length, 2);
     }));
 
@@ -142,7 +143,7 @@ describe('closing a device', () => {
       };
       await assert.rejects(block, { message: 'tun0' });
       assert.equal(await ipLink(namespace, 'tun0'), undefined);
-      assert.equal(openFds(), fds);
+      await fdsAtMost(fds);
     }));
 
   it('close() twice at once resolves twice; the stream loop that still runs rejects', () =>
@@ -227,7 +228,7 @@ describe('what a device leaves', () => {
         if (i % 3 === 2) tun.batches().next();
         await tun.close();
       }
-      assert.equal(openFds(), before);
+      await fdsAtMost(before);
       assert.equal(await ipLink(namespace, 'tun0'), undefined);
     }));
 
@@ -249,6 +250,6 @@ describe('what a device leaves', () => {
         await linkGone(namespace, 'tun0');
         if (i === 0) before = openFds(); // a runtime keeps fds of its first worker
       }
-      await fdsAre(before);
+      await fdsAtMost(before);
     }));
 });

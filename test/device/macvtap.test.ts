@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
 import { type MacvtapDevice, NetworkNamespace, openMacvtap, openTap, type TapDevice } from 'tuntap-native';
-import { code, inNamespace, ipLink, itAsRoot, needs, nodeProgram, openFds, run } from '../support.ts';
+import {
+  code,
+  fdsAtMost,
+  inNamespace,
+  ipLink,
+  itAsRoot,
+  needs,
+  nodeProgram,
+  openFds,
+  run,
+} from '../support.ts';
 import { silence } from './super-packets.ts';
 
 /** An Ethernet frame of the type for local experiments, with a number in it. */
@@ -60,8 +70,7 @@ describe('macvtap links in several namespaces', () => {
           assert.deepEqual(await into, frame(0x80 + i));
         }
       });
-      // The watch of a link ends some turns later.
-      while (openFds() > before) await new Promise(setImmediate);
+      await fdsAtMost(before);
     },
   );
 

@@ -34,12 +34,14 @@ export interface NativePrograms {
  * @param units the files that all programs need, paths in src-cpp/
  */
 export function nativePrograms(units: readonly string[]): NativePrograms {
-  const built = mkdtempSync(join(tmpdir(), 'tuntap-native-'));
-  const objects = units.map((unit) => join(built, `${basename(unit, '.cc')}.o`));
+  let built: string;
+  let objects: readonly string[];
   let flags = ['-std=c++17', '-O1', '-g1', '-Wall', '-Wextra', '-Werror', `-I${join(ROOT, 'src-cpp')}`];
 
   before(async function () {
     await start(COMPILER, ['--version']).catch(() => skip(this, `no compiler ${COMPILER}`));
+    built = mkdtempSync(join(tmpdir(), 'tuntap-native-'));
+    objects = units.map((unit) => join(built, `${basename(unit, '.cc')}.o`));
     const probe = join(built, 'probe.cc');
     writeFileSync(probe, 'int main() {}\n');
     await start(COMPILER, [...SANITIZERS, '-o', join(built, 'probe'), probe]).then(
@@ -55,7 +57,7 @@ export function nativePrograms(units: readonly string[]): NativePrograms {
     );
   });
 
-  after(() => rmSync(built, { recursive: true }));
+  after(() => built && rmSync(built, { recursive: true }));
 
   const run: NativePrograms['run'] = async (sources, args = []) => {
     const program = join(built, basename(sources[0], '.cc'));

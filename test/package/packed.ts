@@ -62,6 +62,8 @@ export function packedPackage(context: Context): Packed {
 function pack(): Packed {
   const folder = mkdtempSync(join(tmpdir(), 'tuntap-package-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  // mocha's parallel mode gives a process one second to end, which can be too short for that, then SIGTERM.
+  process.on('SIGTERM', () => process.exit());
   const tree = join(folder, 'tree');
   cpSync(ROOT, tree, { recursive: true, filter: (path) => !NOT_COPIED.has(relative(ROOT, path)) });
   symlinkSync(join(ROOT, 'node_modules'), join(tree, 'node_modules'));

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { getEventListeners, once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
-import { code, fdsAre, moduleArguments, needs, openFds } from '../support.ts';
+import { code, fdsAtMost, moduleArguments, needs, openFds } from '../support.ts';
 import { numbered, onLoopback, receive } from './sockets.ts';
 
 const TUNNEL = import.meta.resolve('tuntap-native/tunnel');
@@ -97,14 +97,14 @@ describe('UdpBatchSocket: lifecycle', () => {
     assert.throws(() => openUdp({ signal }), { name: 'AbortError', code: 'ABORT_ERR', cause });
   });
 
-  it('lets go of its signal where it can not be opened', () => {
+  it('lets go of its signal where it can not be opened', async () => {
     const { signal } = new AbortController();
     const before = openFds();
     // The broadcast address: SO_BROADCAST is not set.
     const remote = new Endpoint('255.255.255.255', 9);
     assert.throws(() => openUdp({ remote, signal }), { code: /^(EACCES|ENETUNREACH)$/, syscall: 'connect' });
     assert.equal(getEventListeners(signal, 'abort').length, 0);
-    assert.equal(openFds(), before);
+    await fdsAtMost(before);
   });
 
   it('lets the process end when it is unreferenced', () => {
@@ -131,7 +131,7 @@ describe('UdpBatchSocket: lifecycle', () => {
     await cycle(0);
     const before = openFds();
     for (let i = 0; i < 300; i++) await cycle(i);
-    assert.equal(openFds(), before);
+    await fdsAtMost(before);
   });
 
   it('survives workers that are terminated in mid-read', async () => {
@@ -153,6 +153,6 @@ describe('UdpBatchSocket: lifecycle', () => {
     await cycle();
     const before = openFds();
     for (let i = 0; i < 8; i++) await cycle();
-    await fdsAre(before);
+    await fdsAtMost(before);
   });
 });
