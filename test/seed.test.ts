@@ -152,7 +152,10 @@ describe('the seed', () => {
     });
     const { node } = lab.hosts;
     const port = await node.link('veth2c0be5b3');
-    const theirs = await sh(node, `ip addr show dev ${port.name}`);
+    const listing = () => sh(node, `ip addr show dev ${port.name}`);
+    let theirs = await listing();
+    // Until the kernel has asked whether another host has the address.
+    while (/ tentative/.test(theirs)) theirs = await listing();
     const link = await port.get();
     const seconds = (value: number) => (value === Number.POSITIVE_INFINITY ? 'forever' : `${value}sec`);
     const addresses = (await port.addresses()).flatMap((address) => [
