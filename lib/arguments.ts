@@ -50,6 +50,12 @@ export function requireBoolean(name: string, value: unknown): boolean {
   return value;
 }
 
+/** Throws unless `key` is one of a table's; returns what the table has for it. */
+export function requireOneOf<T extends object, K extends keyof T>(name: string, table: T, key: K): T[K] {
+  if (Object.hasOwn(table, key)) return table[key];
+  throw invalidArgValue(name, key, `must be one of ${Object.keys(table).join(', ')}`);
+}
+
 /** Checks the options that are given: some are booleans, others integers in a range. */
 export function checkGiven<Options extends object>(
   options: Options,

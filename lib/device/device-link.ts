@@ -8,9 +8,10 @@ import type { NetlinkMessage } from '../net/netlink/message.js';
 import { NotificationSocket } from '../net/netlink/notification-socket.js';
 import { NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { NetworkNamespace } from '../net/network-namespace.js';
-import { getLink, setLink } from '../net/rtnetlink/device-requests.js';
+import { getLink } from '../net/rtnetlink/device-requests.js';
 import { decodeLink, type LinkInfo } from '../net/rtnetlink/link-info.js';
 import { IFINFOMSG_SIZE, linkTable, RTM_DELLINK, RTM_NEWLINK } from '../net/rtnetlink/link-message.js';
+import { setLinkRequest } from '../net/rtnetlink/link-requests.js';
 import { check } from '../system-error.js';
 import { withDeviceNamespace } from './attach.js';
 
@@ -71,8 +72,10 @@ export class DeviceLink {
   }
 
   /** Changes the link. */
-  set(change: { readonly up?: boolean; readonly mtu?: number }): void {
-    this.#withNetlink((socket) => setLink(socket, getLink(socket, this.#device.name), change));
+  set({ up, mtu }: { readonly up?: boolean; readonly mtu?: number }): void {
+    this.#withNetlink((socket) => {
+      socket.request(setLinkRequest(getLink(socket, this.#device.name), { mtu }, up));
+    });
   }
 
   #withNetlink<T>(use: (socket: NetlinkSocket) => T): T {

@@ -1,5 +1,5 @@
 import { constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { checkName, invalidArgValue, requireObject } from '../arguments.js';
+import { checkName, invalidArgValue, requireObject, requireOneOf } from '../arguments.js';
 import { native } from '../native/addon.js';
 import { closing, closingOnError, type Descriptor } from '../native/descriptor.js';
 import { EPERM } from '../native/errno.js';
@@ -34,9 +34,7 @@ export function openMacvtap(name: string, options: MacvtapOptions = {}): Macvtap
   requireObject('options', options);
   const { parent, mode = 'bridge' } = options;
   if (parent !== undefined) checkName(parent, false);
-  if (!Object.hasOwn(MACVTAP_MODES, mode)) {
-    throw invalidArgValue('options.mode', mode, `must be one of ${Object.keys(MACVTAP_MODES).join(', ')}`);
-  }
+  requireOneOf('options.mode', MACVTAP_MODES, mode);
   const checked = checkOptions(options);
   const { sendBuffer, headroom, tailroom, signal } = checked;
   return withNamespace(checked.namespace, (namespace) =>

@@ -3,9 +3,10 @@ import { native } from '../native/addon.js';
 import { closingOnError } from '../native/descriptor.js';
 import { type NetlinkSocket, withNetlink } from '../net/netlink/socket.js';
 import { withNamespace } from '../net/network-namespace.js';
-import { ensureAddress, getLink, setLink } from '../net/rtnetlink/device-requests.js';
+import { ensureAddress, getLink } from '../net/rtnetlink/device-requests.js';
+import { setLinkRequest } from '../net/rtnetlink/link-requests.js';
 import { check } from '../system-error.js';
-import { type Attachment, adopt, attach, withDeviceNamespace } from './attach.js';
+import { type Attachment, adopt, attach, type TunTapKind, withDeviceNamespace } from './attach.js';
 import { withOffloads } from './offload.js';
 import { type CheckedOptions, checkOptions, type TapOptions, type TunOptions } from './options.js';
 import { TapDevice, TunDevice, type TunTapParts } from './tun-tap-device.js';
@@ -46,7 +47,7 @@ export function openTap(name = 'tap%d', options: TapOptions = {}): TapDevice {
   return open('tap', checkName(name, true), options, (parts) => new TapDevice(parts));
 }
 
-function open<T>(kind: 'tun' | 'tap', name: string, options: TapOptions, wrap: (parts: TunTapParts) => T): T {
+function open<T>(kind: TunTapKind, name: string, options: TapOptions, wrap: (parts: TunTapParts) => T): T {
   const checked = checkOptions(options);
   const { fd, signal, headroom, tailroom, offload } = checked;
   return withNamespace(checked.namespace, (namespace) => {
@@ -81,9 +82,9 @@ export function configure(socket: NetlinkSocket, name: string, options: CheckedO
   const link = getLink(socket, name);
   const { mtu, mac, txQueueLength, up, addresses } = options;
   if (mtu !== undefined || mac !== undefined || txQueueLength !== undefined) {
-    setLink(socket, link, { mtu, mac, txQueueLength });
+    socket.request(setLinkRequest(link, { mtu, mac, txQueueLength }));
   }
   for (const address of addresses) ensureAddress(socket, link, address);
-  if (up !== undefined) setLink(socket, link, { up });
+  if (up !== undefined) socket.request(setLinkRequest(link, {}, up));
   return link.index;
 }

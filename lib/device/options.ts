@@ -83,10 +83,9 @@ export interface MacvtapOptions extends DeviceOptions {
 }
 
 /** Options checked, and addresses as bytes. */
-export interface CheckedOptions extends Omit<TapOptions, 'addresses' | 'mac' | 'offload'> {
+export interface CheckedOptions extends Omit<TapOptions, 'addresses' | 'offload'> {
   readonly offload: CheckedOffload;
   readonly addresses: readonly Cidr[];
-  readonly mac?: Buffer;
 }
 
 /** Checks all options before anything is opened, so that bad ones leave nothing behind. */
@@ -111,7 +110,6 @@ export function checkOptions(options: TapOptions): CheckedOptions {
   checkSignal(signal);
   return {
     ...options,
-    mac: macBytes,
     offload: checkOffload(offload),
     addresses: addresses.map((address) => checkCidr('options.addresses', address)),
   };

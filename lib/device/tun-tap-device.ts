@@ -5,7 +5,7 @@ import { closingOnError } from '../native/descriptor.js';
 import { ENODEV } from '../native/errno.js';
 import { withNetlink } from '../net/netlink/socket.js';
 import { systemError } from '../system-error.js';
-import { attach } from './attach.js';
+import { attach, type TunTapKind } from './attach.js';
 import { type CheckedOffload, type Offloads, VIRTIO_HEADER_SIZE, withOffloads } from './offload.js';
 import { type DeviceParts, PacketDevice } from './packet-device.js';
 
@@ -56,8 +56,7 @@ export abstract class TunTapDevice extends PacketDevice {
     const { headroom, tailroom, index } = this;
     const offload = this.#offload;
     return this.withNamespace((namespace) => {
-      const options = { multiQueue: true, offload };
-      const attachment = attach(namespace, this.name, this.kind as 'tun' | 'tap', options);
+      const attachment = attach(namespace, this.name, this.kind as TunTapKind, { multiQueue: true, offload });
       return closingOnError(attachment.descriptor, () =>
         withNetlink(namespace, (socket) =>
           withOffloads(attachment, socket, offload, (offloads) => {

@@ -82,6 +82,8 @@ export class BatchPort {
   }
 }
 
+type Turn = IteratorResult<PacketBatch>;
+
 class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   batch: PacketBatch;
   readonly #nextBatch: () => PacketBatch;
@@ -90,7 +92,7 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
   readonly #takeLeftovers: (batch: PacketBatch) => void;
   readonly #turn: IteratorYieldResult<PacketBatch>;
   #leftovers: boolean;
-  #resolve: ((result: IteratorResult<PacketBatch>) => void) | undefined;
+  #resolve: ((turn: Turn) => void) | undefined;
   #reject: (error: Error) => void = ignore;
   #done = false;
   #error: Error | null = null;
@@ -115,7 +117,7 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
     return this;
   }
 
-  next(): Promise<IteratorResult<PacketBatch>> {
+  next(): Promise<Turn> {
     if (this.#error || this.#done || this.#resolve) return this.#refuseTurn();
     const batch = this.#nextBatch();
     if (batch !== this.batch) {
@@ -130,10 +132,7 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
     return turn;
   }
 
-  readonly #wait = (
-    resolve: (result: IteratorResult<PacketBatch>) => void,
-    reject: (error: Error) => void,
-  ): void => {
+  readonly #wait = (resolve: (turn: Turn) => void, reject: (error: Error) => void): void => {
     this.#resolve = resolve;
     this.#reject = reject;
   };
@@ -152,7 +151,7 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
     }
   };
 
-  async #refuseTurn(): Promise<IteratorResult<PacketBatch>> {
+  async #refuseTurn(): Promise<Turn> {
     const error = this.#error;
     this.#error = null;
     if (error) throw error;
@@ -160,7 +159,7 @@ class BatchIterator implements AsyncIterableIterator<PacketBatch> {
     throw alreadyWaiting();
   }
 
-  async return(): Promise<IteratorResult<PacketBatch>> {
+  async return(): Promise<Turn> {
     if (!this.#done) {
       this.finish(null);
       this.#leave();

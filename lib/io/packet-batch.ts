@@ -273,3 +273,10 @@ export class PacketBatch implements Iterable<Buffer> {
     return HEADER_WORDS + ENTRY_WORDS * index;
   }
 }
+
+/** Throws unless it is a batch that has packets `start` to `end`; returns the end. @internal */
+export function requirePackets(batch: unknown, start: number, end?: number): number {
+  if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
+  requireInteger('start', start, 0, batch.length);
+  return requireInteger('end', end ?? batch.length, start, batch.length);
+}

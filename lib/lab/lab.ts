@@ -105,7 +105,7 @@ export async function createLab<H extends string>(description: LabDescription<H>
         ends.map((end, side) => configure(links[i][side], end, plan.hosts.get(end.host))),
       ),
     );
-    await settled(hosts.map(([host]) => operational(host, of(host), pluggedNames(plan, host))));
+    await settled(hosts.map(([host]) => whenUp(host, of(host), pluggedNames(plan, host))));
     await settled(hosts.map(([host, { routes = [] }]) => addRoutes(of(host), routes)));
     // In the order of the description.
     const byName = Object.fromEntries(hosts.map(([host]) => [host, of(host)]));
@@ -145,10 +145,7 @@ async function prepare(namespace: NetworkNamespace, setup: LabHost, names: reado
 }
 
 /** Makes settings of IPv6, unless the kernel is without it. */
-async function setIpv6(
-  namespace: NetworkNamespace,
-  settings: Readonly<Record<string, boolean>>,
-): Promise<void> {
+async function setIpv6(namespace: NetworkNamespace, settings: Record<string, boolean>): Promise<void> {
   try {
     for (const [name, value] of Object.entries(settings)) {
       await namespace.setSysctl(`net.ipv6.conf.${name}`, value);
@@ -201,11 +198,7 @@ function pluggedNames(plan: LabPlan, host: string): readonly string[] {
  * Resolves when links are operational. The kernel sets a link's state up to a second after both ends are up
  * (net/core/link_watch.c). Until then it drops packets.
  */
-async function operational(
-  host: string,
-  namespace: NetworkNamespace,
-  names: readonly string[],
-): Promise<void> {
+async function whenUp(host: string, namespace: NetworkNamespace, names: readonly string[]): Promise<void> {
   const waiting = new Map<number, LinkInfo>();
   const see = (link: LinkInfo): unknown =>
     link.state === 'UP'

@@ -115,11 +115,7 @@ function checkHost(host: string, setup: LabHost): Set<string> {
 }
 
 /** Adds the end's name, if it has one, to those that are taken on its host. */
-function checkEnd(
-  end: LabEnd,
-  hosts: ReadonlyMap<string, LabHost>,
-  taken: ReadonlyMap<string, Set<string>>,
-): void {
+function checkEnd(end: LabEnd, hosts: LabPlan['hosts'], taken: ReadonlyMap<string, Set<string>>): void {
   requireObject('end', end);
   const { host, name, master, addresses, tbf, ...link } = end;
   const names = taken.get(host);
@@ -136,10 +132,7 @@ function checkEnd(
 }
 
 function checkLink(link: NewLink, addresses: readonly string[] = []): void {
-  addLinkRequest(
-    newLinkValues(link, () => 1),
-    {},
-  );
+  addLinkRequest(newLinkValues(link, () => 1));
   if (!Array.isArray(addresses)) throw invalidArgType('addresses', 'an array of strings', addresses);
   for (const address of addresses) addressRequest('add', { index: 1, name: link.name }, address);
 }

@@ -26,12 +26,7 @@ export interface Native extends InterceptCalls, DatagramCalls {
   /** Whether it belongs to another user namespace than the process's. */
   isRootless(fd: number): number;
   newNetworkNamespace(rootless: boolean): Promise<Descriptor | number>;
-  openNetlink(
-    namespace: number,
-    protocol: number,
-    groups: Uint32Array,
-    receiveBuffer: number,
-  ): Descriptor | number;
+  openNetlinkRoute(namespace: number, groups: Uint32Array, receiveBuffer: number): Descriptor | number;
   sendNetlink(fd: number, bytes: Uint8Array): number;
   receiveNetlink(fd: number, timeoutMs: number): Buffer[] | number;
   /** Sends `bytes`, unless they are empty, and receives, on libuv's pool. */
@@ -49,13 +44,8 @@ export interface Native extends InterceptCalls, DatagramCalls {
   setOffload(fd: number, features: number): number;
   getVirtioHeaderSize(fd: number): number;
   setVirtioHeaderSize(fd: number, bytes: number): number;
-  useOffloads(
-    descriptor: Descriptor,
-    ethernet: boolean,
-    tcp: boolean,
-    udp: boolean,
-    headerSize: number,
-  ): number;
+  /** `header`: the size of the virtio_net_hdr before each packet. */
+  useOffloads(descriptor: Descriptor, ethernet: boolean, tcp: boolean, udp: boolean, header: number): number;
   /** The offloads that are on at a link in the namespace of a socket, bits of TUN_F_*. */
   getOffload(socket: number, name: string): number;
   /** How many queues the device has, other programs' included. */

@@ -21,6 +21,7 @@ export const ENOPROTOOPT = -92;
 export const ENOTSUP = -95;
 export const ENETUNREACH = -101;
 export const ECONNRESET = -104;
+export const ENOBUFS = -105;
 export const ENOTCONN = -107;
 export const ETIMEDOUT = -110;
 export const EALREADY = -114;

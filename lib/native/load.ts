@@ -7,6 +7,8 @@ import type bindings from 'bindings';
 import { codedError } from '../arguments.js';
 import { layoutDifference } from './layout.js';
 
+const WRONG_ENGINE = 'ERR_TUNTAP_ENGINE';
+
 /**
  * Loads the addon: one that was built here, else the prebuilt binary for this architecture and libc.
  * @throws Error with code `ERR_TUNTAP_UNSUPPORTED_PLATFORM` anywhere but on Linux, `ERR_TUNTAP_ENGINE` if the environment
@@ -31,20 +33,20 @@ export function loadAddon(): unknown {
     // `bindings` replaces the names of its options, here `module_root`, by their values.
     const files = candidates.map((file) => ['module_root', file]);
     const addon = load({ bindings: 'tuntap_native', module_root: root, try: files });
-    if (addon.engine === '') throw unknownEngine();
+    if (addon.engine === '') {
+      throw codedError(
+        WRONG_ENGINE,
+        "The environment variable TUNTAP_ENGINE must be 'thread', or 'uv' in Node.js",
+      );
+    }
     const difference = layoutDifference(addon.layout);
     if (difference) throw new Error(`${addon.path} is of another version: ${difference}`);
     return addon;
   } catch (cause) {
-    if ((cause as LoadError).code === 'ERR_TUNTAP_ENGINE') throw cause;
+    if ((cause as LoadError).code === WRONG_ENGINE) throw cause;
     const message = `tuntap-native: ${whyNot(cause as LoadError, root, candidates)}`;
     throw Object.assign(new Error(message, { cause }), { code: 'ERR_TUNTAP_NO_BINARY' });
   }
-}
-
-function unknownEngine(): Error {
-  const message = "The environment variable TUNTAP_ENGINE must be 'thread', or 'uv' in Node.js";
-  return Object.assign(new Error(message), { code: 'ERR_TUNTAP_ENGINE' });
 }
 
 interface LoadError extends NodeJS.ErrnoException {

@@ -81,12 +81,10 @@ export function icmpv4Packet(fields: Icmpv4PacketFields): Buffer {
  * ```
  */
 export function icmpv6Packet(fields: Icmpv6PacketFields): Buffer {
-  const addresses = {
-    sourceBytes: parseIpv6(fields.source),
-    destinationBytes: parseIpv6(fields.destination),
-  };
+  const sourceBytes = parseIpv6(fields.source);
+  const destinationBytes = parseIpv6(fields.destination);
   const message = icmpMessage(fields, 0xffff);
-  new Icmpv6Packet(message).fillChecksum(addresses);
+  new Icmpv6Packet(message).fillChecksum({ sourceBytes, destinationBytes });
   return message;
 }
 

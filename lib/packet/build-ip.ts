@@ -120,13 +120,9 @@ export function ipv6Packet(fields: Ipv6PacketFields): Buffer {
   const payload = requireBytes('payload', fields.payload, MAX_LENGTH - extensionsLength);
 
   const packet = Buffer.alloc(IPV6_HEADER_LENGTH + extensionsLength + payload.length);
-  write32(
-    packet,
-    0,
-    (6 << 28) |
-      (uint8('trafficClass', trafficClass) << 20) |
-      requireInteger('flowLabel', flowLabel, 0, 0xfffff),
-  );
+  const classAndLabel =
+    (uint8('trafficClass', trafficClass) << 20) | requireInteger('flowLabel', flowLabel, 0, 0xfffff);
+  write32(packet, 0, (6 << 28) | classAndLabel);
   write16(packet, 4, extensionsLength + payload.length);
   packet[7] = uint8('hopLimit', hopLimit);
   packet.set(parseIpv6(fields.source), 8);

@@ -136,17 +136,11 @@ export function finalDestination(header: Buffer, destination: Buffer): Buffer | 
   }
 }
 
+const { HOPOPTS, ROUTING, FRAGMENT, DSTOPTS, AH } = IpProtocol;
+const EXTENSION_HEADERS: readonly number[] = [HOPOPTS, ROUTING, FRAGMENT, DSTOPTS, AH];
+
 export function isExtensionHeader(type: number): boolean {
-  switch (type) {
-    case IpProtocol.HOPOPTS:
-    case IpProtocol.ROUTING:
-    case IpProtocol.FRAGMENT:
-    case IpProtocol.DSTOPTS:
-    case IpProtocol.AH:
-      return true;
-    default:
-      return false;
-  }
+  return EXTENSION_HEADERS.includes(type);
 }
 
 export function extensionHeaderLength(type: number, bytes: Uint8Array, at: number): number {

@@ -42,11 +42,9 @@ export class NeighborMessage extends PacketView {
   static check(bytes: Uint8Array): string | undefined {
     const short = tooShort(bytes, OPTIONS);
     if (short !== undefined) return short;
-    if (
-      bytes[TYPE] !== Icmpv6Type.NEIGHBOR_SOLICITATION &&
-      bytes[TYPE] !== Icmpv6Type.NEIGHBOR_ADVERTISEMENT
-    ) {
-      return `ICMPv6 type ${bytes[TYPE]} is neither a neighbor solicitation nor an advertisement`;
+    const type = bytes[TYPE];
+    if (type !== Icmpv6Type.NEIGHBOR_SOLICITATION && type !== Icmpv6Type.NEIGHBOR_ADVERTISEMENT) {
+      return `ICMPv6 type ${type} is neither a neighbor solicitation nor an advertisement`;
     }
     if (bytes[CODE] !== 0) return `code ${bytes[CODE]} is not 0`;
     for (let at = OPTIONS; at < bytes.length; ) {

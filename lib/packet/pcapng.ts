@@ -1,6 +1,6 @@
 /** Captures in pcapng, the format of Wireshark and tcpdump: the blocks, and a writer that puts them in order. */
 
-import { invalidArgType, invalidArgValue, outOfRange } from '../arguments.js';
+import { invalidArgType, outOfRange, requireOneOf } from '../arguments.js';
 import { NO_BYTES, requireBytes, uint32 } from './fields.js';
 
 const BLOCK_TYPE = {
@@ -117,7 +117,7 @@ function sectionHeaderBlock(): Buffer {
 }
 
 function interfaceDescriptionBlock({ linkType, name, snapLength = 0 }: PcapngInterface): Buffer {
-  const linkTypeNumber = numberOf('linkType', LINK_TYPE, linkType);
+  const linkTypeNumber = requireOneOf('linkType', LINK_TYPE, linkType);
   if (typeof name !== 'string') throw invalidArgType('name', 'of type string', name);
   const body = Buffer.alloc(8);
   body.writeUInt16LE(linkTypeNumber, 0);
@@ -131,24 +131,21 @@ function interfaceDescriptionBlock({ linkType, name, snapLength = 0 }: PcapngInt
 }
 
 function enhancedPacketBlock(bytes: Uint8Array, snapLength: number, options: PcapngPacketOptions): Buffer {
+  const { direction, timestamp } = options;
   const originalLength = requireBytes('bytes', bytes, 0xffffffff).length;
   const captured = snapLength === 0 ? bytes : bytes.subarray(0, snapLength);
   const body = Buffer.alloc(20);
   body.writeUInt32LE(INTERFACE_ID, 0);
-  writeTimestamp(body, 4, options.timestamp);
+  writeTimestamp(body, 4, timestamp);
   body.writeUInt32LE(captured.length, 12);
   body.writeUInt32LE(originalLength, 16);
-  return block(BLOCK_TYPE.ENHANCED_PACKET, [
-    body,
-    ...padded(captured),
-    ...directionOption(options.direction),
-  ]);
+  return block(BLOCK_TYPE.ENHANCED_PACKET, [body, ...padded(captured), ...directionOption(direction)]);
 }
 
 function directionOption(direction: PcapngPacketOptions['direction']): Uint8Array[] {
   if (direction === undefined) return [];
   const flags = Buffer.alloc(4);
-  flags.writeUInt32LE(numberOf('direction', DIRECTION, direction));
+  flags.writeUInt32LE(requireOneOf('direction', DIRECTION, direction));
   return [...option(OPTION.EPB_FLAGS, flags), ...option(OPTION.END, NO_BYTES)];
 }
 
@@ -210,11 +207,4 @@ function requireUint64(name: string, value: unknown): bigint {
   if (typeof value !== 'bigint') throw invalidArgType(name, 'of type bigint', value);
   if (value < 0n || value > MAX_UINT64) throw outOfRange(name, 'from 0 to 2^64 - 1', value);
   return value;
-}
-
-function numberOf(name: string, numbers: Readonly<Record<string, number>>, key: string): number {
-  if (!Object.hasOwn(numbers, key)) {
-    throw invalidArgValue(name, key, `must be one of ${Object.keys(numbers).join(', ')}`);
-  }
-  return numbers[key];
 }

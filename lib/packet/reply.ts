@@ -163,10 +163,8 @@ function replyToEchoIpv6(bytes: Uint8Array): Buffer | undefined {
 /** Whether a packet is whole, and has come from one host to another one, where its source route, if any, ends. */
 function isBetweenHosts(packet: IpPacket, isGroup: (address: Uint8Array) => boolean): boolean {
   const { sourceBytes, destinationBytes, finalDestinationBytes } = packet;
-  if (packet.isFragment || isUnspecified(sourceBytes)) return false;
-  return (
-    !isGroup(sourceBytes) && !isGroup(destinationBytes) && destinationBytes.equals(finalDestinationBytes)
-  );
+  if (packet.isFragment || isUnspecified(sourceBytes) || isGroup(sourceBytes)) return false;
+  return !isGroup(destinationBytes) && destinationBytes.equals(finalDestinationBytes);
 }
 
 /**

@@ -1,12 +1,12 @@
 import {
   codedError,
   invalidArgType,
-  invalidArgValue,
   outOfRange,
   requireInteger,
   requireObject,
+  requireOneOf,
 } from '../arguments.js';
-import { PacketBatch } from '../io/packet-batch.js';
+import { type PacketBatch, requirePackets } from '../io/packet-batch.js';
 import { type AeadHandle, native } from '../native/addon.js';
 import { ENODEV, ENOSYS } from '../native/errno.js';
 import { LAYOUT } from '../native/layout.js';
@@ -22,9 +22,7 @@ const MAX_HEADER = 4096;
 
 /** Checks a cipher and how its packets look; `layout` is AeadLayout of src-cpp/crypto/aead.h. */
 export function checkAead(cipher: AeadCipher, options: AeadOptions) {
-  if (!Object.hasOwn(CIPHERS, cipher)) {
-    throw invalidArgValue('cipher', cipher, `must be one of ${Object.keys(CIPHERS).join(', ')}`);
-  }
+  const { id, keyLength } = requireOneOf('cipher', CIPHERS, cipher);
   requireObject('options', options);
   const headerLength = requireInteger('options.headerLength', options.headerLength ?? 8, 8, MAX_HEADER);
   const last = headerLength - COUNTER_SIZE;
@@ -38,7 +36,7 @@ export function checkAead(cipher: AeadCipher, options: AeadOptions) {
   if (prefix.length !== 4) throw outOfRange('options.noncePrefix.length', '4', prefix.length);
   const layout = new Uint32Array([headerLength, counterOffset, from, length, 0]);
   new Uint8Array(layout.buffer).set(prefix, LAYOUT['AeadLayout.nonce_prefix']);
-  return { ...CIPHERS[cipher], layout, headerLength };
+  return { id, keyLength, layout, headerLength };
 }
 
 export function checkKey(key: Uint8Array, length: number): void {
@@ -177,8 +175,8 @@ export class Aead implements Disposable {
     end?: number,
     padding: Padding = NO_PADDING,
   ): number {
-    const handle = this.#check(batch);
-    const to = checkRange(batch, start, end);
+    const handle = this.#requireHandle();
+    const to = requirePackets(batch, start, end);
     const bytes = header ?? this.#noHeader;
     if (!(bytes instanceof Uint8Array)) throw invalidArgType('header', 'a Uint8Array', bytes);
     if (bytes.length !== this.headerLength)
@@ -206,8 +204,8 @@ export class Aead implements Disposable {
    * @throws Error `ERR_TUNTAP_CLOSED` once disposed of; RangeError `ERR_OUT_OF_RANGE`
    */
   openBatch(batch: PacketBatch, start = 0, end?: number): number {
-    const handle = this.#check(batch);
-    const to = checkRange(batch, start, end);
+    const handle = this.#requireHandle();
+    const to = requirePackets(batch, start, end);
     const failed = native().openPackets(handle, batch.memory, start, to);
     if (failed < 0) throw systemError(failed, 'open');
     return batch.transferred;
@@ -222,12 +220,6 @@ export class Aead implements Disposable {
   /** Disposes, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
-  }
-
-  #check(batch: PacketBatch): AeadHandle {
-    const handle = this.#requireHandle();
-    if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
-    return handle;
   }
 
   #requireHandle(): AeadHandle {
@@ -245,9 +237,4 @@ export class Aead implements Disposable {
     this.#counter[0] += count;
     return first;
   }
-}
-
-function checkRange(batch: PacketBatch, start: number, end = batch.length): number {
-  requireInteger('start', start, 0, batch.length);
-  return requireInteger('end', end, start, batch.length);
 }

@@ -1,6 +1,6 @@
 import { checkCidr, checkIp } from '../address.js';
 import { invalidArgType, outOfRange, requireInteger } from '../arguments.js';
-import { PacketBatch } from '../io/packet-batch.js';
+import { type PacketBatch, requirePackets } from '../io/packet-batch.js';
 import { PacketRuns, rowsOf, setLength } from '../io/packet-runs.js';
 import { native, type PrefixTableHandle } from '../native/addon.js';
 import { LAYOUT } from '../native/layout.js';
@@ -84,10 +84,8 @@ export class PrefixTable {
 
 /** Checks a batch, a range of its packets, and that the runs have room for it. Returns the range's end. */
 export function checkRuns(batch: PacketBatch, runs: PacketRuns, start: number, end?: number): number {
-  if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
   if (!(runs instanceof PacketRuns)) throw invalidArgType('runs', 'PacketRuns', runs);
-  requireInteger('start', start, 0, batch.length);
-  const to = requireInteger('end', end ?? batch.length, start, batch.length);
+  const to = requirePackets(batch, start, end);
   if (to - start > runs.capacity) throw outOfRange('runs.capacity', `at least ${to - start}`, runs.capacity);
   return to;
 }

@@ -1,5 +1,5 @@
-import { invalidArgType, requireInteger } from '../arguments.js';
-import { PacketBatch } from '../io/packet-batch.js';
+import { requireInteger } from '../arguments.js';
+import { type PacketBatch, requirePackets } from '../io/packet-batch.js';
 import { EALREADY } from '../native/errno.js';
 
 const WORD_BITS = 32;
@@ -53,9 +53,7 @@ export class ReplayWindow {
    * @throws RangeError `ERR_OUT_OF_RANGE` if a packet has no 8 bytes there; those before it are taken in
    */
   checkBatch(batch: PacketBatch, offset: number, start = 0, end?: number): number {
-    if (!(batch instanceof PacketBatch)) throw invalidArgType('batch', 'a PacketBatch', batch);
-    requireInteger('start', start, 0, batch.length);
-    const to = requireInteger('end', end ?? batch.length, start, batch.length);
+    const to = requirePackets(batch, start, end);
     let fresh = 0;
     for (let i = start; i < to; i++) {
       if (batch.isDropped(i) || batch.status(i) !== 0) continue;

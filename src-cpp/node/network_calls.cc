@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -56,8 +57,8 @@ Napi::Value NewNetworkNamespaceCall(const Napi::CallbackInfo& info) {
 }
 
 // An fd, or -errno.
-int OpenNetlink(int namespace_fd, int protocol, Rows<uint32_t> groups, int receive_buffer) {
-  FileDescriptor socket(SocketIn(namespace_fd, AF_NETLINK, SOCK_RAW, protocol));
+int OpenNetlinkRoute(int namespace_fd, Rows<uint32_t> groups, int receive_buffer) {
+  FileDescriptor socket(SocketIn(namespace_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
   if (!socket.valid()) return socket.get();
   ConfigureNetlink(socket.get());
   const int result =
@@ -135,7 +136,7 @@ void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
   Export<Call<DuplicateFd>>(env, exports, "duplicate");
   Export<Call<CloseFd>>(env, exports, "closeFd");
   Export<NewNetworkNamespaceCall>(env, exports, "newNetworkNamespace");
-  Export<DescriptorCall<OpenNetlink>>(env, exports, "openNetlink");
+  Export<DescriptorCall<OpenNetlinkRoute>>(env, exports, "openNetlinkRoute");
   Export<Call<SendBytes>>(env, exports, "sendNetlink");
   Export<ReceiveNetlinkCall>(env, exports, "receiveNetlink");
   Export<ExchangeNetlinkCall>(env, exports, "exchangeNetlink");

@@ -1,6 +1,6 @@
 #include "checksum.h"
 
-#include <cstring>
+#include "packet_headers.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -11,16 +11,9 @@
 namespace tuntap {
 namespace {
 
-template <typename Word>
-inline Word Load(const uint8_t* bytes) {
-  Word word;
-  std::memcpy(&word, bytes, sizeof(word));
-  return word;
-}
-
 template <typename Word, bool kCopies>
 inline Word Take(uint8_t* to, const uint8_t* from, size_t at) {
-  const Word word = Load<Word>(from + at);
+  const Word word = LoadAsIs<Word>(from + at);
   if constexpr (kCopies) std::memcpy(to + at, &word, sizeof(word));
   return word;
 }
@@ -45,7 +38,7 @@ inline uint64_t SumTail(uint8_t* to, const uint8_t* from, size_t at, size_t leng
   }
   if (length & 1) {
     const uint8_t padded[2] = {Take<uint8_t, kCopies>(to, from, at), 0};
-    rest += Load<uint16_t>(padded);
+    rest += LoadAsIs<uint16_t>(padded);
   }
   sum += rest;
   return sum + (sum < rest);

@@ -8,7 +8,7 @@ import {
   requireBoolean,
   requireInteger,
 } from '../../arguments.js';
-import type { AttributeTable, Codec, Shape, Values } from './attributes.js';
+import type { AttributeTable, Codec, Fields, Shape, Values } from './attributes.js';
 import * as bytes from './bytes.js';
 import type { EnumNames } from './names.js';
 
@@ -161,9 +161,7 @@ export function readOnly<T>(codec: Pick<Codec<T>, 'fits' | 'read'>): Codec<T> {
 }
 
 /** Attributes in an attribute, by the table that `tableFor` gives. Without a table, the value is its bytes. */
-function nestedIn(
-  tableFor: (siblings: Readonly<Record<string, unknown>>) => Table | undefined,
-): Codec<object> {
+function nestedIn(tableFor: (siblings: Fields) => Table | undefined): Codec<object> {
   return {
     nested: true,
     fits: () => true,

@@ -1,12 +1,10 @@
-import { constants } from 'node:os';
 import { native } from '../../native/addon.js';
 import { type Descriptor, watchArrays } from '../../native/descriptor.js';
+import { ENOBUFS, ETIMEDOUT } from '../../native/errno.js';
 import { READABLE } from '../../native/layout.js';
 import { check, systemError } from '../../system-error.js';
 import { decodeMessages, type NetlinkMessage } from './message.js';
 import { openNetlinkRoute } from './socket.js';
-
-const { ENOBUFS, ETIMEDOUT } = constants.errno;
 
 /** Messages, or `overflow`: the kernel's queue was full, and messages are lost. */
 export type Notifications = readonly NetlinkMessage[] | 'overflow';
@@ -92,8 +90,8 @@ export class NotificationSocket {
   #receiveNow(): Notifications | undefined {
     const datagrams = native().receiveNetlink(this.#descriptor.fd(), 0);
     if (typeof datagrams !== 'number') return datagrams.flatMap((datagram) => [...decodeMessages(datagram)]);
-    if (datagrams === -ETIMEDOUT) return undefined;
-    if (datagrams === -ENOBUFS) return 'overflow';
+    if (datagrams === ETIMEDOUT) return undefined;
+    if (datagrams === ENOBUFS) return 'overflow';
     throw systemError(datagrams, 'recvfrom AF_NETLINK');
   }
 }

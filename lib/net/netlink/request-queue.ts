@@ -63,11 +63,7 @@ export class RequestQueue {
     return new Promise((resolve, reject) => {
       this.#descriptor ??= this.#open();
       const exchange = new PendingRequest(request, ++this.#sequence);
-      this.#queue.push({
-        exchange: exchange as PendingRequest<unknown>,
-        settle: () => resolve(exchange),
-        fail: reject,
-      });
+      this.#queue.push({ exchange, settle: () => resolve(exchange), fail: reject });
       this.#running ??= this.#run(this.#descriptor.fd());
     });
   }

@@ -4,7 +4,6 @@ import { check } from '../../system-error.js';
 import { decodeMessages } from './message.js';
 import { DUMP_ATTEMPTS, dumpInterrupted, PendingRequest, type Request } from './request.js';
 
-export const NETLINK_ROUTE = 0;
 // The kernel answers at once, whatever the load. This only ends a wait that a bug would make endless.
 export const TIMEOUT_MS = 10_000;
 
@@ -18,10 +17,8 @@ export function openNetlinkRoute(
   groups: readonly number[] = [],
   receiveBuffer = 0,
 ): Descriptor {
-  return check(
-    native().openNetlink(namespace, NETLINK_ROUTE, Uint32Array.from(groups), receiveBuffer),
-    'socket AF_NETLINK',
-  );
+  const opened = native().openNetlinkRoute(namespace, Uint32Array.from(groups), receiveBuffer);
+  return check(opened, 'socket AF_NETLINK');
 }
 
 /** Synchronous rtnetlink requests in one network namespace, for calls that open a device. */
@@ -42,15 +39,11 @@ export class NetlinkSocket {
   request<T>(request: Request<T>): T[] {
     for (let attempt = 1; attempt <= DUMP_ATTEMPTS; attempt++) {
       const exchange = new PendingRequest(request, ++this.#sequence);
-      const fd = this.#descriptor.fd();
-      check(native().sendNetlink(fd, exchange.bytes), 'sendto AF_NETLINK', request.subject);
+      const { subject } = request;
+      check(native().sendNetlink(this.fd, exchange.bytes), 'sendto AF_NETLINK', subject);
       while (!exchange.done) {
-        const datagrams = check(
-          native().receiveNetlink(fd, TIMEOUT_MS),
-          'recvfrom AF_NETLINK',
-          request.subject,
-        );
-        for (const datagram of datagrams) {
+        const received = native().receiveNetlink(this.fd, TIMEOUT_MS);
+        for (const datagram of check(received, 'recvfrom AF_NETLINK', subject)) {
           for (const message of decodeMessages(datagram)) exchange.take(message);
         }
       }

@@ -1,32 +1,17 @@
 /** The requests of opening a device, synchronous as open(2) is. */
 
-import { type Cidr, formatIp, formatMac } from '../../address.js';
+import { type Cidr, formatIp } from '../../address.js';
 import { matching } from '../netlink/attributes.js';
 import type { NetlinkSocket } from '../netlink/socket.js';
 import { addressRequest, type BareAddress, listAddressesRequest } from './address.js';
 import { AF_UNSPEC } from './family.js';
 import type { LinkInfo } from './link-info.js';
 import type { MacvtapMode } from './link-kinds.js';
-import { addLinkRequest, getLinkRequest, type LinkName, replied, setLinkRequest } from './link-requests.js';
+import { addLinkRequest, getLinkRequest, type LinkName, replied } from './link-requests.js';
 
 /** @param which a link's name, alternative name or index */
 export function getLink(socket: NetlinkSocket, which: string | number): LinkInfo {
   return replied(socket.request(getLinkRequest(which)), which);
-}
-
-export function setLink(
-  socket: NetlinkSocket,
-  link: LinkName,
-  change: {
-    readonly up?: boolean;
-    readonly mtu?: number;
-    readonly mac?: Uint8Array;
-    readonly txQueueLength?: number;
-  },
-): void {
-  const { up, mtu, mac, txQueueLength } = change;
-  const values = { mtu, mac: mac && formatMac(mac), txQueueLength };
-  socket.request(setLinkRequest(link, values, up));
 }
 
 /**
@@ -55,7 +40,7 @@ export function ensureAddress(socket: NetlinkSocket, link: LinkName, cidr: Cidr)
 export function ensureMacvtap(socket: NetlinkSocket, name: string, parent: number, mode: MacvtapMode): void {
   const info = { kind: 'macvtap', data: { mode } };
   try {
-    socket.request(addLinkRequest({ name, linkIndex: parent, info }, {}));
+    socket.request(addLinkRequest({ name, linkIndex: parent, info }));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     const { linkIndex, details } = getLink(socket, name);

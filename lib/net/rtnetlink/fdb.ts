@@ -1,6 +1,6 @@
 /** Forwarding databases of bridges and VXLANs: neighbour messages of AF_BRIDGE (linux/neighbour.h, bridge(8)). */
 
-import { invalidArgValue, requireBoolean, requireInteger, requireObject } from '../../arguments.js';
+import { requireBoolean, requireInteger, requireObject, requireOneOf } from '../../arguments.js';
 import type { UnknownAttribute } from '../netlink/attributes.js';
 import * as bytes from '../netlink/bytes.js';
 import type { Change, NetlinkMessage } from '../netlink/message.js';
@@ -100,13 +100,10 @@ export function fdbRequest(action: Change, entry: NewFdbEntry, link: BridgeLink)
   const { state = entry.flags !== undefined ? 'dynamic' : isPort ? 'static' : 'permanent' } = entry;
   if (vlan !== undefined) requireInteger('entry.vlan', vlan, 1, 4094);
   requireBoolean('entry.master', master);
-  if (!Object.hasOwn(STATES, state)) {
-    throw invalidArgValue('entry.state', state, `must be one of ${Object.keys(STATES).join(', ')}`);
-  }
   const others = flags.filter((flag) => flag !== 'self' && flag !== 'master');
   const [header, extendedFlags] = flagBits('entry.flags', [...others, master ? 'master' : 'self']);
   return changeRequest(neighborMessages, action, 'forwarding database entry', name, [
-    ndmsg(AF_BRIDGE, index, STATES[state], header),
+    ndmsg(AF_BRIDGE, index, requireOneOf('entry.state', STATES, state), header),
     neighborTable.encode({ ...fdbTable.pick(entry), mac, extendedFlags, unknown }),
   ]);
 }

@@ -27,19 +27,15 @@ export interface LinkName {
 
 const linkMessages = { type: RTM_NEWLINK, headerSize: IFINFOMSG_SIZE, table: linkTable } as const;
 
-/** Checks the name of a link that exists. An alternative name may hold any character but NUL. */
-function checkExistingName(name: unknown): string {
+/** What finds a link that exists by its name. An alternative name may hold any character but NUL. */
+function nameValues(name: unknown): LinkValues {
   if (typeof name !== 'string') throw invalidArgType('link', 'a name, an index or a Link', name);
-  if (name === '' || name.includes('\0') || Buffer.byteLength(name) > MAX_ALTERNATIVE_NAME_BYTES) {
+  const length = Buffer.byteLength(name);
+  if (length === 0 || length > MAX_ALTERNATIVE_NAME_BYTES || name.includes('\0')) {
     throw invalidArgValue('link', name, `must have 1 to ${MAX_ALTERNATIVE_NAME_BYTES} bytes and no NUL`);
   }
-  return name;
-}
-
-function nameValues(which: string): LinkValues {
-  checkExistingName(which);
   // Linux before 5.5 has no IFLA_ALT_IFNAME. Later kernels also find a short alternative name by IFLA_IFNAME.
-  return Buffer.byteLength(which) > MAX_NAME_BYTES ? { alternativeName: which } : { name: which };
+  return length > MAX_NAME_BYTES ? { alternativeName: name } : { name };
 }
 
 /** One link, by name, alternative name or index. */
@@ -75,7 +71,7 @@ const filter = (statistics: boolean): LinkValues => (statistics ? {} : { filter:
  */
 export function addLinkRequest(
   values: LinkValues & { readonly name: string },
-  { up, index = 0 }: { readonly up?: boolean; readonly index?: number },
+  { up, index = 0 }: { readonly up?: boolean; readonly index?: number } = {},
 ): Request<LinkInfo> {
   const request = changeRequest(linkMessages, 'add', 'link', values.name, linkBody(index, up, values));
   return {
