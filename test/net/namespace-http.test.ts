@@ -35,7 +35,6 @@ describe('on sockets of Node.js in a namespace', function () {
 
   before(async function () {
     needs(this, 'openssl');
-    if (process.versions.bun) this.skip(); // it adopts no connected sockets
     secret = certificate();
     client = await NetworkNamespace.create();
     host = await NetworkNamespace.create();
