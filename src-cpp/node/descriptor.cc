@@ -206,7 +206,10 @@ void Descriptor::OnReady(int events) {
       may_be_answered_ && answering_ != nullptr && answering_->ReadEarly() ? answering_ : nullptr;
   [[maybe_unused]] const Napi::Object answering = early == nullptr ? Napi::Object() : early->Value();
   Deliver(events);
-  if (early != nullptr && early->channel_.watched()) early->Deliver(kReadable);
+  if (early == nullptr || !early->channel_.watched()) return;
+  early->Deliver(kReadable);
+  // As after an event. Deno runs what waits for the batch later, and until then nothing may be read into it.
+  if (early->channel_.watched() && (early->asked_ & kReadable) == 0) early->channel_.Disarm(kReadable);
 }
 
 void Descriptor::Deliver(int events) {
@@ -225,7 +228,7 @@ bool Descriptor::InvokeCallback(int events) {
   const napi_status status =
       napi_make_callback(env, *context_, Value(), callback_.Value(), 1, &argument, &unused);
   control_[kInCallback] = 0;
-  const int armed = std::exchange(control_[kArm], 0);
+  const int armed = asked_ = std::exchange(control_[kArm], 0);
   bool again = false;
   if (channel_.fd() < 0) {
     ReleaseAll();  // closed from within

@@ -73,6 +73,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   Napi::ObjectReference forwarder_parts_;
   Descriptor* answering_ = nullptr;
   bool may_be_answered_ = false;  // what the forwarder wrote last
+  int asked_ = 0;                 // the events that the last callback asked for
   Napi::FunctionReference callback_;
   std::unique_ptr<Napi::AsyncContext> context_;
   Napi::ObjectReference memory_;  // of the batch that packets are read into
