@@ -7,8 +7,12 @@ set -eu
 cd "$(dirname "$0")/.."
 versions=${1:-20 22 24 26}
 [ $# -eq 0 ] || shift
-# Without files, those that .mocharc.json names, in parallel.
-[ $# -eq 0 ] || set -- --no-config --timeout 30000 --node-option expose-gc "$@"
+# Without files, those that .mocharc.json names, in parallel, without the tests of packing, which test npm and the scripts.
+if [ $# -eq 0 ]; then
+  set -- --ignore out/test/package/packing.test.js
+else
+  set -- --no-config --timeout 30000 --node-option expose-gc "$@"
+fi
 [ -z "${CI:-}" ] || [ "$(id -u)" != 0 ] || set -- --forbid-pending "$@"
 package=node-linux-$(node -p process.arch)
 folder=$(mktemp -d)

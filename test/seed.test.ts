@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { fstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { openMacvtap, openTap, openTun } from 'tuntap-native';
@@ -45,7 +45,7 @@ describe('the seed', () => {
     inNamespace(async (namespace) => {
       await using tap = openTap('tap0', { namespace, addresses: ['192.0.2.1/24'], up: true });
       await using macvtap = openMacvtap('macvtap0', { namespace, parent: 'tap0', up: true });
-      const { rdev } = fstatSync(macvtap.fd);
+      const { rdev } = statSync(`/proc/self/fd/${macvtap.fd}`);
       const numbers = await sh(namespace, `cat /sys/class/net/macvtap0/tap${macvtap.index}/dev`);
       assert.equal(`${rdev >> 8}:${rdev & 0xff}\n`, numbers);
       tap.on('data', (frame) => {

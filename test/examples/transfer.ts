@@ -1,22 +1,26 @@
-/** Bytes by TCP from one namespace to another, by two Node.js programs. */
+/** Bytes by TCP from one namespace to another, by two programs. */
 
 import { once } from 'node:events';
 import type { NetworkNamespace } from 'tuntap-native';
-import { run } from '../support.ts';
+import { moduleArguments, run } from '../support.ts';
 
 const PORT = 9000;
 const BYTES = 3_000_000;
 const RECEIVE = `
-  const hash = require('node:crypto').createHash('sha256');
-  const server = require('node:net').createServer((socket) => {
+  import { createHash } from 'node:crypto';
+  import { createServer } from 'node:net';
+  const hash = createHash('sha256');
+  const server = createServer((socket) => {
     socket.on('data', (data) => hash.update(data)).on('end', () => console.log(hash.digest('hex')));
     socket.on('close', () => server.close());
   });
   server.listen(${PORT}, () => console.log('listening'));`;
-const SEND = `
-  const data = require('node:crypto').randomBytes(${BYTES});
-  console.log(require('node:crypto').createHash('sha256').update(data).digest('hex'));
-  require('node:net').connect(${PORT}, process.argv[1]).end(data);`;
+const send = (address: string): string => `
+  import { createHash, randomBytes } from 'node:crypto';
+  import { connect } from 'node:net';
+  const data = randomBytes(${BYTES});
+  console.log(createHash('sha256').update(data).digest('hex'));
+  connect(${PORT}, '${address}').end(data);`;
 
 export interface Receiver {
   readonly address: string;
@@ -29,7 +33,7 @@ export async function transfer(
   to: Receiver,
 ): Promise<[sent: string, arrived: string]> {
   const stdio = ['ignore', 'pipe', 'inherit'] as const;
-  const server = to.namespace.spawn(process.execPath, ['-e', RECEIVE], {
+  const server = to.namespace.spawn(process.execPath, moduleArguments(RECEIVE), {
     stdio: [...stdio],
     timeout: 10_000,
   });
@@ -39,7 +43,7 @@ export async function transfer(
   });
   const closed = once(server, 'close');
   while (!printed.includes('listening')) await once(server.stdout as NodeJS.EventEmitter, 'data');
-  const { stdout } = await run(from, process.execPath, '-e', SEND, to.address);
+  const { stdout } = await run(from, process.execPath, ...moduleArguments(send(to.address)));
   await closed;
   return [stdout.trim(), printed.replace('listening', '').trim()];
 }

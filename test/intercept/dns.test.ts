@@ -101,7 +101,7 @@ describe('names of what is intercepted', function () {
   it('are not looked up without the option', () =>
     withIntercepted({}, async ({ namespace, interceptor }) => {
       interceptor.on('connection', async (connection) => {
-        (await connection.accept()).end(JSON.stringify(connection.destination));
+        (await connection.accept()).resume().end(JSON.stringify(connection.destination));
       });
       const socket = await namespace.connect({ host: '198.18.7.7', port: 80 });
       assert.deepEqual(JSON.parse(await text(socket)), { address: '198.18.7.7', port: 80, family: 4 });

@@ -39,7 +39,7 @@ export class TestProxy implements AsyncDisposable {
     const serve = scheme === 'http' ? serveHttp : serveSocks;
     server.on('connection', (client) => {
       client.allowHalfOpen = true;
-      client.pause().setNoDelay();
+      client.setNoDelay();
       proxy.#keep(client);
       serve(client, proxy, options).catch(() => client.destroy());
     });
