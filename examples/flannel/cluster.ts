@@ -68,7 +68,9 @@ export class Daemon {
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-    this.#child.kill(signal);
+    const { pid, exitCode, signalCode } = this.#child;
+    // Not child.kill(): Deno would tell of the signal in place of the exit status.
+    if (pid !== undefined && exitCode === null && signalCode === null) process.kill(pid, signal);
     return this.ended;
   }
 
