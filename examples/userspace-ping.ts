@@ -200,6 +200,7 @@ const { values, positionals } = parseArgs({
   options: { count: { type: 'string', default: '3' } },
   allowPositionals: true,
 });
+if (!/^[1-9]\d{0,5}$/.test(values.count)) throw new Error('--count is a whole number from 1 to 999,999');
 const count = Number(values.count);
 const targets = positionals.length > 0 ? positionals : [GATEWAY[4], BEHIND[4], GATEWAY[6], BEHIND[6]];
 

@@ -74,31 +74,32 @@ export function checkGiven<Options extends object>(
 const MAX_NAME_BYTES = 15; // IFNAMSIZ less its NUL
 
 /** Checks a link's name, or with `pattern` one such as `tun%d`, that the kernel is to complete. */
-export function checkName(name: unknown, pattern: boolean, argument = 'name'): string {
-  if (typeof name !== 'string') throw invalidArgType(argument, 'of type string', name);
-  if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
-    throw invalidArgValue(argument, name, `must be at most ${MAX_NAME_BYTES} bytes long`);
+export function checkName(name: string, value: unknown, pattern = false): string {
+  if (typeof value !== 'string') throw invalidArgType(name, 'of type string', value);
+  if (Buffer.byteLength(value) > MAX_NAME_BYTES) {
+    throw invalidArgValue(name, value, `must be at most ${MAX_NAME_BYTES} bytes long`);
   }
   // dev_valid_name() in net/core/dev.c.
-  if (name === '' || name === '.' || name === '..' || /[/:\s\0]/.test(name)) {
-    throw invalidArgValue(argument, name, "must not be empty, '.' or '..', or hold '/', ':' or white space");
+  if (value === '' || value === '.' || value === '..' || /[/:\s\0]/.test(value)) {
+    throw invalidArgValue(name, value, "must not be empty, '.' or '..', or hold '/', ':' or white space");
   }
-  if (name.includes('%') && !(pattern && /^[^%]*%d[^%]*$/.test(name))) {
+  if (value.includes('%') && !(pattern && /^[^%]*%d[^%]*$/.test(value))) {
     const allowed = pattern
       ? "may hold '%' in one '%d' only, which the kernel replaces by a number"
       : "must not hold '%'";
-    throw invalidArgValue(argument, name, allowed);
+    throw invalidArgValue(name, value, allowed);
   }
-  return name;
+  return value;
 }
 
-export function checkMtu(mtu: unknown): number {
-  return requireInteger('mtu', mtu, 68, 65535);
+/** Checks the MTU of a device that this package opens. */
+export function checkMtu(name: string, mtu: unknown): number {
+  return requireInteger(name, mtu, 68, 65535);
 }
 
 /** Of any kind of link: the loopback device's is above 65,535. The kernel knows each kind's limits. */
-export function checkLinkMtu(mtu: unknown): number {
-  return requireInteger('mtu', mtu, 68, 0x7fffffff);
+export function checkLinkMtu(name: string, mtu: unknown): number {
+  return requireInteger(name, mtu, 68, 0x7fffffff);
 }
 
 /** Checks a link's index. */

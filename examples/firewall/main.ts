@@ -11,9 +11,7 @@
 
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { constants } from 'node:os';
 import { parseArgs } from 'node:util';
 import { NetworkNamespace, openTun } from 'tuntap-native';
 import { type InterceptedConnection, type InterceptedFlow, intercept } from 'tuntap-native/intercept';
@@ -24,20 +22,32 @@ import { type Destination, decide, parseRule, type Rule, type Verdict } from './
 const NAME_SERVER = '192.0.2.53';
 
 const verdicts = ['allow', 'refuse', 'drop'] as const;
-const { positionals: command, tokens } = parseArgs({
-  allowPositionals: true,
-  tokens: true,
-  options: Object.fromEntries(
-    verdicts.map((verdict) => [verdict, { type: 'string', multiple: true }] as const),
-  ),
-});
-if (command.length === 0) {
-  console.error('usage: main.js [--allow RULE | --refuse RULE | --drop RULE]... -- COMMAND [ARGUMENT]...');
+
+/** The rules in their order, and the command. */
+function readArguments(): { readonly rules: readonly Rule[]; readonly command: readonly string[] } {
+  const { positionals: command, tokens } = parseArgs({
+    allowPositionals: true,
+    tokens: true,
+    options: Object.fromEntries(
+      verdicts.map((verdict) => [verdict, { type: 'string', multiple: true }] as const),
+    ),
+  });
+  const rules = tokens.flatMap((token) =>
+    token.kind === 'option' ? [parseRule(token.name as Verdict, token.value ?? '')] : [],
+  );
+  if (!command[0]) throw new Error('which command?');
+  return { rules, command };
+}
+
+let given: ReturnType<typeof readArguments>;
+try {
+  given = readArguments();
+} catch (error) {
+  console.error(`${(error as Error).message.replaceAll('\n', ' ')}
+usage: main.js [--allow RULE | --refuse RULE | --drop RULE]... -- COMMAND [ARGUMENT]...`);
   process.exit(2);
 }
-const rules: Rule[] = tokens.flatMap((token) =>
-  token.kind === 'option' ? [parseRule(token.name as Verdict, token.value ?? '')] : [],
-);
+const { rules, command } = given;
 
 function verdictOf(destination: Destination): Verdict {
   const { protocol, name, address, port } = destination;
@@ -57,6 +67,7 @@ async function wayTo(destination: Destination): Promise<[verdict: Verdict, way: 
 }
 
 await using namespace = await NetworkNamespace.create();
+await (await namespace.link('lo')).set({ up: true });
 await using tun = openTun('tun0', {
   namespace,
   addresses: ['192.0.2.1/24', '2001:db8::1/64'],
@@ -87,15 +98,15 @@ interceptor.on('flow', (flow: InterceptedFlow) => {
   });
 });
 
-const etc = mkdtempSync(join(tmpdir(), 'firewall-'));
-writeFileSync(join(etc, 'resolv.conf'), `nameserver ${NAME_SERVER}\n`);
-writeFileSync(join(etc, 'nsswitch.conf'), 'passwd: files\ngroup: files\nhosts: files dns\n');
-try {
-  const [program, ...args] = command;
-  const child = namespace.spawn(program, args, { stdio: 'inherit', etc, parentDeathSignal: 'SIGKILL' });
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
-  const [status, signal] = await once(child, 'exit');
-  process.exitCode = status ?? 128 + (constants.signals[signal as NodeJS.Signals] ?? 0);
-} finally {
-  rmSync(etc, { recursive: true });
-}
+const [program, ...args] = command;
+const child = namespace.spawn(program, args, {
+  stdio: 'inherit',
+  parentDeathSignal: 'SIGKILL',
+  etc: {
+    'resolv.conf': `nameserver ${NAME_SERVER}\n`,
+    'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
+  },
+});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+const [status, signal] = await once(child, 'exit');
+process.exitCode = status ?? 128 + (constants.signals[signal as NodeJS.Signals] ?? 0);

@@ -1,6 +1,7 @@
 /** Rules that tell which destinations a program may reach. */
 
-import { BlockList, isIP } from 'node:net';
+import { BlockList } from 'node:net';
+import { formatIp, parseCidr } from 'tuntap-native/packet';
 
 export type Verdict = 'allow' | 'refuse' | 'drop';
 
@@ -26,12 +27,16 @@ export interface Rule {
 /**
  * A rule such as `tcp/*.example.com:443`, `192.0.2.0/24`, `udp/[2001:db8::1]:53` or `*:25`: protocol, host and port,
  * of which protocol and port may be left out. The host is a name, `*.` before a name for all below it, an address, a network, or `*`.
+ * @throws Error for what is no rule: one that is not understood must neither allow nor refuse what its writer did not mean
  */
 export function parseRule(verdict: Verdict, text: string): Rule {
   const [, protocol, host, port] =
     /^(?:(tcp|udp)\/)?(\[[^\]]*\](?:\/\d+)?|[^:]*)(?::(\d+))?$/.exec(text) ?? [];
-  if (!host || Number(port ?? 1) > 65_535) throw new Error(`'${text}' is no rule`);
-  const hostMatches = matcher(host.replace(/[[\]]/g, '').toLowerCase());
+  const hostMatches = host && matcher(host.toLowerCase());
+  if (!hostMatches || Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535)
+    throw new Error(
+      `'${text}' is no rule such as tcp/*.example.org:443, udp/192.0.2.0/24 or [2001:db8::1]:53`,
+    );
   return {
     text: `${verdict} ${text}`,
     verdict,
@@ -61,17 +66,31 @@ function leadsHere({ resolved, address, family }: Destination): boolean {
   return resolved === true && own.check(address, family === 4 ? 'ipv4' : 'ipv6');
 }
 
-function matcher(host: string): (destination: Destination) => boolean {
+/** Undefined for what is neither a name nor an address or a network. */
+function matcher(host: string): ((destination: Destination) => boolean) | undefined {
   if (host === '*') return (to) => !leadsHere(to);
-  const [address, length] = host.split('/');
-  if (isIP(address)) {
-    const type = isIP(address) === 4 ? 'ipv4' : 'ipv6';
-    const networks = new BlockList();
-    networks.addSubnet(address, Number(length ?? (type === 'ipv4' ? 32 : 128)), type);
+  // A name does not end in a number: that would be meant as an address.
+  if (/^(\*\.)?([a-z0-9_-]+\.)*[a-z0-9_-]*[a-z_-][a-z0-9_-]*$/.test(host)) {
     return (to) =>
-      (to.name === undefined || to.resolved === true) &&
-      networks.check(to.address, to.family === 4 ? 'ipv4' : 'ipv6');
+      !leadsHere(to) &&
+      (host.startsWith('*.') ? to.name?.endsWith(host.slice(1)) : to.name === host) === true;
   }
-  if (host.startsWith('*.')) return (to) => !leadsHere(to) && (to.name?.endsWith(host.slice(1)) ?? false);
-  return (to) => !leadsHere(to) && to.name === host;
+  const network = networkOf(host.replace(/[[\]]/g, ''));
+  return (
+    network &&
+    ((to) =>
+      (to.name === undefined || to.resolved === true) &&
+      network.check(to.address, to.family === 4 ? 'ipv4' : 'ipv6'))
+  );
+}
+
+function networkOf(text: string): BlockList | undefined {
+  try {
+    const { family, address, prefixLength } = parseCidr(text);
+    const networks = new BlockList();
+    networks.addSubnet(formatIp(address), prefixLength, family === 4 ? 'ipv4' : 'ipv6');
+    return networks;
+  } catch {
+    return undefined;
+  }
 }

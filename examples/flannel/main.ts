@@ -32,6 +32,8 @@ const { values } = parseArgs({
     backend: { type: 'string' },
   },
 });
+for (const name of ['rounds', 'seconds'] as const)
+  if (!/^[1-9]\d{0,5}$/.test(values[name])) throw new Error(`--${name} is a whole number from 1 to 999,999`);
 const wanted = values.backend?.split(',');
 const names = Object.keys(CONTENDERS).filter((name) => wanted === undefined || wanted.includes(name));
 

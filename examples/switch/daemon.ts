@@ -42,6 +42,7 @@ function openPort(option: string): { device: TapDevice; vlan: number } {
   return { device: openTap(name, { namespace, mtu: MTU, up: true }), vlan: Number(vlan) };
 }
 
+if (!/^\d{1,9}$/.test(values.ageing)) throw new Error('--ageing is a whole number of seconds');
 const socket = openUdp({
   address: values.local,
   port: UDP_PORT,

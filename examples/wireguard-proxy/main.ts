@@ -30,7 +30,10 @@ const { positionals, values } = parseArgs({
   options: { listen: { type: 'string', default: '127.0.0.1:1080' } },
 });
 const [file] = positionals;
-if (positionals.length !== 1) {
+// Without an address the proxy would be everybody's.
+const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(values.listen) ?? [];
+const [address, port] = [bracketed ?? plain, Number(digits)];
+if (positionals.length !== 1 || digits === undefined || port > 65_535) {
   console.error('usage: main.js FILE [--listen ADDRESS:PORT]');
   process.exit(2);
 }
@@ -72,8 +75,7 @@ async function serve(client: Socket): Promise<void> {
 const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (client) => {
   serve(client).catch(() => client.destroy());
 });
-const [, address, port] = /^(.*):(\d+)$/.exec(values.listen) ?? [];
-server.listen(Number(port), address?.replace(/^\[|\]$/g, ''));
+server.listen(port, address);
 await once(server, 'listening');
 console.log(`SOCKS5 and HTTP proxy on ${values.listen}`);
 

@@ -4,6 +4,9 @@ import { readFileSync } from 'node:fs';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { PeerInfo, WireGuardOptions } from '../wireguard/index.js';
 
+/** What is still under way at the end, such as output, has this long. */
+const LAST_MS = 1000;
+
 /** An open tunnel, as far as the commands use it. */
 export interface Tunnel {
   readonly name: string;
@@ -62,6 +65,12 @@ export function processContext(openTunnel: OpenTunnel): Context {
     process.exit();
   });
   return { stdin, stdout, stderr, env, openTunnel };
+}
+
+/** Ends the program with that status, also if a lookup of a name goes on that nobody waits for any more. */
+export function endProgram(status: number): void {
+  process.exitCode = status;
+  setTimeout(() => process.exit(), LAST_MS).unref();
 }
 
 /** The version of this package. */

@@ -1,47 +1,121 @@
-/** Runs a command in a network of its own, and ends as it does. */
+/** Runs a command, in a network of its own or not, and ends as it does. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { NetworkNamespace } from '../net/index.js';
-import type { Context } from './command.js';
+import { systemError } from '../system-error.js';
+import { type Context, oneLine, type Warn } from './command.js';
+import { interrupted, isInterruption } from './stop-signal.js';
 
-const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const;
+/** Signals that would end this process. */
+const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
+const HARMLESS = ['SIGWINCH', 'SIGCONT'] as const;
 
 /** How a command ended: its status, or the signal that ended it. */
 export type Ended = number | NodeJS.Signals;
 
-/** A network in which there is only what `use` puts there, and the files for /etc of a command that runs in it. */
-export function withNetwork<T>(
-  resolvConf: string,
-  use: (namespace: NetworkNamespace, etc: string) => Promise<T>,
-): Promise<T> {
-  return withEtc(resolvConf, async (etc) => {
-    await using namespace = await NetworkNamespace.create();
-    await (await namespace.link('lo')).set({ up: true });
-    return await use(namespace, etc);
-  });
-}
-
 /**
- * Files for the command's /etc: the name servers, and a switch that asks them alone, since other services would look
- * names up outside. They are removed once `use` has ended.
+ * The command that this process runs for. While it runs, signals of this process are its. One that comes before aborts
+ * {@link signal}; one that comes later must not keep this process from cleaning up.
  */
-async function withEtc<T>(resolvConf: string, use: (etc: string) => Promise<T>): Promise<T> {
-  const etc = mkdtempSync(join(tmpdir(), 'tuntap-run-'));
-  try {
-    writeFileSync(join(etc, 'resolv.conf'), resolvConf);
-    const services = hostServices();
-    if (services !== undefined) writeFileSync(join(etc, 'nsswitch.conf'), services);
-    return await use(etc);
-  } finally {
-    rmSync(etc, { recursive: true });
+export class Foreground implements Disposable {
+  readonly #stdin: Context['stdin'];
+  readonly #controller = new AbortController();
+  #child: ChildProcess | undefined;
+  /** What came before the command. */
+  interruptedBy: NodeJS.Signals | undefined;
+
+  constructor({ stdin }: Pick<Context, 'stdin'>) {
+    this.#stdin = stdin;
+    for (const name of [...ENDING, ...HARMLESS]) process.on(name, this.#take);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Runs the command to its end. */
+  async run(start: () => ChildProcess): Promise<Ended> {
+    this.signal.throwIfAborted();
+    // No signal can come between: the event loop does not turn.
+    this.#child = start();
+    const [status, signal] = await once(this.#child, 'close');
+    return signal ?? status;
+  }
+
+  readonly #take = (signal: NodeJS.Signals): void => {
+    const child = this.#child;
+    if (child === undefined) {
+      if (!(ENDING as readonly string[]).includes(signal)) return;
+      this.interruptedBy ??= signal;
+      this.#controller.abort(interrupted());
+      return;
+    }
+    // A terminal sends Ctrl-C to the command as well.
+    if (signal === 'SIGINT' && this.#stdin.isTTY) return;
+    const runs = child.exitCode === null && child.signalCode === null;
+    // Not child.kill(): after that, Deno says that the signal ended the command, though it took it.
+    if (runs && child.pid !== undefined) process.kill(child.pid, signal);
+  };
+
+  [Symbol.dispose](): void {
+    for (const name of [...ENDING, ...HARMLESS]) process.off(name, this.#take);
   }
 }
 
-/** Undefined without the file: files and DNS are asked then. */
+/** Ends as the command did, or by the signal that came before it. @returns the status */
+export async function endAsCommand(
+  context: Context,
+  warn: Warn,
+  use: (foreground: Foreground) => Promise<Ended>,
+): Promise<number> {
+  const ended = await endOf(context, warn, use);
+  if (typeof ended === 'number') return ended;
+  // The caller sees what the command's own parent would have seen. At SIGUSR1 Node.js opens its debugger instead.
+  if (ended !== 'SIGUSR1') process.kill(process.pid, ended);
+  return 128 + constants.signals[ended];
+}
+
+async function endOf(
+  context: Context,
+  warn: Warn,
+  use: (foreground: Foreground) => Promise<Ended>,
+): Promise<Ended> {
+  using foreground = new Foreground(context);
+  try {
+    return await use(foreground);
+  } catch (error) {
+    const { interruptedBy, signal } = foreground;
+    if (interruptedBy === undefined) throw error;
+    if (!isInterruption(signal, error)) warn(oneLine(error));
+    return interruptedBy;
+  }
+}
+
+/** A network in which there is only what `use` puts there. */
+export async function withNetwork<T>(use: (namespace: NetworkNamespace) => Promise<T>): Promise<T> {
+  await using namespace = await NetworkNamespace.create();
+  await (await namespace.link('lo')).set({ up: true });
+  return await use(namespace);
+}
+
+/** Runs the command inside the namespace. Its name servers are those of `resolvConf` alone. */
+export function runInside(
+  namespace: NetworkNamespace,
+  resolvConf: string,
+  [command, ...args]: readonly string[],
+  { env }: Context,
+  foreground: Foreground,
+): Promise<Ended> {
+  const services = hostServices();
+  const etc = { 'resolv.conf': resolvConf, ...(services !== undefined && { 'nsswitch.conf': services }) };
+  const options = { stdio: 'inherit', env, etc, parentDeathSignal: 'SIGKILL' } as const;
+  return foreground.run(() => namespace.spawn(command, args, options));
+}
+
+/** Other services would look names up outside. Undefined without the file: files and DNS are asked then. */
 function hostServices(): string | undefined {
   try {
     const services = readFileSync('/etc/nsswitch.conf', 'utf8');
@@ -51,47 +125,18 @@ function hostServices(): string | undefined {
   }
 }
 
-/** Runs the command inside the namespace to its end; signals of this process are its. */
-export function runInside(
-  namespace: NetworkNamespace,
+/** Runs the command in the network of this process. If it can't be run, the status is as env(1) has it. */
+export async function runHere(
   [command, ...args]: readonly string[],
-  etc: string,
-  { env, stdin }: Context,
+  { env, stderr }: Context,
+  foreground: Foreground,
 ): Promise<Ended> {
-  const options = { stdio: 'inherit', env, etc, parentDeathSignal: 'SIGKILL' } as const;
-  return untilEnd(() => namespace.spawn(command, args, options), stdin);
-}
-
-/** The same in the network of this process. */
-export function runHere([command, ...args]: readonly string[], { env, stdin }: Context): Promise<Ended> {
-  return untilEnd(() => spawn(command, args, { stdio: 'inherit', env }), stdin);
-}
-
-async function untilEnd(start: () => ChildProcess, stdin: Context['stdin']): Promise<Ended> {
-  // No signal may come between the command's start and the listeners: it would end this process alone.
-  let child: ChildProcess | undefined;
-  // Not child.kill(): after that, Deno says that the signal ended the command, though it took it.
-  const forward = (signal: NodeJS.Signals): void => {
-    const runs = child?.exitCode === null && child.signalCode === null;
-    if (runs && child?.pid !== undefined) process.kill(child.pid, signal);
-  };
-  // A terminal sends Ctrl-C to the command as well.
-  const interrupt = (): void => void (stdin.isTTY || forward('SIGINT'));
-  process.on('SIGINT', interrupt);
-  for (const signal of FORWARDED) process.on(signal, forward);
   try {
-    child = start();
-    const [status, signal] = await once(child, 'close');
-    return signal ?? status;
-  } finally {
-    process.off('SIGINT', interrupt);
-    for (const signal of FORWARDED) process.off(signal, forward);
+    return await foreground.run(() => spawn(command, args, { stdio: 'inherit', env }));
+  } catch (error) {
+    const { code, errno } = error as NodeJS.ErrnoException;
+    if (errno === undefined) throw error;
+    stderr.write(`tuntap-native: ${oneLine(systemError(errno, 'spawn', command))}\n`);
+    return code === 'ENOENT' ? 127 : 126;
   }
-}
-
-/** Ends as the command did: the caller sees what the command's own parent would have seen. @returns the status */
-export function endAs(ended: Ended): number {
-  if (typeof ended === 'number') return ended;
-  process.kill(process.pid, ended);
-  return 128 + constants.signals[ended];
 }

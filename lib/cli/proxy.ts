@@ -5,11 +5,11 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { openTun, type TunDevice } from '../index.js';
 import { type InterceptedConnection, type Interceptor, intercept } from '../intercept/index.js';
-import { parseProxy } from '../intercept/proxy.js';
+import { type ProxyServer, parseProxy } from '../intercept/proxy.js';
 import { relayFlow } from '../intercept/socks-association.js';
 import { type Command, type Context, oneLine, UsageError, type Warn, warnTo } from './command.js';
-import { endAs, runHere, runInside, withNetwork } from './inside.js';
-import { stopSignal } from './stop-signal.js';
+import { type Ended, endAsCommand, type Foreground, runHere, runInside, withNetwork } from './inside.js';
+import { isInterruption, stopSignal, untilAborted } from './stop-signal.js';
 
 const DEVICE = 'tun0';
 /** Both ends are on this machine, so packets may be as large as can be. */
@@ -22,14 +22,41 @@ const MAX_FLOWS = 65_536;
 /** So flows can take half of the fds. */
 const FLOWS_PER_FD = 4;
 
-/** The URL with the proxy's address instead of its name, which is looked up once. */
-async function resolved(to: string): Promise<string> {
-  const { host } = parseProxy('--to', to);
-  if (isIP(host) !== 0) return to;
-  const { address, family } = await lookup(host);
-  const url = new URL(to);
+/** A proxy's URL. */
+interface ProxyUrl {
+  /** What the user calls it. */
+  readonly name: string;
+  readonly url: string;
+  readonly server: ProxyServer;
+}
+
+/** @throws UsageError if it is no URL of a proxy */
+function parseUrl(name: string, url: string): ProxyUrl {
+  try {
+    return { name, url, server: parseProxy(name, url) };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_ARG_VALUE') throw error;
+    throw new UsageError(oneLine(error));
+  }
+}
+
+/** The URL of an argument, or of a file. */
+function readUrl({ to, 'to-file': file }: Readonly<Record<string, unknown>>): ProxyUrl {
+  if (to !== undefined && file !== undefined) throw new UsageError('--to or --to-file, not both');
+  if (typeof file === 'string')
+    return parseUrl(`first line of ${file}`, readFileSync(file, 'utf8').split('\n', 1)[0].trim());
+  if (typeof to === 'string') return parseUrl('--to', to);
+  throw new UsageError('which proxy? --to or --to-file is missing');
+}
+
+/** The same with the proxy's address instead of its name, which is looked up once. */
+async function resolved(proxy: ProxyUrl, signal: AbortSignal): Promise<ProxyUrl> {
+  const { host } = proxy.server;
+  if (isIP(host) !== 0) return proxy;
+  const { address, family } = await untilAborted(signal, lookup(host));
+  const url = new URL(proxy.url);
   url.hostname = family === 6 ? `[${address}]` : address;
-  return url.href;
+  return parseUrl(proxy.name, url.href);
 }
 
 /** How many UDP flows there may be: each takes two fds, and connections need some, too. */
@@ -39,9 +66,12 @@ function flowLimit(): number {
 }
 
 /** Sends all that comes from the device through the proxy. */
-async function interceptAll(tun: TunDevice, via: string, warn: Warn): Promise<Interceptor> {
+async function interceptAll(
+  tun: TunDevice,
+  { url: via, server }: ProxyUrl,
+  warn: Warn,
+): Promise<Interceptor> {
   const interceptor = await intercept(tun, { names: true, maxFlows: flowLimit() });
-  const server = parseProxy('--to', via);
   const told = new Set<string>();
   const failed = (error: NodeJS.ErrnoException): void => {
     // That the proxy does not reach a host, or may not, is the command's matter.
@@ -74,13 +104,14 @@ async function passOn(
 }
 
 /** Runs the command in a namespace whose only network is the proxy. */
-async function runBehind(
-  via: string,
+function runBehind(
+  proxy: ProxyUrl,
   command: readonly string[],
   context: Context,
   warn: Warn,
-): Promise<number> {
-  const ended = await withNetwork(`nameserver ${NAME_SERVER}\n`, async (namespace, etc) => {
+  foreground: Foreground,
+): Promise<Ended> {
+  return withNetwork(async (namespace) => {
     await using tun = openTun(DEVICE, {
       namespace,
       addresses: ADDRESSES,
@@ -90,26 +121,35 @@ async function runBehind(
     });
     for (const destination of ['0.0.0.0/0', '::/0'])
       await namespace.addRoute({ destination, device: DEVICE });
-    await using _interceptor = await interceptAll(tun, via, warn);
-    return await runInside(namespace, command, etc, context);
+    await using _interceptor = await interceptAll(tun, proxy, warn);
+    return await runInside(namespace, `nameserver ${NAME_SERVER}\n`, command, context, foreground);
   });
-  return endAs(ended);
 }
 
-/** Serves a device of the host until the command has ended, or without one until a signal comes. */
-async function serveDevice(
+/** Serves a device of the host until `use` has ended. */
+async function withDevice<T>(
   device: string,
-  via: string,
-  command: readonly string[],
-  context: Context,
+  proxy: ProxyUrl,
   warn: Warn,
-): Promise<number> {
+  use: (tun: TunDevice) => Promise<T>,
+): Promise<T> {
   await using tun = openTun(device, { offload: 'raw', up: true });
-  await using _interceptor = await interceptAll(tun, via, warn);
-  if (command.length > 0) return endAs(await runHere(command, context));
+  await using _interceptor = await interceptAll(tun, proxy, warn);
+  return await use(tun);
+}
+
+/** Serves a device of the host until a signal comes. */
+async function serveDevice(device: string, proxy: ProxyUrl, context: Context, warn: Warn): Promise<number> {
   using stop = stopSignal();
-  context.stdout.write(`${tun.name} is up: what is routed to it goes through the proxy\n`);
-  await stop.received;
+  try {
+    await withDevice(device, await resolved(proxy, stop.signal), warn, async ({ name }) => {
+      stop.signal.throwIfAborted();
+      context.stdout.write(`${name} is up: what is routed to it goes through the proxy\n`);
+      await stop.received;
+    });
+  } catch (error) {
+    if (!isInterruption(stop.signal, error)) throw error;
+  }
   return 0;
 }
 
@@ -122,21 +162,16 @@ export const proxy: Command = {
     'through the proxy instead. With --to-file the URL is the first line of a file: others can see arguments, and so a password.',
   positionals: [0, Number.POSITIVE_INFINITY],
   options: { to: { type: 'string' }, 'to-file': { type: 'string' }, device: { type: 'string' } },
-  async run(context, command, { to: url, 'to-file': file, device }) {
-    if (url !== undefined && file !== undefined) throw new UsageError('--to or --to-file, not both');
-    const to = typeof file === 'string' ? readFileSync(file, 'utf8').split('\n', 1)[0].trim() : url;
-    if (typeof to !== 'string') throw new UsageError('which proxy? --to or --to-file is missing');
-    if (device === undefined && !command[0]) throw new UsageError('which command?');
-    let via: string;
-    try {
-      via = await resolved(to);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ERR_INVALID_ARG_VALUE')
-        throw new UsageError(oneLine(error));
-      throw error;
-    }
+  async run(context, command, { device, ...urls }) {
+    const proxy = readUrl(urls);
     const warn = warnTo(context);
-    if (typeof device === 'string') return serveDevice(device, via, command, context, warn);
-    return runBehind(via, command, context, warn);
+    if (typeof device === 'string' && command.length === 0) return serveDevice(device, proxy, context, warn);
+    if (!command[0]) throw new UsageError('which command?');
+    return endAsCommand(context, warn, async (foreground) => {
+      const to = await resolved(proxy, foreground.signal);
+      return typeof device === 'string'
+        ? withDevice(device, to, warn, () => runHere(command, context, foreground))
+        : runBehind(to, command, context, warn, foreground);
+    });
   },
 };

@@ -1,29 +1,15 @@
 /** `run FILE -- COMMAND`: runs a command whose only network is the tunnel of a wg-quick file. */
 
 import type { ParsedConfig, RouteOption, WireGuardOptions } from '../wireguard/index.js';
-import {
-  type Command,
-  type Context,
-  oneLine,
-  type Tunnel,
-  UsageError,
-  type Warn,
-  warnTo,
-} from './command.js';
+import { type Command, type Context, oneLine, UsageError, type Warn, warnTo } from './command.js';
 import { readConfigFile } from './config-file.js';
 import { resolvConf, setDns } from './dns.js';
 import { hookNames } from './hooks.js';
-import { type Ended, endAs, runHere, runInside, withNetwork } from './inside.js';
-import { stopSignal, unlessAborted } from './stop-signal.js';
+import { type Ended, endAsCommand, type Foreground, runHere, runInside, withNetwork } from './inside.js';
+import { unlessAborted } from './stop-signal.js';
 
 /** The table of routes that is asked without a rule (linux/rtnetlink.h). */
 const MAIN_TABLE = 254;
-
-/** Opens the tunnel. A signal that comes before it is open ends the attempt, and what was done of it is undone. */
-async function openUnlessStopped(open: (signal: AbortSignal) => Promise<Tunnel>): Promise<Tunnel> {
-  using stop = stopSignal();
-  return await unlessAborted(stop.signal, open);
-}
 
 /** Opens the tunnel, and closes it once `use` has ended. */
 async function withTunnel(
@@ -31,9 +17,12 @@ async function withTunnel(
   name: string,
   options: WireGuardOptions,
   warn: Warn,
+  foreground: Foreground,
   use: () => Promise<Ended>,
 ): Promise<Ended> {
-  const tunnel = await openUnlessStopped((signal) => context.openTunnel(name, { ...options, signal }));
+  const tunnel = await unlessAborted(foreground.signal, (signal) =>
+    context.openTunnel(name, { ...options, signal }),
+  );
   tunnel.on('error', (error) => warn(`${name}: ${oneLine(error)}`));
   try {
     return await use();
@@ -49,11 +38,14 @@ function runBehind(
   command: readonly string[],
   context: Context,
   warn: Warn,
+  foreground: Foreground,
 ): Promise<Ended> {
   const routes: RouteOption = config.routes === 'off' ? 'off' : MAIN_TABLE;
-  return withNetwork(resolvConf(config), (namespace, etc) => {
+  return withNetwork((namespace) => {
     const options = { ...config, routes, namespace, control: false };
-    return withTunnel(context, name, options, warn, () => runInside(namespace, command, etc, context));
+    return withTunnel(context, name, options, warn, foreground, () =>
+      runInside(namespace, resolvConf(config), command, context, foreground),
+    );
   });
 }
 
@@ -64,11 +56,12 @@ function runBeside(
   command: readonly string[],
   context: Context,
   warn: Warn,
+  foreground: Foreground,
 ): Promise<Ended> {
-  return withTunnel(context, name, { ...config, control: true }, warn, async () => {
+  return withTunnel(context, name, { ...config, control: true }, warn, foreground, async () => {
     const resetDns = await setDns(config, name, context.env, warn);
     try {
-      return await runHere(command, context);
+      return await runHere(command, context, foreground);
     } finally {
       await resetDns?.();
     }
@@ -91,10 +84,13 @@ export const run: Command = {
     const here = typeof device === 'string';
     if (hooks.length > 0) {
       const why = here ? 'use the command up' : 'there is no other network to guard';
-      warn(`${hooks.join(', ')} of ${argument} do not run: ${why}`);
+      warn(`${hooks.join(', ')} of ${argument} ${hooks.length === 1 ? 'does' : 'do'} not run: ${why}`);
     }
-    if (here) return endAs(await runBeside(device, config, command, context, warn));
-    if (config.dns.length === 0) warn(`${argument} names no DNS server: names can't be looked up`);
-    return endAs(await runBehind(name, config, command, context, warn));
+    if (!here && config.dns.length === 0) warn(`${argument} names no DNS server: names can't be looked up`);
+    return endAsCommand(context, warn, (foreground) =>
+      here
+        ? runBeside(device, config, command, context, warn, foreground)
+        : runBehind(name, config, command, context, warn, foreground),
+    );
   },
 };

@@ -14,7 +14,7 @@ export function stopSignal(): StopSignal {
   const controller = new AbortController();
   const { promise, resolve } = withResolvers();
   const onSignal = (): void => {
-    controller.abort(new Error('interrupted'));
+    controller.abort(interrupted());
     resolve();
   };
   for (const name of SIGNALS) process.on(name, onSignal);
@@ -35,6 +35,16 @@ function withResolvers(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve };
 }
 
+/** The reason of a signal that aborts. */
+export function interrupted(): Error {
+  return new Error('interrupted');
+}
+
+/** Whether an error only says that the signal has aborted. */
+export function isInterruption({ aborted, reason }: AbortSignal, error: unknown): boolean {
+  return aborted && (error === reason || (error instanceof Error && error.cause === reason));
+}
+
 /** Passes a signal on while `open` runs: once the tunnel is open, it must not close by itself. */
 export async function unlessAborted<T>(
   signal: AbortSignal,
@@ -49,4 +59,14 @@ export async function unlessAborted<T>(
   } finally {
     signal.removeEventListener('abort', abort);
   }
+}
+
+/** What cannot be ended, such as a lookup, until the signal aborts: then nobody waits for it any more. */
+export async function untilAborted<T>(signal: AbortSignal, result: Promise<T>): Promise<T> {
+  return await unlessAborted(signal, (opening) => {
+    const aborted = new Promise<never>((_, reject) => {
+      opening.addEventListener('abort', () => reject(opening.reason));
+    });
+    return Promise.race([result, aborted]);
+  });
 }

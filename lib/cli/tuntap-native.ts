@@ -1,11 +1,8 @@
 #!/usr/bin/env node
 import { openWireGuard } from '../wireguard/index.js';
-import { processContext, runCommands } from './command.js';
+import { endProgram, processContext, runCommands } from './command.js';
 import { COMMANDS } from './commands.js';
 
-process.exitCode = await runCommands(
-  'tuntap-native',
-  COMMANDS,
-  process.argv.slice(2),
-  processContext(openWireGuard),
+endProgram(
+  await runCommands('tuntap-native', COMMANDS, process.argv.slice(2), processContext(openWireGuard)),
 );

@@ -7,7 +7,7 @@ import { dropForeignPackets } from './firewall.js';
 import { hookNames, runHooks } from './hooks.js';
 import { saveConfig } from './save.js';
 import { StatusDisplay, shortKey } from './status.js';
-import { stopSignal, unlessAborted } from './stop-signal.js';
+import { isInterruption, stopSignal, unlessAborted } from './stop-signal.js';
 
 /** What one run of the command has set up. */
 class Session {
@@ -118,6 +118,8 @@ export const up: Command = {
       const { ended } = await session.start(stop.signal);
       const byItself = await Promise.race([stop.received.then(() => false), ended.then(() => true)]);
       if (byItself) throw new Error(`${file.name} was removed from outside`);
+    } catch (error) {
+      if (!isInterruption(stop.signal, error)) throw error;
     } finally {
       await session.stop();
     }

@@ -30,10 +30,10 @@ const OWN_NAMESPACE = '/proc/thread-self/ns/net';
  * @see ip-link(8), drivers/net/tap.c of Linux
  */
 export function openMacvtap(name: string, options: MacvtapOptions = {}): MacvtapDevice {
-  checkName(name, false);
+  checkName('name', name);
   requireObject('options', options);
   const { parent, mode = 'bridge' } = options;
-  if (parent !== undefined) checkName(parent, false);
+  if (parent !== undefined) checkName('options.parent', parent);
   requireOneOf('options.mode', MACVTAP_MODES, mode);
   const checked = checkOptions(options);
   const { sendBuffer, headroom, tailroom, signal } = checked;

@@ -33,7 +33,7 @@ export function openTun(name = 'tun%d', options: TunOptions = {}): TunDevice {
   const { mac } = options as TapOptions;
   if (mac !== undefined)
     throw invalidArgValue('options.mac', mac, 'is for TAP devices: a TUN device has no MAC address');
-  return open('tun', checkName(name, true), options, (parts) => new TunDevice(parts));
+  return open('tun', checkName('name', name, true), options, (parts) => new TunDevice(parts));
 }
 
 /**
@@ -44,7 +44,7 @@ export function openTun(name = 'tun%d', options: TunOptions = {}): TunDevice {
  * ```
  */
 export function openTap(name = 'tap%d', options: TapOptions = {}): TapDevice {
-  return open('tap', checkName(name, true), options, (parts) => new TapDevice(parts));
+  return open('tap', checkName('name', name, true), options, (parts) => new TapDevice(parts));
 }
 
 function open<T>(kind: TunTapKind, name: string, options: TapOptions, wrap: (parts: TunTapParts) => T): T {

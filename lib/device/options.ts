@@ -97,7 +97,7 @@ export function checkOptions(options: TapOptions): CheckedOptions {
   if (macBytes && (macBytes[0] & 1 || macBytes.every((byte) => byte === 0))) {
     throw invalidArgValue('options.mac', mac, 'must be a unicast address');
   }
-  if (mtu !== undefined) checkMtu(mtu);
+  if (mtu !== undefined) checkMtu('options.mtu', mtu);
   checkGiven(options, ['up', 'exclusive', 'persist', 'multiQueue', 'carrier'], {
     txQueueLength: [0, 1_000_000],
     sendBuffer: [1, 0x7fffffff],

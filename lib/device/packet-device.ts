@@ -162,7 +162,7 @@ export abstract class PacketDevice extends PacketStream {
 
   /** @param mtu in bytes, 68 to 65,535. @throws EPERM without CAP_NET_ADMIN */
   setMtu(mtu: number): void {
-    this.#link.set({ mtu: checkMtu(mtu) });
+    this.#link.set({ mtu: checkMtu('mtu', mtu) });
   }
 
   /**

@@ -109,8 +109,8 @@ async function addAddresses(link: Link, families: readonly (4 | 6)[]): Promise<v
   for (const family of families) await link.addAddress(addressOf(family), { noDad: family === 6 });
   // The kernel accepts packets for an IPv6 address a little later (addrconf_dad_work); until then it drops them.
   const local = { family: 6, table: 'local', destination: `${ADDRESSES[6]}/128` } as const;
-  const end = Date.now() + ADDRESS_TIMEOUT;
-  while (families.includes(6) && Date.now() < end) {
+  const end = performance.now() + ADDRESS_TIMEOUT;
+  while (families.includes(6) && performance.now() < end) {
     if ((await link.namespace.routes(local)).length > 0) return;
   }
 }

@@ -85,7 +85,7 @@ export class Link {
    * @throws EEXIST if the name is taken; EBUSY on kernels that rename only links that are down (before 6.2)
    */
   async rename(name: string): Promise<void> {
-    checkName(name, false);
+    checkName('name', name);
     await this.#namespace.rtnetlink.request(setLinkRequest(this, { name }, undefined, 'rename link'));
     this.#name = name;
   }
@@ -102,7 +102,7 @@ export class Link {
     requireObject('namespace', namespace);
     if (!(namespace.fd >= 0))
       throw invalidArgValue('namespace', namespace, 'must be an open NetworkNamespace');
-    checkName(name, false);
+    checkName('options.name', name);
     const taken = name === this.#name ? [] : await lookUp(namespace.rtnetlink, name);
     if (taken.length > 0) {
       throw Object.assign(systemError(EEXIST, 'rtnetlink', name), { operation: 'move link' });

@@ -1,4 +1,5 @@
 import {
+  abortError,
   checkName,
   checkSignal,
   invalidArgType,
@@ -55,7 +56,7 @@ export async function openWithEnvironment(
   options: WireGuardOptions,
   environment: Environment,
 ): Promise<WireGuard> {
-  checkName(name, true);
+  checkName('name', name, true);
   requireObject('options', options);
   const { peers = [], listenPort = 0, fwmark = 0, control = true, up = true, routes = 'auto' } = options;
   const {
@@ -165,8 +166,11 @@ export async function openWithEnvironment(
       wg.onClose(() => socket.close());
     }
     checkSignal(signal);
-    // Last, so that the caller can listen for the first handshake.
+    // Last, so that the caller can listen for the first handshake, and for the error after a signal.
     wg.start();
+    const onAbort = () => signal && wg.fail(abortError(signal));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    wg.onClose(() => signal?.removeEventListener('abort', onAbort));
     return wg;
   } catch (error) {
     await wg.close().catch(() => {});

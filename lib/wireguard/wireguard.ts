@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { abortError, codedError } from '../arguments.js';
+import { codedError } from '../arguments.js';
 import type { LinkEvent } from '../device/device-link.js';
 import type { TunDevice } from '../device/tun-tap-device.js';
 import type { UdpBatchSocket } from '../socket/udp-batch-socket.js';
@@ -31,6 +31,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
   #closed: Promise<void> | undefined;
   #routes: TunnelRoutes | undefined;
   #following: NodeJS.Timeout | undefined;
+  #started = false;
   readonly #undo: (() => Promise<void> | void)[] = [];
 
   /** @internal */
@@ -51,9 +52,6 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
       retransmitted: (peer: TunnelPeer, count: number) => this.#resolveAgain(peer, count),
     };
     this.#engine = new Engine(parts.mtu, listener, parts.now, parts.threads, parts.environment);
-    const onAbort = () => parts.signal && this.#fail(abortError(parts.signal));
-    parts.signal?.addEventListener('abort', onAbort, { once: true });
-    this.#undo.push(() => parts.signal?.removeEventListener('abort', onAbort));
   }
 
   /** The interface's name. */
@@ -240,9 +238,11 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
 
   /** Begins to carry packets, and follows the link: while it is down, nothing is sent or answered. @internal */
   start(): void {
+    this.#requireOpen();
+    this.#started = true;
     this.tun.on('link', this.#onLink);
     this.tun.once('close', () => this.closeUnattended());
-    void this.#engine.serve(this.tun).catch((error) => this.#fail(error));
+    void this.#engine.serve(this.tun).catch((error) => this.fail(error));
     if (this.tun.isUp && !this.#socket) this.#rebind(this.#listenPort);
   }
 
@@ -255,7 +255,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
       try {
         this.#rebind(this.#listenPort);
       } catch (error) {
-        this.#fail(error as Error);
+        this.fail(error as Error);
       }
     }
   };
@@ -271,7 +271,7 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
     this.#socket = socket;
     this.#listenPort = socket.local.port;
     void this.#engine.listen(socket, this.tun).catch((error) => {
-      if (this.#socket === socket) this.#fail(error);
+      if (this.#socket === socket) this.fail(error);
     });
     void old?.close();
   }
@@ -295,15 +295,16 @@ export class WireGuard extends EventEmitter<WireGuardEvents> implements AsyncDis
     if (this.#closed) throw codedError('ERR_WG_CLOSED', `'${this.name}' is closed`);
   }
 
-  #fail(error: Error): void {
+  /** Closes, and tells why. @internal */
+  fail(error: Error): void {
     if (this.#closed) return;
     this.closeUnattended();
     this.emit('error', error);
   }
 
-  /** Closes where nobody waits for it: what fails is told by an event. @internal */
+  /** Closes where nobody waits for it: what fails is told by an event, once somebody can listen. @internal */
   closeUnattended(): void {
-    this.close().catch((error) => this.emit('error', error));
+    this.close().catch((error) => this.#started && this.emit('error', error));
   }
 
   /** Does something when the tunnel closes, the last one first. @internal */

@@ -1,12 +1,14 @@
-// Runs a command inside a network namespace: namespace_exec FD ETC REQUIRED SIGNAL COMMAND [ARGUMENT]...
+// Runs a command inside a network namespace:
+//   namespace_exec FD ETC REQUIRED SIGNAL FILES [NAME CONTENT]... COMMAND [ARGUMENT]...
 //
 // A child process inherits the namespace of the thread that forks it, and a JavaScript thread never changes
 // its own. So NetworkNamespace.spawn() starts this program, which enters the namespace and becomes the
 // command. As `ip netns exec` does (netns_switch() of iproute2's lib/namespace.c), it gives the command a
 // mount namespace of its own, in which /sys is that of the network namespace, and the files of the directory
 // ETC, unless that is empty, hide those of the same name under /etc; if REQUIRED is 1, all of them or nothing
-// runs. The command gets SIGNAL, unless that is 0, when the thread ends that started it. A failure is told on
-// stderr, with status 127 if the command was not found, else 126.
+// runs. If there are FILES, pairs of a name and a content, they take the place of that directory; they are in
+// memory, so nothing of them can be left over. The command gets SIGNAL, unless that is 0, when the thread
+// ends that started it. A failure is told on stderr, with status 127 if the command was not found, else 126.
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -70,20 +72,64 @@ static int bind_etc(const char* directory) {
   return result;
 }
 
+// Returns 0, or -1 if not all of the content is in a new file.
+static int write_file(const char* path, const char* content) {
+  const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd < 0) return -1;
+  size_t left = strlen(content);
+  while (left > 0) {
+    const ssize_t written = write(fd, content, left);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) break;
+    content += written;
+    left -= (size_t)written;
+  }
+  close(fd);
+  return left == 0 ? 0 : -1;
+}
+
+static int write_files(const char* directory, int count, char** files) {
+  // A umask must not keep the command from reading them.
+  const mode_t mask = umask(022);
+  int result = 0;
+  for (int i = 0; i < count && result == 0; i++) {
+    char path[PATH_MAX];
+    const int fits = snprintf(path, sizeof(path), "%s/%s", directory, files[2 * i]) < PATH_MAX;
+    result = fits ? write_file(path, files[2 * i + 1]) : -1;
+  }
+  umask(mask);
+  return result;
+}
+
+// Binds files that are nowhere else. The mount of a file outlasts that of its file system.
+static int bind_contents(int count, char** files) {
+  // Any directory that is there will do, if no file of /etc is a link into it.
+  const char* directory = "/sys";
+  if (mount("none", directory, "tmpfs", 0, "mode=755") != 0) return -1;
+  int result = write_files(directory, count, files);
+  if (result == 0) result = bind_etc(directory);
+  if (umount2(directory, MNT_DETACH) != 0) return -1;
+  return result;
+}
+
 // Returns 0, or -1 if not all was set up. Most commands run as well without their own /sys.
-static int set_up_mounts(const char* etc) {
+static int set_up_mounts(const char* etc, int count, char** files) {
   if (unshare(CLONE_NEWNS) != 0) return -1;
   if (mount("", "/", "none", MS_SLAVE | MS_REC, NULL) != 0) return -1;
   mount_sysfs();
-  if (etc[0] == '\0') return 0;
+  if (etc[0] == '\0' && count == 0) return 0;
   // nscd(8) would look names up outside, and by the files of /etc there.
   if (mount("none", "/run/nscd", "tmpfs", 0, NULL) != 0 && errno != ENOENT) return -1;
-  return bind_etc(etc);
+  return count > 0 ? bind_contents(count, files) : bind_etc(etc);
 }
 
 int main(int argc, char** argv) {
-  if (argc < 6) {
-    fprintf(stderr, "usage: namespace_exec FD ETC REQUIRED SIGNAL COMMAND [ARGUMENT]...\n");
+  const int file_count = argc > 5 ? atoi(argv[5]) : 0;
+  char** const files = argv + 6;
+  char** const command = files + 2 * file_count;
+  if (file_count < 0 || argc - (command - argv) < 1) {
+    fprintf(stderr,
+            "usage: namespace_exec FD ETC REQUIRED SIGNAL FILES [NAME CONTENT]... COMMAND [ARGUMENT]...\n");
     return 126;
   }
   const pid_t parent = getppid();
@@ -93,15 +139,15 @@ int main(int argc, char** argv) {
     return 126;
   }
   close(namespace_fd);
-  if (set_up_mounts(argv[2]) != 0 && atoi(argv[3]) != 0) {
-    fprintf(stderr, "the files of %s can't hide those of /etc\n", argv[2]);
+  if (set_up_mounts(argv[2], file_count, files) != 0 && atoi(argv[3]) != 0) {
+    fprintf(stderr, "the files %s can't hide those of /etc\n", file_count > 0 ? "given" : argv[2]);
     return 126;
   }
   // Entering a user namespace would clear it. It comes too late for a parent that has ended already.
   (void)prctl(PR_SET_PDEATHSIG, atoi(argv[4]));
   if (getppid() != parent) return 126;
-  execvp(argv[5], argv + 5);
+  execvp(command[0], command);
   const int error = errno;
-  fprintf(stderr, "%s: %s\n", argv[5], strerror(error));
+  fprintf(stderr, "%s: %s\n", command[0], strerror(error));
   return error == ENOENT ? 127 : 126;
 }

@@ -11,6 +11,7 @@ import {
   judgeRuntime,
   judgeTunNode,
 } from '#dist/cli/doctor-system.js';
+import { userNamespaceError } from '#dist/net/namespace/user-namespace.js';
 import { inNamespace, needs } from '../support.ts';
 import { AS_USER, NO_DRIVER, NO_TUN, needsReadable, withDevNet } from '../unprivileged.ts';
 import { withFolder } from '../wireguard/oracle.ts';
@@ -47,6 +48,14 @@ describe('tuntap-native doctor', () => {
     ['3.10.0-1160.el7', 'fail'],
     ['2.6.32', 'fail'],
   ]) {
+    it('reads in whole sentences what may forbid user namespaces', () => {
+      const { message } = userNamespaceError(-1);
+      assert.match(
+        message,
+        /^EPERM: .*, or a user namespace\. (\/proc\/sys\/|A container's seccomp profile)/,
+      );
+    });
+
     it(`finds Linux ${release}: ${expected}`, () => {
       const { status, detail } = judgeKernel({ release });
       assert.equal(status, expected);

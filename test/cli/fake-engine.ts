@@ -1,6 +1,7 @@
 /**
  * openWireGuard, with what is hard to bring about.
  * FAKE_EVENTS=1: the first peer has a handshake, moves, and expires. FAKE_FAILURE: opening fails. FAKE_SLOW: it hangs.
+ * FAKE_SIGNAL: this process gets that signal meanwhile.
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
@@ -8,7 +9,7 @@ import { openWireGuard, type PeerInfo, type WireGuard, type WireGuardOptions } f
 import type { Tunnel } from '#dist/cli/command.js';
 
 export async function openTunnel(name: string, options: WireGuardOptions): Promise<Tunnel> {
-  const { FAKE_FAILURE, FAKE_SLOW, FAKE_EVENTS } = process.env;
+  const { FAKE_FAILURE, FAKE_SLOW, FAKE_EVENTS, FAKE_SIGNAL } = process.env;
   if (FAKE_FAILURE) throw new Error(FAKE_FAILURE);
   if (FAKE_SLOW) {
     console.log('opening');
@@ -20,7 +21,9 @@ export async function openTunnel(name: string, options: WireGuardOptions): Promi
       });
     });
   }
-  const tunnel = await openWireGuard(name, options);
+  const opening = openWireGuard(name, options);
+  if (FAKE_SIGNAL) process.kill(process.pid, FAKE_SIGNAL);
+  const tunnel = await opening;
   if (FAKE_EVENTS) void play(tunnel);
   return tunnel;
 }

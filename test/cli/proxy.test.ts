@@ -8,6 +8,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { NetworkNamespace } from 'tuntap-native';
 import { type ProxyOptions, TestProxy } from '../intercept/proxy-servers.ts';
 import { inNamespace, needs, run } from '../support.ts';
 import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
@@ -45,6 +46,11 @@ async function withProxy(
     web.close();
     echo.close();
   }
+}
+
+async function inNewNamespace(command: readonly string[]): Promise<Running['status']> {
+  await using namespace = await NetworkNamespace.create();
+  return (await finish(command, { namespace })).status;
 }
 
 describe('tuntap-native proxy', function () {
@@ -103,7 +109,12 @@ describe('tuntap-native proxy', function () {
       const behind = (...command: string[]) =>
         real('tuntap-native', 'proxy', '--to', proxy.url(), '--', ...command);
       assert.equal((await finish(behind('sh', '-c', 'exit 7'))).status, 7);
-      assert.equal((await finish(behind('no-such-command'))).status, 127);
+      for (const more of [[], ['--device', 'tun7']]) {
+        const run = (command: string) =>
+          inNewNamespace(real('tuntap-native', 'proxy', '--to', proxy.url(), ...more, '--', command));
+        assert.equal(await run('no-such-command'), 127);
+        assert.equal(await run('/etc/passwd'), 126);
+      }
       assert.equal((await finish(behind('sh', '-c', 'kill -KILL $$'))).status, 'SIGKILL');
       const script = 'trap "echo got it; exit 3" TERM; echo ready; while :; do sleep 0.1; done';
       const running = new Running(behind('sh', '-c', script));
@@ -196,6 +207,25 @@ describe('tuntap-native proxy', function () {
     }
   });
 
+  it('ends by a signal while it still looks the proxy up, and with --device alone as it would later', () =>
+    inNamespace(async (namespace) => {
+      // A lookup that takes forever, and a signal meanwhile.
+      const slow = `data:text/javascript,
+        const dns = process.getBuiltinModule('node:dns/promises');
+        dns.lookup = () => (process.kill(process.pid, process.env.SIGNAL), setInterval(() => {}, 1000), new Promise(() => {}));
+        process.getBuiltinModule('node:module').syncBuiltinESMExports();`;
+      for (const [args, signal, status] of [
+        [['--', 'echo', 'ran'], 'SIGTERM', 'SIGTERM'],
+        [['--device', 'tun7', '--', 'echo', 'ran'], 'SIGHUP', 'SIGHUP'],
+        [['--device', 'tun7'], 'SIGTERM', 0],
+      ] as const) {
+        const [node, ...rest] = real('tuntap-native', 'proxy', '--to', 'socks5://proxy.example', ...args);
+        const env = { SIGNAL: signal };
+        const ended = await finish([node, '--import', slow, ...rest], { namespace, env });
+        assert.deepEqual([ended.status, ended.stdout, ended.stderr], [status, '', '']);
+      }
+    }));
+
   it('says what is wrong with its arguments, with status 2', async () => {
     for (const [args, message] of [
       [['--', 'true'], /--to or --to-file is missing/],
@@ -203,6 +233,11 @@ describe('tuntap-native proxy', function () {
       [['--to', 'socks5://me:se/secret@127.0.0.1', '--', 'true'], /must be a URL such as/],
       [['--to', 'socks4://me:secret@127.0.0.1', '--', 'true'], /must be a URL such as/],
       [['--to', 'socks5://127.0.0.1'], /which command/],
+      [['--to', 'socks5://127.0.0.1', '--device', 'tun7', '--', ''], /which command/],
+      [
+        ['--to-file', '/etc/passwd', '--', 'true'],
+        /"first line of \/etc\/passwd" argument must be a URL such as/,
+      ],
     ] as const) {
       const { stderr, status } = await finish(real('tuntap-native', 'proxy', ...args));
       assert.match(stderr, message);

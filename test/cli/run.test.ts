@@ -1,12 +1,12 @@
 /** `tuntap-native run`, as root and as a user without capabilities, with wireguard-go at the other end. */
 
 import assert from 'node:assert/strict';
-import { chownSync, existsSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { needs, run } from '../support.ts';
 import { needsReadable, USER } from '../unprivileged.ts';
 import { content, withWebPeer } from '../wireguard/web-peer.ts';
-import { finish, Running, real } from './programs.ts';
+import { fake, finish, Running, real } from './programs.ts';
 
 const FETCH = "fetch('http://10.9.0.2/').then((r) => r.text()).then((t) => console.log(t))";
 
@@ -63,11 +63,30 @@ describe('tuntap-native run', function () {
       assert.deepEqual([running.status, running.stdout], [3, 'ready\ngot it\n']);
     }));
 
-  it('takes the command with it if it is killed', () =>
-    withWebPeer(async ({ a, file }) => {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
+    it(`a ${signal} before the command runs ends it by that signal, and undoes what was done`, () =>
+      withWebPeer(async ({ a, folder, file }) => {
+        const TMPDIR = join(folder, 'tmp');
+        mkdirSync(TMPDIR);
+        for (const where of [[], ['--device', 'wgrun0']]) {
+          const { status, stdout, stderr } = await finish(
+            fake('tuntap-native', 'run', file, ...where, '--', 'echo', 'ran'),
+            { namespace: a, env: { FAKE_SIGNAL: signal, TMPDIR, PATH: '/usr/bin:/bin' } },
+          );
+          assert.deepEqual([status, stdout, stderr], [signal, '', '']);
+          assert.deepEqual(readdirSync(TMPDIR), []);
+          assert.deepEqual((await a.links()).map(({ name }) => name).sort(), ['eth0', 'lo']);
+        }
+      }));
+  }
+
+  it('takes the command with it if it is killed, and leaves no file', () =>
+    withWebPeer(async ({ a, folder, file }) => {
+      const TMPDIR = join(folder, 'tmp');
+      mkdirSync(TMPDIR);
       const running = new Running(
         real('tuntap-native', 'run', file, '--', 'sh', '-c', 'echo $$; exec sleep 60'),
-        { namespace: a },
+        { namespace: a, env: { TMPDIR } },
       );
       await running.printed(/^\d+\n/);
       const pid = Number(running.stdout);
@@ -76,13 +95,41 @@ describe('tuntap-native run', function () {
       assert.ok(
         !existsSync(`/proc/${pid}`) || (await run(a, 'ps', '-o', 'stat=', `${pid}`)).stdout.startsWith('Z'),
       );
+      assert.deepEqual(readdirSync(TMPDIR), []);
+    }));
+
+  it('has the status 127 for a command that is not there, and 126 for one that can not run, with --device, too', () =>
+    withWebPeer(async ({ a, file }) => {
+      for (const [command, expected, message] of [
+        ['no-such-command', 127, /no-such-command/],
+        ['/etc/passwd', 126, /\/etc\/passwd/],
+        ['/tmp', 126, /\/tmp/],
+      ] as const) {
+        for (const where of [[], ['--device', 'wgrun0']]) {
+          const { status, stderr } = await finish(
+            real('tuntap-native', 'run', file, ...where, '--', command, 'argument'),
+            { namespace: a, env: { PATH: '/usr/bin:/bin' } },
+          );
+          assert.equal(status, expected, `${where} ${command}`);
+          const errors = stderr.split('\n').filter((line) => line !== '' && !line.startsWith('Warning: '));
+          assert.equal(errors.length, 1, stderr);
+          assert.match(errors[0], message);
+        }
+      }
+      assert.deepEqual((await a.links()).map(({ name }) => name).sort(), ['eth0', 'lo']);
     }));
 
   it('says what it leaves out, and what is wrong, with status 2 and 1', () =>
     withWebPeer(async ({ a, file, folder }) => {
       writeFileSync(file, content('PostUp = false'));
-      const { stderr } = await finish(real('tuntap-native', 'run', file, '--', 'true'), { namespace: a });
-      assert.match(stderr, /^Warning: PostUp of .* do not run: there is no other network to guard$/m);
+      const warning = async () =>
+        (await finish(real('tuntap-native', 'run', file, '--', 'true'), { namespace: a })).stderr;
+      assert.match(
+        await warning(),
+        /^Warning: PostUp of .* does not run: there is no other network to guard$/m,
+      );
+      writeFileSync(file, content('PostUp = false\nPreDown = false'));
+      assert.match(await warning(), /^Warning: PostUp, PreDown of .* do not run: /m);
       const missing = await finish(real('tuntap-native', 'run', file), { namespace: a });
       assert.equal(missing.status, 2);
       const wrong = join(folder, 'wrong.conf');

@@ -79,9 +79,20 @@ describe('tuntap-native up', function () {
       const running = start([], { FAKE_SLOW: '1' });
       await running.printed(/opening/);
       await running.stop('SIGINT');
-      assert.deepEqual([running.status, running.stderr], [1, 'tuntap-native: interrupted\n']);
+      assert.deepEqual([running.status, running.stdout, running.stderr], [0, 'opening\n', '']);
       assert.equal(await surroundings(namespace), before);
     }));
+
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    it(`a ${signal} while the tunnel is being opened undoes what was done, with status 0 as one that comes later`, () =>
+      withSetup(FILE, async ({ namespace, start }) => {
+        const before = await surroundings(namespace);
+        const running = start([], { FAKE_SIGNAL: signal });
+        await running.ended;
+        assert.deepEqual([running.status, running.stdout, running.stderr], [0, '', '']);
+        assert.equal(await surroundings(namespace), before);
+      }));
+  }
 
   it('a step that fails is one line, and all before it is undone', () =>
     withSetup(FILE, async ({ namespace, start }) => {

@@ -95,16 +95,58 @@ describe('examples/firewall', function () {
     assert.equal(verdict('192.0.2.1', 4, '*.example'), 'allow');
   });
 
-  it('passes the exit status on, and tells of wrong usage', async () => {
+  it('takes no rule that it does not understand, and above all not as one that matches more', () => {
+    for (const rule of [
+      ...['', ':80', 'a:b:c', 'tcp/', 'icmp/192.0.2.1', '*.', '*x.example', 'a*', 'a b', 'a..b'],
+      ...['192.0.2.0/', '192.0.2.0/33', '192.0.2.0/ 8', '192.0.2.0/-1', '192.0.2.0/0x8', '192.0.2.0/8/8'],
+      ...[
+        '192.0.2.300',
+        '192.0.2',
+        '192.0.2.1/255.255.255.0',
+        '[2001:db8::]/',
+        '[2001:db8::]/129',
+        '[x]',
+        '[]',
+      ],
+      ...['192.0.2.1:', '192.0.2.1:0', '192.0.2.1:65536', '2001:db8::1', 'example.org/8', '*/8'],
+    ]) {
+      assert.throws(() => parseRule('allow', rule), /^Error: '.*' is no rule such as /, rule);
+    }
+    const matches = (rule: string, address: string, family: 4 | 6, name?: string) =>
+      parseRule('allow', rule).matches({ protocol: 'tcp', port: 80, address, family, name });
+    assert.ok(matches('192.0.2.0/24', '192.0.2.255', 4) && !matches('192.0.2.0/24', '192.0.3.0', 4));
+    assert.ok(matches('0.0.0.0/0', '203.0.113.1', 4) && !matches('0.0.0.0/0', '2001:db8::1', 6));
+    assert.ok(matches('tcp/[2001:db8::]/32:80', '2001:db8:1::1', 6));
+    assert.ok(matches('192.0.2.1', '192.0.2.1', 4) && !matches('192.0.2.1', '192.0.2.2', 4));
+    for (const name of ['localhost', 'a-b.x_y.example', 'xn--bcher-kva.example', '1and1.example'])
+      assert.ok(matches(name, '198.18.0.1', 4, name) && !matches(`*.${name}`, '198.18.0.1', 4, name), name);
+    assert.ok(matches('*.example', '198.18.0.1', 4, 'www.example'));
+  });
+
+  it('passes the exit status on, has a loopback device, and tells of wrong usage in a line, with status 2', async () => {
+    const firewall = (...args: string[]) => finish([process.execPath, FIREWALL, ...args]);
     // Bun takes `--` away where it comes first.
-    assert.equal(
-      (await finish([process.execPath, FIREWALL, '--refuse', '*', '--', 'sh', '-c', 'exit 7'])).status,
-      7,
+    assert.equal((await firewall('--refuse', '*', '--', 'sh', '-c', 'exit 7')).status, 7);
+    const link = await firewall(
+      '--refuse',
+      '*',
+      '--',
+      'cat',
+      '/sys/class/net/lo/operstate',
+      '/sys/class/net/lo/carrier',
     );
-    assert.equal((await finish([process.execPath, FIREWALL])).status, 2);
-    assert.match(
-      (await finish([process.execPath, FIREWALL, '--allow', 'a:b:c', '--', 'true'])).stderr,
-      /'a:b:c' is no rule/,
-    );
+    assert.deepEqual([link.stdout, link.status], ['unknown\n1\n', 0], link.stderr);
+    for (const [message, ...args] of [
+      ["'192.0.2.0/' is no rule such as ", '--allow', '192.0.2.0/', '--', 'true'],
+      ["Unknown option '--permit'", '--permit', '*', '--', 'true'],
+      ['which command?'],
+    ]) {
+      const { stderr, status } = await firewall(...args);
+      assert.equal(status, 2);
+      const [error, usage, ...more] = stderr.split('\n');
+      assert.ok(error.startsWith(message), stderr);
+      assert.match(usage, /^usage: main\.js /);
+      assert.deepEqual(more, ['']);
+    }
   });
 });

@@ -37,6 +37,21 @@ describe('the life of intercepted connections', function () {
       }));
   }
 
+  it('begins without the clock, which may be set back meanwhile', async () => {
+    const { now } = Date;
+    await inNamespace(async (namespace) => {
+      await using tun = openTun('tun0', { namespace, up: true });
+      Date.now = () => {
+        throw new Error('the clock was read');
+      };
+      try {
+        await (await intercept(tun)).close();
+      } finally {
+        Date.now = now;
+      }
+    });
+  });
+
   it('ends after idleTimeout', () =>
     withIntercepted({ idleTimeout: 300 }, async (intercepted) => {
       const { connection, server, client } = await openConnection(intercepted);

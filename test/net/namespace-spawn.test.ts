@@ -129,15 +129,47 @@ describe('NetworkNamespace.spawn', () => {
     }
   });
 
+  it('gives the command files of these contents in /etc, and leaves none behind', () =>
+    inNamespace(async (namespace) => {
+      const etc = { 'resolv.conf': 'nameserver 192.0.2.53\n', hosts: '' };
+      const before = readFileSync('/etc/resolv.conf', 'utf8');
+      const script = 'cat /etc/resolv.conf /etc/hosts; pwd; umask; ls /sys; grep /sys /proc/self/mounts';
+      const umask = process.umask(0o077);
+      const start = (more: object) => {
+        const child = namespace.spawn('sh', ['-c', script], {
+          ...more,
+          cwd: '/usr',
+          stdio: ['ignore', 'pipe', 'inherit'],
+        });
+        return text(child.stdout as NodeJS.ReadableStream);
+      };
+      try {
+        const [given, plain] = await Promise.all([start({ etc }), start({})]);
+        // But for the files, all is as without them.
+        assert.ok(given.startsWith('nameserver 192.0.2.53\n/usr\n0077\n'), given);
+        assert.equal(given.slice(given.indexOf('/usr\n')), plain.slice(plain.indexOf('/usr\n')));
+      } finally {
+        process.umask(umask);
+      }
+      assert.equal(readFileSync('/etc/resolv.conf', 'utf8'), before);
+      const large = { 'resolv.conf': `#${'x'.repeat(100_000)}\nnameserver 192.0.2.53\n` };
+      const child = namespace.spawn('cat', ['/etc/resolv.conf'], {
+        etc: large,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      assert.equal(await text(child.stdout as NodeJS.ReadableStream), large['resolv.conf']);
+    }));
+
   it('runs nothing if the files of a folder that was asked for can not hide those of /etc', () =>
     inNamespace(async (namespace) => {
-      for (const etc of ['/nonexistent', '/etc/hostname']) {
+      for (const etc of ['/nonexistent', '/etc/hostname', { 'no-such-file-there': '' }]) {
         const child = namespace.spawn('echo', ['ran'], { etc, stdio: ['ignore', 'pipe', 'pipe'] });
         const stdout = text(child.stdout as NodeJS.ReadableStream);
         const [status] = await once(child, 'close');
         assert.deepEqual([status, await stdout], [126, '']);
       }
-      for (const options of [{ etc: 5 }, { parentDeathSignal: 'SIGNOTHING' }]) {
+      const wrong = [5, { '../x': '' }, { '..': '' }, { '': '' }, { 'a/b': '' }, { hosts: 5 }];
+      for (const options of [...wrong.map((etc) => ({ etc })), { parentDeathSignal: 'SIGNOTHING' }]) {
         assert.match(
           code(() => namespace.spawn('true', [], options as never)) ?? '',
           /^ERR_INVALID_ARG_(TYPE|VALUE)$/,

@@ -373,6 +373,27 @@ describe('openWireGuard', function () {
     });
   });
 
+  it('rejects with an AbortError, and emits nothing, if its signal aborts at any time before it is open', () =>
+    withHosts(async ({ a }) => {
+      const options = { privateKey: generatePrivateKey(), namespace: a, socketNamespace: a, control: false };
+      let turns = 0;
+      for (let isOpen = false; !isOpen; turns++) {
+        const controller = new AbortController();
+        const opening = openWireGuard('wg0', { ...options, signal: controller.signal });
+        const settled = opening.then(
+          () => true,
+          () => true,
+        );
+        for (let turn = 0; turn < turns && !isOpen; turn++)
+          isOpen = await Promise.race([settled, new Promise<false>((next) => setImmediate(next, false))]);
+        if (isOpen) await (await opening).close();
+        else controller.abort(new Error('enough'));
+        if (!isOpen) await assert.rejects(opening, { name: 'AbortError' });
+        assert.deepEqual((await a.links()).map(({ name }) => name).sort(), ['eth0', 'lo']);
+      }
+      assert.ok(turns > 3, `${turns} turns`);
+    }));
+
   it('closes with an AbortError when its signal aborts', () =>
     withHosts(async ({ a }) => {
       const controller = new AbortController();

@@ -26,7 +26,7 @@ export type RoutingOptions = Pick<SocketOptions, 'mark' | 'device'>;
 /** Checks the options `mark` and `device` of users. */
 export function checkRouting({ mark, device }: RoutingOptions): void {
   if (mark !== undefined) requireInteger('options.mark', mark, 0, 0xffffffff);
-  if (device !== undefined) checkName(device, false, 'options.device');
+  if (device !== undefined) checkName('options.device', device);
 }
 
 /** Sets an option by its names in C; returns 0 or a negative errno. */

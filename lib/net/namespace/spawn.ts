@@ -9,10 +9,11 @@ import { type SystemError, systemError } from '../../system-error.js';
 /** Options of {@link NetworkNamespace.spawn}: those of `child_process.spawn`, and two more. */
 export interface NamespaceSpawnOptions extends SpawnOptions {
   /**
-   * A directory whose files hide those of the same name under /etc, such as resolv.conf. If one can't, the command does
-   * not run, and the status is 126. **Default:** `/etc/netns/NAME` of a namespace with a name, as far as possible
+   * What hides files of the same name under /etc, such as resolv.conf, from the command: a directory of files, or an
+   * object with names and contents, each below 128 KB, which need no files at all. If one can't, the command does not run,
+   * and the status is 126. **Default:** `/etc/netns/NAME` of a namespace with a name, as far as possible
    */
-  readonly etc?: string;
+  readonly etc?: string | Readonly<Record<string, string>>;
   /** The signal that the command gets if this thread ends before it. **Default:** none */
   readonly parentDeathSignal?: NodeJS.Signals;
 }
@@ -32,7 +33,7 @@ export function spawnIn(
     if (options[option]) throw invalidArgValue(`options.${option}`, options[option], 'is not supported');
   }
   const { stdio = 'pipe', cwd, etc = name && `/etc/netns/${name}`, parentDeathSignal, ...others } = options;
-  if (typeof etc !== 'string') throw invalidArgType('options.etc', 'a string', etc);
+  const files = typeof etc === 'string' ? [] : checkContents(etc);
   const signal = parentDeathSignal === undefined ? 0 : system.signals[parentDeathSignal];
   if (signal === undefined) {
     throw invalidArgValue('options.parentDeathSignal', parentDeathSignal, 'must name a signal');
@@ -41,7 +42,9 @@ export function spawnIn(
   while (streams.length < 3) streams.push('pipe');
   // The namespace is the child's last fd, which namespace_exec closes.
   const required = options.etc === undefined ? '0' : '1';
-  const argv = [String(streams.length), etc, required, String(signal), command, ...args];
+  const directory = typeof etc === 'string' ? etc : '';
+  const more = [required, String(signal), String(files.length), ...files.flat()];
+  const argv = [String(streams.length), directory, ...more, command, ...args];
   // Takes milliseconds to load.
   const { spawn } = process.getBuiltinModule('node:child_process');
   let child: ChildProcess;
@@ -52,6 +55,17 @@ export function spawnIn(
   }
   if (cwd !== undefined) child.prependOnceListener('error', (error) => nameDirectory(child, error, cwd));
   return child;
+}
+
+function checkContents(etc: unknown): readonly [name: string, content: string][] {
+  if (typeof etc !== 'object' || etc === null)
+    throw invalidArgType('options.etc', 'a string or an object', etc);
+  return Object.entries(etc).map(([name, content]) => {
+    if (!/^[^/\0]{1,255}$/.test(name) || name === '.' || name === '..')
+      throw invalidArgValue('options.etc', etc, 'must have names of files');
+    if (typeof content !== 'string') throw invalidArgType(`options.etc.${name}`, 'a string', content);
+    return [name, content];
+  });
 }
 
 /** Why a working directory can't be entered, or undefined if it can. */

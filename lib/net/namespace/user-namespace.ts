@@ -25,7 +25,7 @@ export function userNamespaceError(errno: number): SystemError {
   const error = systemError(errno, 'clone CLONE_NEWUSER');
   const obstacle =
     userNamespaceObstacle() ??
-    "a container's seccomp profile, or a limit on user namespaces, may forbid it; see docs/permissions.md";
+    "A container's seccomp profile, or a limit on user namespaces, may forbid it; see docs/permissions.md";
   error.message += `: making a network namespace needs CAP_SYS_ADMIN, or a user namespace. ${obstacle}`;
   return error;
 }

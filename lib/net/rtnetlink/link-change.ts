@@ -21,7 +21,7 @@ export interface LinkChange extends Omit<LinkSettings, 'txQueues' | 'rxQueues'> 
 export function checkChange(change: LinkChange): void {
   requireObject('change', change);
   if (change.up !== undefined) requireBoolean('change.up', change.up);
-  if (change.mtu !== undefined) checkLinkMtu(change.mtu);
+  if (change.mtu !== undefined) checkLinkMtu('change.mtu', change.mtu);
   if (change.bridge !== undefined) requireObject('change.bridge', change.bridge);
   if (change.port !== undefined) requireObject('change.port', change.port);
   if (Object.keys(change).length === 0)

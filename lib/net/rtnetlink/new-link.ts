@@ -98,12 +98,12 @@ export type NewLink = NewVeth | NewBridge | NewVxlan | NewMacvlan | NewVlan | Ne
 const PLAIN_KINDS: readonly string[] = ['dummy', 'ifb', 'nlmon', 'wireguard'];
 
 /** The attributes that every link may have, checked. */
-function baseValues(link: NewLinkBase): LinkValues & { readonly name: string } {
-  requireObject('link', link);
-  if (link.up !== undefined) requireBoolean('up', link.up);
-  if (link.index !== undefined) requireInteger('index', link.index, 1, 0x7fffffff);
-  if (link.mtu !== undefined) checkLinkMtu(link.mtu);
-  return { ...linkSettingsTable.pick(link), name: checkName(link.name, false) };
+function baseValues(what: 'link' | 'peer', link: NewLinkBase): LinkValues & { readonly name: string } {
+  requireObject(what, link);
+  if (link.up !== undefined) requireBoolean(`${what}.up`, link.up);
+  if (link.index !== undefined) requireInteger(`${what}.index`, link.index, 1, 0x7fffffff);
+  if (link.mtu !== undefined) checkLinkMtu(`${what}.mtu`, link.mtu);
+  return { ...linkSettingsTable.pick(link), name: checkName(`${what}.name`, link.name) };
 }
 
 const KINDS = [...Object.keys(kindTables).filter((kind) => kind !== 'tun'), ...PLAIN_KINDS];
@@ -128,7 +128,10 @@ export function newLinkValues(
 ): LinkValues & { readonly name: string } {
   const { kind = '', master } = link;
   const options = ('details' in link ? link.details : undefined) ?? link;
-  const values = { ...baseValues(link), masterIndex: master === undefined ? undefined : index(master) };
+  const values = {
+    ...baseValues('link', link),
+    masterIndex: master === undefined ? undefined : index(master),
+  };
   if (!KINDS.includes(kind)) {
     const expected = `must be one of ${KINDS.join(', ')}; TUN and TAP devices are opened by openTun() and openTap()`;
     throw invalidArgValue('kind', link.kind, expected);
@@ -159,8 +162,7 @@ function peerOf(link: NewLink | LinkInfo): VethPeer {
 
 /** VETH_INFO_PEER: a link's header and attributes (drivers/net/veth.c). */
 function encodePeer(peer: VethPeer): Buffer {
-  requireObject('peer', peer);
-  const values = baseValues(peer);
+  const values = baseValues('peer', peer);
   if ('up' in peer) throw invalidArgValue('peer.up', peer.up, "can't be set here: see createVethPair()");
   const namespaceFd = peer.namespace?.fd;
   if (namespaceFd !== undefined && namespaceFd < 0) {

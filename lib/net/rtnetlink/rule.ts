@@ -146,7 +146,8 @@ export function ruleRequest(action: 'add' | 'delete', rule: NewRule): Request<un
       throw invalidArgValue(`rule.${name}`, rule[name as 'from' | 'to'], `must be IPv${family}`);
     }
   }
-  for (const name of ['iif', 'oif'] as const) if (rule[name] !== undefined) checkName(rule[name], false);
+  for (const name of ['iif', 'oif'] as const)
+    if (rule[name] !== undefined) checkName(`rule.${name}`, rule[name]);
   const { tos = 0, not = false } = rule;
   requireInteger('rule.tos', tos, 0, 255);
   const kind = rule.action ?? (rule.goto !== undefined ? 'goto' : action === 'add' ? 'lookup' : 0);
