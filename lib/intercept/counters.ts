@@ -13,7 +13,7 @@ export interface InterceptorCounters {
   readonly refused: number;
   /** Those that nobody decided about in time. */
   readonly timedOut: number;
-  /** SYNs of the interceptor's own connections, which were refused. */
+  /** SYNs of the interceptor's own connections and datagrams of its own sockets, which were refused. */
   readonly loops: number;
   /** RSTs that answered segments of no connection. */
   readonly resets: number;
@@ -63,6 +63,7 @@ export function countersOf(nat: Nat, others: OtherPackets): InterceptorCounters 
   const datagrams = others.counters;
   return {
     ...connections,
+    loops: connections.loops + others.port.own.loops,
     flows: datagrams.flows,
     openFlows: datagrams.openFlows,
     replacedFlows: datagrams.replacedFlows,

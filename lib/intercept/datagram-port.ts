@@ -9,6 +9,7 @@ import { emitSafely } from './faults.js';
 import { type FlowOwner, InterceptedFlow } from './flow.js';
 import type { FakeNames } from './names.js';
 import type { ConnectionEnd } from './nat.js';
+import { OwnDatagrams } from './own-datagrams.js';
 
 const DNS_PORT = 53;
 const OUTGOING = 1024;
@@ -38,6 +39,8 @@ export class DatagramPort {
   readonly #refused = new DatagramTable(1);
   #reader: DatagramReader | undefined;
   #closed = false;
+  /** The sockets by which flows are passed on. */
+  readonly own = new OwnDatagrams();
   /** Datagrams that were lost since the loop was busy. */
   lost = 0;
   /** Datagrams to fake addresses that no name has. */
@@ -153,13 +156,20 @@ export class DatagramPort {
   }
 
   #emit(payloads: PacketBatch, table: DatagramTable, i: number): void {
-    const flow = this.#flowOf(table, i);
+    const known = this.#knownFlow(table, i);
+    const source = known?.source ?? (table.remote(i) as Endpoint);
+    const end = { address: table.localAddress(i) as string, port: table.localPort(i) };
+    if (this.own.has(source.port) && this.own.take(source, end)) {
+      this.#refuse(table, i, 'host-unreachable');
+      if (known === undefined) this.#forget(table.flow(i), table.flowId(i));
+      return;
+    }
+    const flow = known ?? this.#newFlow(table, i, source as Endpoint);
     if (flow === undefined) {
       this.#refuse(table, i, 'port-unreachable');
       return;
     }
-    const address = table.localAddress(i) as string;
-    const destination = this.named({ address, port: table.localPort(i), family: flow.source.family });
+    const destination = this.named({ ...end, family: flow.source.family });
     if (destination === undefined) {
       this.#refuse(table, i, 'host-unreachable');
       return;
@@ -168,15 +178,18 @@ export class DatagramPort {
     emitSafely(() => flow.emit('message', bytes, destination));
   }
 
-  /** The flow of a datagram, a new one if need be; undefined if nobody takes flows. */
-  #flowOf(table: DatagramTable, i: number): InterceptedFlow | undefined {
+  #knownFlow(table: DatagramTable, i: number): InterceptedFlow | undefined {
+    const flow = this.#flows[table.flow(i)];
+    return flow?.id === table.flowId(i) ? flow : undefined;
+  }
+
+  /** A new flow; undefined if nobody takes flows. */
+  #newFlow(table: DatagramTable, i: number, source: Endpoint): InterceptedFlow | undefined {
     const slot = table.flow(i);
     const id = table.flowId(i);
-    const known = this.#flows[slot];
-    if (known?.id === id) return known;
     if (this.#forgotten.has(id)) return undefined;
     this.#ended(slot); // a newer flow took its place
-    const flow = new InterceptedFlow(this.#flowOwner, slot, id, table.remote(i) as Endpoint);
+    const flow = new InterceptedFlow(this.#flowOwner, slot, id, source);
     this.#flows[slot] = flow;
     if (this.#owner.flow(flow)) return flow;
     this.#flowOwner.forget(flow);
@@ -192,6 +205,11 @@ export class DatagramPort {
     if (!names.isFake(destination.address)) return destination;
     this.unknownNames++;
     return undefined;
+  }
+
+  #forget(slot: number, id: number): void {
+    this.#datagrams.removeFlow(slot);
+    this.#forgotten.add(id);
   }
 
   #refuse(table: DatagramTable, i: number, reason: DatagramRefusal): void {
@@ -229,9 +247,9 @@ export class DatagramPort {
     },
     forget: (flow) => {
       if (this.#flows[flow.slot] !== flow) return;
-      this.#datagrams.removeFlow(flow.slot);
-      this.#forgotten.add(flow.id);
+      this.#forget(flow.slot, flow.id);
       this.#ended(flow.slot);
     },
+    own: this.own,
   };
 }

@@ -5,6 +5,7 @@ import { Endpoint } from '../endpoint.js';
 import { type DatagramRefusal, isDatagramRefusal } from './datagrams.js';
 import { emitSafely } from './faults.js';
 import type { ConnectionEnd } from './nat.js';
+import type { OwnDatagrams } from './own-datagrams.js';
 
 /** What a datagram adds to the IP and UDP headers: the rest of 65,535 bytes. */
 const MAX_PAYLOAD = { 4: 65_507, 6: 65_487 } as const;
@@ -22,6 +23,7 @@ export interface FlowOwner {
   send(bytes: Uint8Array, from: Endpoint, to: Endpoint): void;
   refuse(source: Endpoint, destination: Endpoint, reason: DatagramRefusal): void;
   forget(flow: InterceptedFlow): void;
+  readonly own: OwnDatagrams;
 }
 
 /**
@@ -61,6 +63,11 @@ export class InterceptedFlow extends EventEmitter<FlowEvents> {
     this.#endpoint = endpoint;
     const { address, port, family } = endpoint;
     this.source = { address, port, family };
+  }
+
+  /** The sockets by which the interceptor itself passes flows on. @internal */
+  get own(): OwnDatagrams {
+    return this.#owner.own;
   }
 
   /** Whether the flow has ended. */

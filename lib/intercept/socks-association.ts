@@ -8,6 +8,7 @@ import type { InterceptedFlow } from './flow.js';
 import type { ConnectionEnd } from './nat.js';
 import {
   ADDRESS_TYPES,
+  authority,
   type Destination,
   METHOD,
   PASSWORD,
@@ -108,13 +109,17 @@ class Association {
     try {
       await this.#associate();
     } catch (error) {
-      this.#close();
-      if (flow.closed) return;
-      this.#refuses = true;
-      for (const [, destination] of this.#waiting ?? []) flow.refuse(destination);
-      this.#waiting = undefined;
-      this.#failed(error as NodeJS.ErrnoException);
+      this.#fail(error as NodeJS.ErrnoException);
     }
+  }
+
+  #fail(error: NodeJS.ErrnoException): void {
+    this.#close();
+    if (this.#flow.closed || this.#refuses) return;
+    this.#refuses = true;
+    for (const [, destination] of this.#waiting ?? []) this.#flow.refuse(destination);
+    this.#waiting = undefined;
+    this.#failed(error);
   }
 
   async #associate(): Promise<void> {
@@ -125,7 +130,7 @@ class Association {
     control.on('error', () => {}); // 'close' follows
     const relay = await this.#shakeHands(control);
     if (this.#flow.closed) return;
-    control.once('close', () => this.#flow.close());
+    control.once('close', () => this.#refuses || this.#flow.close());
     const { createSocket } = process.getBuiltinModule('node:dgram');
     const udp = createSocket(isIP(relay.host) === 6 ? 'udp6' : 'udp4');
     this.#udp = udp;
@@ -135,6 +140,10 @@ class Association {
       udp.once('error', reject);
       udp.connect(relay.port, relay.host, resolve);
     });
+    const end = { address: relay.host, port: relay.port };
+    const returned = () => this.#fail(returnedFrom(end));
+    // More of them may be under way when the socket is closed.
+    this.#flow.once('close', this.#flow.own.note(udp.address(), end, returned));
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
     for (const [bytes, destination] of waiting) this.#toProxy(bytes, destination);
@@ -205,6 +214,14 @@ class Association {
 function remember<T extends { readonly size: number; clear(): void }>(known: T): T {
   if (known.size >= MAX_KNOWN) known.clear();
   return known;
+}
+
+/** The error of datagrams whose way to the proxy leads back to the interceptor. */
+function returnedFrom(to: { readonly address: string; readonly port: number }): NodeJS.ErrnoException {
+  const code = 'EHOSTUNREACH';
+  const where = authority({ host: to.address, port: to.port });
+  const message = `send ${code} ${where}: datagrams to the proxy come out of the intercepted device again`;
+  return codedError(code, message, { syscall: 'send', ...to });
 }
 
 /** A datagram of a proxy; undefined if it is malformed, or a fragment, which nobody sends. */

@@ -246,6 +246,57 @@ describe('tuntap-native proxy', function () {
     }
   });
 
+  // Asks until an error comes, or an answer.
+  const KEEP_ASKING = `
+    const socket = require('dgram').createSocket('udp4');
+    let timer;
+    const end = (text) => { clearInterval(timer); console.log(text); socket.close(); };
+    socket.on('message', () => end('answered'));
+    socket.on('error', ({ code }) => end(code));
+    socket.connect(7, '203.0.113.7', () => { timer = setInterval(() => { for (let i = 0; i < 5; i++) socket.send('asked'); }, 20); });`;
+  const ROUTED = 'ip address add 10.0.0.1/24 dev tun7 && ip route add 203.0.113.0/24 dev tun7';
+
+  it('refuses its own datagrams if the way to the relay of the proxy leads into the device', () =>
+    inNamespace(async (namespace) => {
+      await (await namespace.link('lo')).set({ up: true });
+      let associations = 0;
+      const server = await namespace.listen({ host: '127.0.0.1', port: 0 });
+      server.on('connection', (socket: Socket) => {
+        associations++;
+        socket
+          .on('error', () => {})
+          .once('data', () => {
+            socket.write(Buffer.of(5, 0));
+            socket.once('data', () => socket.write(Buffer.of(5, 0, 0, 1, 203, 0, 113, 1, 0x10, 0)));
+          });
+      });
+      const { port } = server.address() as AddressInfo;
+      const command = `${ROUTED} && ${process.execPath} -e "${KEEP_ASKING}"`;
+      const args = ['--to', `socks5://127.0.0.1:${port}`, '--device', 'tun7', '--', 'sh', '-c', command];
+      try {
+        const { stdout, stderr, status } = await finish(real('tuntap-native', 'proxy', ...args), {
+          namespace,
+        });
+        assert.deepEqual([stdout, status], ['ECONNREFUSED\n', 0], stderr);
+        assert.match(
+          stderr,
+          /^Warning: send EHOSTUNREACH 203\.0\.113\.1:4096: .* intercepted device again\n$/,
+        );
+        assert.equal(associations, 1);
+      } finally {
+        server.close();
+      }
+    }));
+
+  it('refuses its own connections if the way to the proxy leads into the device', () =>
+    inNamespace(async (namespace) => {
+      const command = `${ROUTED} && curl -s -m 20 http://203.0.113.9/; echo $?; ${process.execPath} -e "${KEEP_ASKING}"`;
+      const args = ['--to', 'socks5://203.0.113.1:1080', '--device', 'tun7', '--', 'sh', '-c', command];
+      const { stdout, stderr } = await finish(real('tuntap-native', 'proxy', ...args), { namespace });
+      assert.equal(stdout, '7\nECONNREFUSED\n', stderr);
+      assert.match(stderr, /^Warning: connect EHOSTUNREACH 203\.0\.113\.1:1080.*\n$/);
+    }));
+
   it('serves a device of the host: for a command, or until a signal', () =>
     inNamespace((namespace) =>
       withProxy('socks5', { namespace }, async (proxy) => {

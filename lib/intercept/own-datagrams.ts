@@ -1,0 +1,58 @@
+/** UDP sockets of the interceptor itself, whose datagrams must not come back to it: each would open another socket. */
+
+import { Endpoint } from '../endpoint.js';
+import type { ConnectionEnd } from './nat.js';
+
+type End = Pick<ConnectionEnd, 'address' | 'port'>;
+
+interface OwnSocket {
+  readonly local: string;
+  readonly remote: string;
+  readonly returned: () => void;
+}
+
+/** The sockets, each of which has one destination. */
+export class OwnDatagrams {
+  /** By their local ports: most datagrams of clients come from others. */
+  readonly #sockets = new Map<number, Set<OwnSocket>>();
+  /** Datagrams that came back. */
+  loops = 0;
+
+  /**
+   * Notes a socket before it sends.
+   * @param returned is told of each of its datagrams that comes back
+   * @returns forgets it
+   */
+  note(local: End, remote: End, returned: () => void): () => void {
+    const { port } = local;
+    const socket = { local: textOf(local), remote: textOf(remote), returned };
+    const sharing = this.#sockets.get(port) ?? new Set();
+    this.#sockets.set(port, sharing.add(socket));
+    return () => {
+      sharing.delete(socket);
+      if (sharing.size === 0 && this.#sockets.get(port) === sharing) this.#sockets.delete(port);
+    };
+  }
+
+  /** Whether one of them has this local port: else {@link take} need not be asked. */
+  has(port: number): boolean {
+    return this.#sockets.has(port);
+  }
+
+  /** Whether a datagram is one of theirs, which it counts and tells. */
+  take(source: End, destination: End): boolean {
+    const [local, remote] = [textOf(source), textOf(destination)];
+    for (const socket of this.#sockets.get(source.port) ?? []) {
+      if (socket.local !== local || socket.remote !== remote) continue;
+      this.loops++;
+      socket.returned();
+      return true;
+    }
+    return false;
+  }
+}
+
+/** However an address was written. */
+function textOf({ address, port }: End): string {
+  return `${new Endpoint(address, port).address} ${port}`;
+}
