@@ -151,6 +151,7 @@ async function throughput(server: NetworkNamespace, client: NetworkNamespace): P
   const report = JSON.parse(await output(client, 'iperf3', '-J', '-c', SERVER.tunnel, '-t', '2')) as {
     end: { sum_received: { bits_per_second: number } };
   };
+  await stop(iperf); // the next one takes its port
   return `${(report.end.sum_received.bits_per_second / 1e9).toFixed(2)} Gbit/s, measured by iperf3`;
 }
 

@@ -33,7 +33,7 @@ const PARTS = join('dist', 'parts/');
 /** The same for all that tsc makes of some folders, where each source has outputs of its own. */
 function faultsOfCompiled({ folders, rootDir, outDir, extensions, settings }) {
   const outputs = new Map();
-  for (const source of folders.flatMap(filesOf).filter((file) => file.endsWith('.ts'))) {
+  for (const source of folders.flatMap(filesOf).filter((file) => /(?<!\.d)\.ts$/.test(file))) {
     const stem = join(outDir, source.slice(rootDir.length, -'.ts'.length));
     for (const extension of extensions) outputs.set(`${stem}${extension}`, [source, ...settings]);
   }
