@@ -14,6 +14,9 @@ constexpr uint32_t kSilenceMs = 75'000;
 constexpr uint32_t kLingerMs = 60'000;  // TIME_WAIT of Linux
 constexpr uint32_t kProbeMs = 1000;
 constexpr uint32_t kClosingMs = 240'000;  // RFC 5382's transitory time
+// Handshakes under way, for each connection that may wait for a decision: each may hold a connection to
+// another host. Beyond that the oldest goes, as forged ones never end.
+constexpr size_t kHandshakesPerPending = 4;
 // Slots that are over but kept: beyond that the oldest goes.
 constexpr size_t kMaxKept = 65'536;
 
@@ -21,6 +24,9 @@ constexpr size_t kMaxKept = 65'536;
 
 bool Nat::Accept(uint32_t index, uint32_t generation, uint32_t now_ms, const NatOutput& out) {
   if (!slots_.Has(index, generation) || slots_[index].state != SlotState::kPending) return false;
+  if (slots_.Count(SlotState::kOpening) >= kHandshakesPerPending * options_.max_pending) {
+    (void)EndOldestHandshake(out);
+  }
   Slot& slot = slots_[index];
   std::vector<uint8_t>& syn = syns_[index];
   const IpPacket packet = ReadIpPacket(syn.data() + options_.prefix, syn.size() - options_.prefix);

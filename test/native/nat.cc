@@ -404,6 +404,22 @@ void TestFullOfHandshakes() {
   CHECK(rig.Events().empty() && rig.nat.open() == 6 && rig.nat.counters()[kOpenLimitCount] == 1);
 }
 
+// So do handshakes beyond four times as many as may wait for a decision.
+void TestManyHandshakes() {
+  NatOptions options = Options();
+  options.max_connections = 100;
+  Rig rig(options);
+  Packet packet;
+  packet.flags = kSyn;
+  for (uint16_t port = 1; port <= 20; port++) {
+    packet.source_port = port;
+    rig.Translate(Build(packet));
+    CHECK(rig.Accept(rig.Event(NatEventKind::kNew)));
+    const bool full = port > 4 * options.max_pending;
+    CHECK(rig.Events().size() == (full ? 1 : 0) && rig.nat.open() == (full ? 16 : port));
+  }
+}
+
 // A connection that the stack has accepted.
 struct Opened {
   Packet packet;
@@ -624,6 +640,7 @@ int main(int count, char** arguments) {
   TestRefusals();
   TestLimitsAndTime();
   TestFullOfHandshakes();
+  TestManyHandshakes();
   TestForgeries();
   TestClosing();
   TestMassExpiry();
