@@ -23,9 +23,8 @@ constexpr int kSeenHere = 8;
 static_assert((kSeenHere & (kReadable | kWritable | kFailed)) == 0);
 
 // How many batches are read behind another without the thread in between. While packets pour in, this
-// spares waking the thread, which costs more than the rest. Other devices have their turns in between; timers
-// and what libuv waits for come after them.
-constexpr int kTurnsInARow = 3;
+// spares waking the thread, which costs more than the rest; timers and other fds wait meanwhile.
+constexpr int kTurnsInARow = 1;
 
 // What the thread tells JavaScript's: which watch is ready, and for what. It travels as the pointer that a
 // threadsafe function passes on, so that nothing is allocated and nothing is shared between the threads.

@@ -66,7 +66,7 @@ describe('the packet stream', () => {
         if (bytes[28] % 2 === 0) throw bytes[28];
       });
       const arrived = async (count: number): Promise<void> => {
-        for (let i = 0; seen.length < count && i < 200; i++) await delay(10);
+        for (let i = 0; seen.length < count && i < 2000; i++) await delay(10);
       };
       const others = process.rawListeners('uncaughtException');
       process.removeAllListeners('uncaughtException');

@@ -71,7 +71,7 @@ async function startGo(
   const file = join(hosts.folder, 'key');
   writeFileSync(file, privateKey, { mode: 0o600 });
   const go = hosts.b.spawn('wireguard-go', ['-f', name], { stdio: 'ignore' });
-  for (let i = 0; i < 100 && !existsSync(`/var/run/wireguard/${name}.sock`); i++) await setTimeout(50);
+  for (let i = 0; i < 600 && !existsSync(`/var/run/wireguard/${name}.sock`); i++) await setTimeout(50);
   for (const [command, ...args] of [
     [
       'wg',

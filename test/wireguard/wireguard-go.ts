@@ -104,7 +104,8 @@ export class WireGuardGo implements AsyncDisposable {
 
   static async start(namespace: NetworkNamespace): Promise<WireGuardGo> {
     const program = new WireGuardGo(namespace);
-    for (let i = 0; i < 100; i++) {
+    // Making its device can wait for other tests, which make thousands.
+    for (let i = 0; i < 600; i++) {
       if ((await run(namespace, 'wg', 'show', program.name)).status === 0) return program;
       await sleep(50);
     }
