@@ -194,7 +194,7 @@ describe('a tunnel whose peer moves', function () {
       for (const listenPort of [4001, 4002, 4003]) {
         await ping(b, '10.9.0.1');
         await there.set({ listenPort });
-        const { status, stdout } = await run(b, 'ping', '-n', '-c1', '-w20', '10.9.0.1');
+        const { status, stdout } = await run(b, 'ping', '-n', '-c1', '-W3', '10.9.0.1');
         assert.equal(status, 0, stdout);
       }
     }));
@@ -215,7 +215,7 @@ describe('a tunnel whose peer begins anew', function () {
         // That forgets its keys, but neither its endpoint nor its port.
         await link.set({ up: false });
         await link.set({ up: true });
-        const { status, stdout } = await run(b, 'ping', '-n', '-c1', '-w20', '10.9.0.1');
+        const { status, stdout } = await run(b, 'ping', '-n', '-c1', '-W3', '10.9.0.1');
         assert.equal(status, 0, stdout);
       }
     }));
