@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { createVethPair, type Link, NetworkNamespace } from 'tuntap-native/net';
+import { createVethPair, type Link, type NetworkNamespace } from 'tuntap-native/net';
 import { formatConfig, generatePrivateKey, publicKey, type WireGuardConfig } from 'tuntap-native/wireguard';
 import type { Received } from './abuse-traffic.ts';
 import { median, option } from './measure.ts';
@@ -55,38 +55,16 @@ const MOST_GROWTH_MB = 16;
 // After so much of the run, memory has what it needs.
 const WARM = 0.2;
 
-const trial = new Trial();
-const say = (text: string): void => trial.say(text);
-const hold = (holds: boolean, text: string): void => trial.hold(holds, text);
-const children = new Set<ChildProcess>();
-
-/** A program of ours in a namespace. What it says on stderr is an error that nobody handled. */
-function start(namespace: NetworkNamespace, ...args: readonly string[]): ChildProcess {
-  const child = namespace.spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'] });
-  children.add(child);
-  child.once('close', () => children.delete(child));
-  child.stderr?.on('data', (data) => hold(false, `${args.join(' ')} says: ${data}`));
-  return child;
-}
-
 function lines(child: ChildProcess, take: (line: string) => void): void {
   createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', take);
-}
-
-async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
-  if (!children.has(child)) return child.exitCode;
-  // Not child.kill(): after that, Deno says that the signal ended the child, though it took it.
-  process.kill(child.pid ?? 0, signal);
-  await once(child, 'close');
-  return child.exitCode;
 }
 
 /** What a receiver counted last. */
 class Receiver {
   last: Received = { authentic: 0, forged: 0, repeated: 0 };
 
-  constructor(namespace: NetworkNamespace, key: string) {
-    lines(start(namespace, TRAFFIC, 'receive', key), (line) => {
+  constructor(program: ChildProcess) {
+    lines(program, (line) => {
       if (line.startsWith('{')) this.last = JSON.parse(line) as Received;
     });
   }
@@ -118,7 +96,13 @@ async function checksumErrors(namespace: NetworkNamespace): Promise<number> {
   return Number(values[names.indexOf('InCsumErrors')]);
 }
 
-async function endure([client, middle, server]: readonly NetworkNamespace[], folder: string): Promise<void> {
+async function endure(
+  trial: Trial,
+  [client, middle, server]: readonly NetworkNamespace[],
+  folder: string,
+): Promise<void> {
+  const start = (namespace: NetworkNamespace, ...args: readonly string[]): ChildProcess =>
+    trial.start(namespace, args, ['pipe', 'pipe']);
   const [clientLink] = await createVethPair(
     { name: 'eth0', namespace: client, addresses: ['192.0.2.2/24'], up: true },
     { name: 'client', namespace: middle, addresses: ['192.0.2.1/24'], up: true },
@@ -168,7 +152,10 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     if (line.startsWith('handshake')) sessions++;
   });
   const [there, back] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')];
-  const receivers = [new Receiver(server, there), new Receiver(client, back)];
+  const receivers = [
+    new Receiver(start(server, TRAFFIC, 'receive', there)),
+    new Receiver(start(client, TRAFFIC, 'receive', back)),
+  ];
   start(client, TRAFFIC, 'send', '10.9.0.1', there, RATE).stdout?.resume();
   start(server, TRAFFIC, 'send', '10.9.0.2', back, RATE).stdout?.resume();
 
@@ -183,7 +170,7 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     [
       'the server was killed and started again',
       async () => {
-        await stop(serverProgram, 'SIGKILL');
+        await trial.stop(serverProgram, 'SIGKILL');
         serverProgram = startServer();
       },
     ],
@@ -197,9 +184,9 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
             const during = await rate(receivers, FLOOD_MS - 500);
             const [line] = (await told) as [string];
             const count = Number(line.split(' ')[1]);
-            say(`${kind}: ${count} datagrams, ${during.toFixed(0)} datagrams/s of traffic meanwhile`);
+            trial.say(`${kind}: ${count} datagrams, ${during.toFixed(0)} datagrams/s of traffic meanwhile`);
             const least = COMES_BACK_TO * median(rates);
-            if (during < least) hold(false, `${kind}: less than half of the traffic went on`);
+            if (during < least) trial.hold(false, `${kind}: less than half of the traffic went on`);
           },
         ] as const,
     ),
@@ -220,10 +207,10 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
     const took = await recover(receivers, COMES_BACK_TO * usual);
     const resident = residentMB(clientProgram);
     if (took === undefined)
-      hold(false, `${name}: does not come back to half of ${usual.toFixed(0)} datagrams a second`);
+      trial.hold(false, `${name}: does not come back to half of ${usual.toFixed(0)} datagrams a second`);
     else {
       recoveries.push(took);
-      say(
+      trial.say(
         `${name}: back after ${took.toFixed(0)} ms; ${usual.toFixed(0)} datagrams/s, ${sum('forged')} forged, ` +
           `${sum('repeated')} twice, client ${resident.toFixed(1)} MB`,
       );
@@ -236,23 +223,29 @@ async function endure([client, middle, server]: readonly NetworkNamespace[], fol
 
   const resident = residentMB(clientProgram);
   const fdsAtEnd = openFds(clientProgram);
-  await stop(relay, 'SIGTERM');
-  say(`the man in the middle: ${abuse}`);
-  say(
+  await trial.stop(relay, 'SIGTERM');
+  trial.say(`the man in the middle: ${abuse}`);
+  trial.say(
     `${sessions} handshakes; ${sum('authentic')} datagrams delivered, ${median(rates).toFixed(0)} a second`,
   );
-  hold(sum('authentic') > 0 && sum('forged') === 0, `${sum('forged')} forged datagrams delivered`);
-  hold(sum('repeated') === 0, `${sum('repeated')} datagrams delivered twice`);
+  trial.hold(sum('authentic') > 0 && sum('forged') === 0, `${sum('forged')} forged datagrams delivered`);
+  trial.hold(sum('repeated') === 0, `${sum('repeated')} datagrams delivered twice`);
   const errors = (await checksumErrors(client)) + (await checksumErrors(server));
-  hold(errors === 0, `${errors} datagrams with a wrong checksum reached the hosts`);
-  hold(
+  trial.hold(errors === 0, `${errors} datagrams with a wrong checksum reached the hosts`);
+  trial.hold(
     recoveries.length > 0,
     `came back ${recoveries.length} times, in ${median(recoveries)?.toFixed(0)} ms (median)`,
   );
-  hold(resident - warm <= MOST_GROWTH_MB, `resident memory ${warm.toFixed(1)} -> ${resident.toFixed(1)} MB`);
-  hold(fdsAtEnd <= fds + MOST_FDS_MORE, `open files of the client ${fds} -> ${fdsAtEnd}`);
-  const statuses = await Promise.all([stop(clientProgram, 'SIGTERM'), stop(serverProgram, 'SIGTERM')]);
-  hold(
+  trial.hold(
+    resident - warm <= MOST_GROWTH_MB,
+    `resident memory ${warm.toFixed(1)} -> ${resident.toFixed(1)} MB`,
+  );
+  trial.hold(fdsAtEnd <= fds + MOST_FDS_MORE, `open files of the client ${fds} -> ${fdsAtEnd}`);
+  const statuses = await Promise.all([
+    trial.stop(clientProgram, 'SIGTERM'),
+    trial.stop(serverProgram, 'SIGTERM'),
+  ]);
+  trial.hold(
     statuses.every((status) => status === 0),
     `client and server end with status ${statuses.join(' and ')}`,
   );
@@ -268,23 +261,9 @@ async function recover(receivers: readonly Receiver[], enough: number): Promise<
   return undefined;
 }
 
-const namespaces = [
-  await NetworkNamespace.create(),
-  await NetworkNamespace.create(),
-  await NetworkNamespace.create(),
-];
 const folder = mkdtempSync(join(tmpdir(), 'tuntap-abuse-'));
-const interrupted = Promise.race(
-  (['SIGINT', 'SIGTERM'] as const).map(async (signal) => {
-    await once(process, signal);
-    throw new Error(signal);
-  }),
-);
 try {
-  await Promise.race([endure(namespaces, folder), interrupted]);
+  await Trial.run(3, (trial, namespaces) => endure(trial, namespaces, folder));
 } finally {
-  for (const child of children) await stop(child, 'SIGKILL');
   rmSync(folder, { recursive: true });
-  for (const namespace of namespaces) await namespace.close();
 }
-if (trial.failures > 0) process.exitCode = 1;

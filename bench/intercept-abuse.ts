@@ -18,7 +18,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openTun, PacketBatch } from 'tuntap-native';
 import { type InterceptorCounters, intercept } from 'tuntap-native/intercept';
-import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
+import { createVethPair, type NetworkNamespace } from 'tuntap-native/net';
 import { IpProtocol, internetChecksum, ipv4Packet, tcpSegment, udpDatagram } from 'tuntap-native/packet';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { option } from './measure.ts';
@@ -163,32 +163,28 @@ async function flood(): Promise<void> {
 
 /** Holds connections, and finds out what happens to them. */
 class Client {
-  readonly #faults: string[] = [];
   readonly #live: Socket[] = [];
-  #echoes = 0;
-  #worstEchoMs = 0;
-  #opened = 0;
-  #worstOpenMs = 0;
-  #datagrams = 0;
+  readonly #found = {
+    faults: [] as string[],
+    echoes: 0,
+    worstEchoMs: 0,
+    opened: 0,
+    worstOpenMs: 0,
+    datagrams: 0,
+  };
 
   async run(): Promise<void> {
-    for (let i = 0; i < LIVE; i++) this.#hold().catch((error) => this.#faults.push(`held: ${error}`));
+    for (let i = 0; i < LIVE; i++) this.#hold().catch((error) => this.#found.faults.push(`held: ${error}`));
     void this.#openAgainAndAgain();
-    this.#exchangeDatagrams().catch((error) => this.#faults.push(`datagrams: ${error}`));
+    this.#exchangeDatagrams().catch((error) => this.#found.faults.push(`datagrams: ${error}`));
     while (this.#live.length < LIVE) await delay(10);
   }
 
+  /** What happened so far; the worst times are those since the last look. */
   get found(): Found {
-    const found = {
-      ports: this.#live.filter(({ destroyed }) => !destroyed).map(({ localPort }) => localPort ?? 0),
-      faults: [...this.#faults],
-      echoes: this.#echoes,
-      worstEchoMs: this.#worstEchoMs,
-      opened: this.#opened,
-      worstOpenMs: this.#worstOpenMs,
-      datagrams: this.#datagrams,
-    };
-    this.#worstEchoMs = this.#worstOpenMs = 0;
+    const open = this.#live.filter(({ destroyed }) => !destroyed);
+    const found = { ...this.#found, ports: open.map(({ localPort }) => localPort ?? 0) };
+    this.#found.worstEchoMs = this.#found.worstOpenMs = 0;
     return found;
   }
 
@@ -212,15 +208,15 @@ class Client {
     for (;;) {
       const began = performance.now();
       await this.#exchange(socket);
-      this.#echoes++;
-      this.#worstEchoMs = Math.max(this.#worstEchoMs, performance.now() - began);
+      this.#found.echoes++;
+      this.#found.worstEchoMs = Math.max(this.#found.worstEchoMs, performance.now() - began);
       await delay(50);
     }
   }
 
   async #openAgainAndAgain(): Promise<never> {
     for (;;) {
-      await this.#open().catch((error) => this.#faults.push(`new: ${error}`));
+      await this.#open().catch((error) => this.#found.faults.push(`new: ${error}`));
       await delay(200);
     }
   }
@@ -229,8 +225,8 @@ class Client {
     const began = performance.now();
     const socket = connect({ host: SERVER, port: PORT });
     await once(socket, 'connect');
-    this.#worstOpenMs = Math.max(this.#worstOpenMs, performance.now() - began);
-    this.#opened++;
+    this.#found.worstOpenMs = Math.max(this.#found.worstOpenMs, performance.now() - began);
+    this.#found.opened++;
     await this.#exchange(socket);
     socket.end().resume();
     await once(socket, 'close');
@@ -241,7 +237,7 @@ class Client {
     const batch = new PacketBatch();
     batch.push(randomBytes(100));
     setInterval(() => socket.writeBatch(batch, new Endpoint(SERVER, FLOW_PORT)), 100);
-    for await (const received of socket.batches()) this.#datagrams += received.length;
+    for await (const received of socket.batches()) this.#found.datagrams += received.length;
   }
 
   /** Connects once a turn; `then` hears of each that is open. */
@@ -296,19 +292,14 @@ async function runClient(): Promise<void> {
   process.send?.('ready');
 }
 
-async function endure([clients, router, servers]: readonly NetworkNamespace[]): Promise<number> {
-  const trial = new Trial();
-  const children: ChildProcess[] = [];
-  const part = async (namespace: NetworkNamespace, ...args: string[]): Promise<ChildProcess> => {
-    const child = namespace.spawn(
-      process.execPath,
-      [fileURLToPath(import.meta.url), ...args, ...process.argv.slice(2)],
-      {
-        stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-      },
+async function endure(trial: Trial, [clients, router, servers]: readonly NetworkNamespace[]): Promise<void> {
+  const file = fileURLToPath(import.meta.url);
+  const start = async (namespace: NetworkNamespace, ...args: string[]): Promise<ChildProcess> => {
+    const child = trial.start(
+      namespace,
+      [file, ...args, ...process.argv.slice(2)],
+      ['ignore', 'inherit', 'ipc'],
     );
-    children.push(child);
-    child.stderr?.on('data', (data) => trial.hold(false, `${args[0]} says: ${data}`));
     await once(child, 'message');
     return child;
   };
@@ -316,85 +307,67 @@ async function endure([clients, router, servers]: readonly NetworkNamespace[]): 
     child.send(message);
     return ((await once(child, 'message')) as [T])[0];
   };
-  try {
-    await createVethPair(
-      { name: 'eth0', namespace: clients, addresses: [`${CLIENT}/24`], up: true },
-      { name: 'lan0', namespace: router, addresses: ['192.0.3.1/24'], up: true },
-    );
-    await clients.addRoute({ destination: '0.0.0.0/0', via: '192.0.3.1' });
-    await router.setSysctl('net.ipv4.ip_forward', 1);
-    for (const name of ['all', 'default']) await router.setSysctl(`net.ipv4.conf.${name}.rp_filter`, 0);
-    const lo = await servers.link('lo');
-    await lo.set({ up: true });
-    await lo.addAddress(`${SERVER}/32`);
-    const interceptor = await part(servers, 'interceptor', `/proc/${process.pid}/fd/${router.fd}`);
-    const attacker = await part(router, 'attacker');
-    const fdsBefore = openFds(interceptor);
-    const client = await part(clients, 'client');
+  await createVethPair(
+    { name: 'eth0', namespace: clients, addresses: [`${CLIENT}/24`], up: true },
+    { name: 'lan0', namespace: router, addresses: ['192.0.3.1/24'], up: true },
+  );
+  await clients.addRoute({ destination: '0.0.0.0/0', via: '192.0.3.1' });
+  await router.setSysctl('net.ipv4.ip_forward', 1);
+  for (const name of ['all', 'default']) await router.setSysctl(`net.ipv4.conf.${name}.rp_filter`, 0);
+  const lo = await servers.link('lo');
+  await lo.set({ up: true });
+  await lo.addAddress(`${SERVER}/32`);
+  const interceptor = await start(servers, 'interceptor', `/proc/${process.pid}/fd/${router.fd}`);
+  const attacker = await start(router, 'attacker');
+  const fdsBefore = openFds(interceptor);
+  const client = await start(clients, 'client');
 
-    const names = [...Object.keys(FLOODS), ...Object.keys(ATTEMPTS)].filter((name) => name.includes(ONLY));
-    const memory: number[] = [];
-    for (let i = 0; trial.elapsed < SECONDS || i < names.length; i++) {
-      const name = names[i % names.length];
-      const before = await ask<Found>(client, 'ask');
-      const how = { name, ms: PHASE_MS, ports: before.ports };
-      const count = await ask<number>(name in FLOODS ? attacker : client, how);
-      const after = await ask<Found>(client, 'ask');
-      const { counters } = await ask<Told>(interceptor, 'ask');
-      memory.push(residentMB(interceptor));
-      trial.say(
-        `${name}: ${count}; meanwhile ${after.echoes - before.echoes} echoes, ${after.opened - before.opened} new connections, ` +
-          `${after.datagrams - before.datagrams} datagrams; at worst ${after.worstEchoMs.toFixed(0)} and ` +
-          `${after.worstOpenMs.toFixed(0)} ms; ${counters.pending} pending, ${counters.open} open, ` +
-          `${counters.openFlows} flows, ${memory.at(-1)?.toFixed(0)} MB`,
-      );
-      for (const fault of after.faults.slice(before.faults.length)) trial.hold(false, `${name}: ${fault}`);
-      if (after.echoes === before.echoes) trial.hold(false, `${name}: no connection went on`);
-      if (after.worstOpenMs > MOST_TO_OPEN_MS) trial.hold(false, `${name}: a new connection took too long`);
-    }
-    const found = await ask<Found>(client, 'ask');
-    trial.hold(found.ports.length === LIVE, `${found.ports.length} of ${LIVE} connections lived on`);
-    trial.hold(found.opened > 0 && found.faults.length === 0, `${found.opened} new connections came about`);
-    const half = (memory.length + 1) >> 1;
-    const [first, second] = [memory.slice(0, half), memory.slice(-half)].map((part) => Math.max(...part));
-    trial.hold(
-      second - first <= MOST_GROWTH_MB,
-      `most memory of both halves ${first.toFixed(0)}, ${second.toFixed(0)} MB`,
+  const names = [...Object.keys(FLOODS), ...Object.keys(ATTEMPTS)].filter((name) => name.includes(ONLY));
+  const memory: number[] = [];
+  for (let i = 0; trial.elapsed < SECONDS || i < names.length; i++) {
+    const name = names[i % names.length];
+    const before = await ask<Found>(client, 'ask');
+    const how = { name, ms: PHASE_MS, ports: before.ports };
+    const count = await ask<number>(name in FLOODS ? attacker : client, how);
+    const after = await ask<Found>(client, 'ask');
+    const { counters } = await ask<Told>(interceptor, 'ask');
+    memory.push(residentMB(interceptor));
+    trial.say(
+      `${name}: ${count}; meanwhile ${after.echoes - before.echoes} echoes, ${after.opened - before.opened} new connections, ` +
+        `${after.datagrams - before.datagrams} datagrams; at worst ${after.worstEchoMs.toFixed(0)} and ` +
+        `${after.worstOpenMs.toFixed(0)} ms; ${counters.pending} pending, ${counters.open} open, ` +
+        `${counters.openFlows} flows, ${memory.at(-1)?.toFixed(0)} MB`,
     );
-    client.kill();
-    const end = performance.now() + HALF_OPEN_MS;
-    let left = (await ask<Told>(interceptor, 'ask')).counters;
-    while ((left.open > 0 || left.pending > 0) && performance.now() < end) {
-      await delay(1000);
-      left = (await ask<Told>(interceptor, 'ask')).counters;
-    }
-    trial.hold(
-      left.open === 0 && left.pending === 0,
-      `${left.open} connections left, ${left.pending} that wait`,
-    );
-    const fds = openFds(interceptor);
-    trial.hold(fds <= fdsBefore + MOST_FDS_MORE, `open files ${fdsBefore} -> ${fds}`);
-  } finally {
-    for (const child of children) {
-      if (child.exitCode !== null || child.signalCode !== null) continue;
-      child.kill('SIGKILL');
-      await once(child, 'close');
-    }
+    for (const fault of after.faults.slice(before.faults.length)) trial.hold(false, `${name}: ${fault}`);
+    if (after.echoes === before.echoes) trial.hold(false, `${name}: no connection went on`);
+    if (after.worstOpenMs > MOST_TO_OPEN_MS) trial.hold(false, `${name}: a new connection took too long`);
   }
-  return trial.failures;
-}
-
-async function main(): Promise<void> {
-  const namespaces = await Promise.all(Array.from({ length: 3 }, () => NetworkNamespace.create()));
-  try {
-    if ((await endure(namespaces)) > 0) process.exitCode = 1;
-  } finally {
-    for (const namespace of namespaces) await namespace.close();
+  const found = await ask<Found>(client, 'ask');
+  trial.hold(found.ports.length === LIVE, `${found.ports.length} of ${LIVE} connections lived on`);
+  trial.hold(found.opened > 0 && found.faults.length === 0, `${found.opened} new connections came about`);
+  const half = (memory.length + 1) >> 1;
+  const [first, second] = [memory.slice(0, half), memory.slice(-half)].map((part) => Math.max(...part));
+  trial.hold(
+    second - first <= MOST_GROWTH_MB,
+    `most memory of both halves ${first.toFixed(0)}, ${second.toFixed(0)} MB`,
+  );
+  client.kill();
+  const end = performance.now() + HALF_OPEN_MS;
+  let left = (await ask<Told>(interceptor, 'ask')).counters;
+  while ((left.open > 0 || left.pending > 0) && performance.now() < end) {
+    await delay(1000);
+    left = (await ask<Told>(interceptor, 'ask')).counters;
   }
+  trial.hold(
+    left.open === 0 && left.pending === 0,
+    `${left.open} connections left, ${left.pending} that wait`,
+  );
+  const fds = openFds(interceptor);
+  trial.hold(fds <= fdsBefore + MOST_FDS_MORE, `open files ${fdsBefore} -> ${fds}`);
 }
 
 const [part, router] = process.argv.slice(2);
 if (part === 'interceptor') await interceptRouter(router);
 else if (part === 'attacker') await flood();
 else if (part === 'client') await runClient();
-else await main();
+else await Trial.run(3, endure);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { openMacvtap, openTap, openTun } from 'tuntap-native';
 import { openUdp } from 'tuntap-native/tunnel';
-import { inNamespace } from './support.ts';
+import { inNamespace, literally } from './support.ts';
 
 const WRONG = 'no name';
 
@@ -35,7 +35,7 @@ describe('errors of misuse', () => {
         for (const call of all) {
           await assert.rejects(
             async () => call(),
-            { message: new RegExp(`"${name.replace('.', '\\.')}"`) },
+            { message: new RegExp(`"${literally(name)}"`) },
             `${call}`,
           );
         }

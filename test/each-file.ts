@@ -80,7 +80,7 @@ async function worker(): Promise<void> {
     sums.passed += counts[0];
     sums.failed += counts[1];
     sums['left out'] += counts[2];
-    if (ended) {
+    if (counts[1] > 0) {
       failing.push(file);
       console.log(output);
     }

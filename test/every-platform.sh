@@ -26,7 +26,7 @@ for platform; do
   echo "== $platform"
   command=$(command_of "$platform")
   # shellcheck disable=SC2086
-  { timeout -k 10 3600 $command 2>&1; echo $? >"$logs/status"; } | tee "$logs/output"
+  { code=0; timeout -k 10 3600 $command 2>&1 || code=$?; echo "$code" >"$logs/status"; } | tee "$logs/output"
   status=$(cat "$logs/status")
   sums=$(grep -E "^$platform: |^ *[0-9]+ (passing|failing)" "$logs/output" | sed "s/^$platform: //" | tr -s ' \n' ' ')
   case $status in

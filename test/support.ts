@@ -50,10 +50,10 @@ export function skip(context: Context, reason: string): never {
 }
 
 /** Runs a test's body in a fresh namespace and closes it afterwards. */
-export async function inNamespace(body: (namespace: NetworkNamespace) => Promise<void>): Promise<void> {
+export async function inNamespace<T>(body: (namespace: NetworkNamespace) => Promise<T>): Promise<T> {
   const namespace = await NetworkNamespace.create();
   try {
-    await body(namespace);
+    return await body(namespace);
   } finally {
     await namespace.close();
   }

@@ -1,4 +1,4 @@
-/** Errors of intercepted connections. */
+/** Errors of interceptors and their connections. */
 
 import { codedError } from '../arguments.js';
 
@@ -13,4 +13,8 @@ export function timedOut(): NodeJS.ErrnoException {
 
 export function decidedBefore(state: string): Error {
   return codedError('ERR_TUNTAP_DECIDED', `The connection was decided about before: it is ${state}`);
+}
+
+export function interceptorClosed(): Error {
+  return codedError('ERR_TUNTAP_CLOSED', 'The interceptor is closed');
 }

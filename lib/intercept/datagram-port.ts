@@ -1,8 +1,9 @@
-import { codedError, invalidArgType, requireInteger } from '../arguments.js';
+import { invalidArgType, requireInteger } from '../arguments.js';
 import type { Endpoint } from '../endpoint.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { alreadyReading } from '../io/packet-channel.js';
 import { DatagramTable } from '../socket/datagram-table.js';
+import { interceptorClosed } from './connection-errors.js';
 import { DatagramReader, newReceivedDatagrams } from './datagram-reader.js';
 import type { DatagramRefusal, Datagrams } from './datagrams.js';
 import { emitSafely } from './faults.js';
@@ -109,7 +110,7 @@ export class DatagramPort {
   }
 
   #requireOpen(): void {
-    if (this.#closed) throw codedError('ERR_TUNTAP_CLOSED', 'The interceptor is closed');
+    if (this.#closed) throw interceptorClosed();
   }
 
   #build(payloads: PacketBatch, table: DatagramTable, start: number): void {
@@ -159,7 +160,7 @@ export class DatagramPort {
     const known = this.#knownFlow(table, i);
     const source = known?.source ?? (table.remote(i) as Endpoint);
     const end = { address: table.localAddress(i) as string, port: table.localPort(i) };
-    if (this.own.has(source.port) && this.own.take(source, end)) {
+    if (this.own.take(source, end)) {
       this.#refuse(table, i, 'host-unreachable');
       if (known === undefined) this.#forget(table.flow(i), table.flowId(i));
       return;

@@ -108,6 +108,8 @@ export class InterceptedFlow extends EventEmitter<FlowEvents> {
     if (!isDatagramRefusal(reason)) {
       throw invalidArgValue('reason', reason, 'must be port-unreachable, host-unreachable or prohibited');
     }
+    this.#requireOpen();
+    requireObject('destination', destination);
     this.#owner.refuse(this.#endpoint, this.#other('destination', destination), reason);
   }
 
@@ -128,8 +130,6 @@ export class InterceptedFlow extends EventEmitter<FlowEvents> {
   }
 
   #other(name: string, end: { readonly address: string; readonly port: number }): Endpoint {
-    this.#requireOpen();
-    requireObject(name, end);
     const latest = this.#latest;
     if (latest && latest.address === end.address && latest.port === end.port) return latest.endpoint;
     const endpoint = end instanceof Endpoint ? end : new Endpoint(end.address, end.port);

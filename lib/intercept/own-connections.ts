@@ -5,6 +5,7 @@ import { codedError, requireObject } from '../arguments.js';
 import { addressOffset, type Endpoint } from '../endpoint.js';
 import { type NamespaceConnectOptions, NetworkNamespace } from '../net/index.js';
 import type { RoutingOptions } from '../net/namespace/sockets.js';
+import { interceptorClosed } from './connection-errors.js';
 import type { FakeNames } from './names.js';
 import type { Nat } from './nat.js';
 
@@ -27,7 +28,7 @@ export class OwnConnections {
 
   async connect(options: InterceptorConnectOptions): Promise<Socket> {
     requireObject('options', options);
-    if (this.#closed) throw codedError('ERR_TUNTAP_CLOSED', 'The interceptor is closed');
+    if (this.#closed) throw interceptorClosed();
     const { host } = options;
     this.#namespace ??= NetworkNamespace.current();
     const namespace = await this.#namespace;

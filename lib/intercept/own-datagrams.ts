@@ -34,15 +34,12 @@ export class OwnDatagrams {
     };
   }
 
-  /** Whether one of them has this local port: else {@link take} need not be asked. */
-  has(port: number): boolean {
-    return this.#sockets.has(port);
-  }
-
   /** Whether a datagram is one of theirs, which it counts and tells. */
   take(source: End, destination: End): boolean {
+    const sharing = this.#sockets.get(source.port);
+    if (sharing === undefined) return false;
     const [local, remote] = [textOf(source), textOf(destination)];
-    for (const socket of this.#sockets.get(source.port) ?? []) {
+    for (const socket of sharing) {
       if (socket.local !== local || socket.remote !== remote) continue;
       this.loops++;
       socket.returned();

@@ -2,21 +2,11 @@
 
 #if defined(__x86_64__)
 
-// GCC 12 warns of its own header (bug 105593).
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include <cstring>
 
-// From version 18 on, clang has a feature of its own for the 512-bit registers, which GCC does not know.
-#if defined(__clang__) && __clang_major__ >= 18
-#define VAES_TARGET "avx512f,avx512bw,vaes,vpclmulqdq,aes,pclmul,evex512"
-#else
-#define VAES_TARGET "avx512f,avx512bw,vaes,vpclmulqdq,aes,pclmul"
-#endif
+#include "avx512.h"
+
+#define VAES_TARGET AVX512_FEATURES ",avx512bw,vaes,vpclmulqdq,aes,pclmul"
 #define VAES __attribute__((target(VAES_TARGET), always_inline)) inline
 #define VAES_CALL __attribute__((target(VAES_TARGET)))
 

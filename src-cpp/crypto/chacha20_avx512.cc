@@ -2,22 +2,11 @@
 
 #if defined(__x86_64__)
 
-// GCC 12 warns of its own header (bug 105593).
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include <cstddef>
 
-// From version 18 on, clang has a feature of its own for the 512-bit registers, which GCC does not know.
-#if defined(__clang__) && __clang_major__ >= 18
-#define AVX512_TARGET "avx512f,evex512"
-#else
-#define AVX512_TARGET "avx512f"
-#endif
-#define AVX512 __attribute__((target(AVX512_TARGET), always_inline)) inline
+#include "avx512.h"
+
+#define AVX512 __attribute__((target(AVX512_FEATURES), always_inline)) inline
 
 namespace tuntap {
 namespace {
@@ -95,9 +84,9 @@ AVX512 void Xor(const uint8_t* in, uint8_t* out, size_t block, __m512i stream) {
 
 }  // namespace
 
-__attribute__((target(AVX512_TARGET))) void ChaCha20FirstBlocks(const uint32_t key[8],
-                                                                const uint32_t nonce[3], uint8_t block0[64],
-                                                                const uint8_t* in, uint8_t* out) {
+__attribute__((target(AVX512_FEATURES))) void ChaCha20FirstBlocks(const uint32_t key[8],
+                                                                  const uint32_t nonce[3], uint8_t block0[64],
+                                                                  const uint8_t* in, uint8_t* out) {
   const Rows start = {FourTimes(kConstants), FourTimes(key), FourTimes(key + 4), LastRow(nonce, 0)};
   Rows low = start;  // blocks 0 to 3
   Rows high = {start.a, start.b, start.c, LastRow(nonce, 4)};

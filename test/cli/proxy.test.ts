@@ -8,7 +8,6 @@ import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NetworkNamespace } from 'tuntap-native';
 import { type ProxyOptions, TestProxy } from '../intercept/proxy-servers.ts';
 import { inNamespace, needs, run } from '../support.ts';
 import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
@@ -48,9 +47,14 @@ async function withProxy(
   }
 }
 
-async function inNewNamespace(command: readonly string[]): Promise<Running['status']> {
-  await using namespace = await NetworkNamespace.create();
-  return (await finish(command, { namespace })).status;
+/** A SOCKS5 server's part of an association for UDP, which it sends to an address and port. */
+function associate(socket: Socket, address: readonly number[], port: number): void {
+  socket
+    .on('error', () => {})
+    .once('data', () => {
+      socket.write(Buffer.of(5, 0));
+      socket.once('data', () => socket.write(Buffer.of(5, 0, 0, 1, ...address, port >> 8, port & 0xff)));
+    });
 }
 
 describe('tuntap-native proxy', function () {
@@ -111,7 +115,10 @@ describe('tuntap-native proxy', function () {
       assert.equal((await finish(behind('sh', '-c', 'exit 7'))).status, 7);
       for (const more of [[], ['--device', 'tun7']]) {
         const run = (command: string) =>
-          inNewNamespace(real('tuntap-native', 'proxy', '--to', proxy.url(), ...more, '--', command));
+          inNamespace(async (namespace) => {
+            const args = ['--to', proxy.url(), ...more, '--', command];
+            return (await finish(real('tuntap-native', 'proxy', ...args), { namespace })).status;
+          });
         assert.equal(await run('no-such-command'), 127);
         assert.equal(await run('/etc/passwd'), 126);
       }
@@ -173,11 +180,8 @@ describe('tuntap-native proxy', function () {
     const { port } = relay.address();
     const sockets = new Set<Socket>();
     const server = createTcpServer((socket) => {
-      sockets.add(socket.on('error', () => {}).on('close', () => sockets.delete(socket)));
-      socket.once('data', () => {
-        socket.write(Buffer.of(5, 0));
-        socket.once('data', () => socket.write(Buffer.of(5, 0, 0, 1, 127, 0, 0, 1, port >> 8, port & 0xff)));
-      });
+      sockets.add(socket.on('close', () => sockets.delete(socket)));
+      associate(socket, [127, 0, 0, 1], port);
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const directory = mkdtempSync(join(tmpdir(), 'proxy-'));
@@ -263,12 +267,7 @@ describe('tuntap-native proxy', function () {
       const server = await namespace.listen({ host: '127.0.0.1', port: 0 });
       server.on('connection', (socket: Socket) => {
         associations++;
-        socket
-          .on('error', () => {})
-          .once('data', () => {
-            socket.write(Buffer.of(5, 0));
-            socket.once('data', () => socket.write(Buffer.of(5, 0, 0, 1, 203, 0, 113, 1, 0x10, 0)));
-          });
+        associate(socket, [203, 0, 113, 1], 4096);
       });
       const { port } = server.address() as AddressInfo;
       const command = `${ROUTED} && ${process.execPath} -e "${KEEP_ASKING}"`;

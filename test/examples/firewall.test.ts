@@ -10,7 +10,7 @@ import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { decide, parseRule } from '../../examples/firewall/rules.ts';
 import { finish } from '../cli/programs.ts';
-import { needs } from '../support.ts';
+import { literally, needs } from '../support.ts';
 
 const FIREWALL = fileURLToPath(new URL('../../examples/firewall/main.js', import.meta.url));
 // Sends a datagram, and prints the answer or the error's name.
@@ -51,16 +51,19 @@ describe('examples/firewall', function () {
       assert.deepEqual([named.stdout, named.status], ['served', 0], named.stderr);
       assert.match(
         named.stderr,
-        new RegExp(`^tcp to ${name} port ${port}: allow \\(allow tcp/${name}\\)$`, 'm'),
+        new RegExp(`^tcp to ${literally(name)} port ${port}: allow \\(allow tcp/${literally(name)}\\)$`, 'm'),
       );
       const rules = ['--refuse', `tcp/${name}:${port}`, '--allow', '*'];
       const refused = await firewall(...rules, '--', ...curl(port, asked));
       assert.deepEqual([refused.stdout, refused.status], ['', 7], 'curl could not connect');
-      assert.match(refused.stderr, new RegExp(`: refuse \\(refuse tcp/${name}:`));
+      assert.match(refused.stderr, new RegExp(`: refuse \\(refuse tcp/${literally(name)}:`));
       const forbidden = ['--refuse', address, '--allow', '*'];
       const away = await firewall(...forbidden, '--', ...curl(port, asked));
       assert.deepEqual([away.stdout, away.status], ['', 7], away.stderr);
-      assert.match(away.stderr, new RegExp(`^tcp to ${name} at ${address} port ${port}: refuse`, 'm'));
+      assert.match(
+        away.stderr,
+        new RegExp(`^tcp to ${literally(name)} at ${literally(address)} port ${port}: refuse`, 'm'),
+      );
       const nothing = await firewall('--', ...curl(port, '203.0.113.1'));
       assert.equal(nothing.status, 7);
       assert.match(nothing.stderr, /^tcp to 203\.0\.113\.1 port \d+: refuse \(no rule\)$/m);

@@ -27,7 +27,6 @@ std::mt19937 source;
 Bytes Random(size_t size) {
   Bytes bytes(size);
   for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(source());
-  bytes.shrink_to_fit();
   return bytes;
 }
 

@@ -116,6 +116,14 @@ struct Rig {
     const PacketEnd end = {packet.source(), LoadAsIs<uint16_t>(packet.header())};
     return nat.Arrived(packet.ipv4, end, now, &slot, &generation);
   }
+  // A client's SYN, which is accepted. Returns what the stack is given.
+  Bytes Handshake(Packet packet, uint16_t port, NatEvent* begun) {
+    packet.source_port = port;
+    Translate(Build(packet));
+    *begun = Event(NatEventKind::kNew);
+    CHECK(Accept(*begun));
+    return stack.At(0);
+  }
   bool Expire(uint32_t later) {
     bool left = false;
     now += later;
@@ -321,28 +329,19 @@ void TestLimitsAndTime() {
   Rig rig(Options());
   Packet packet;
   packet.flags = kSyn;
-  std::vector<NatEvent> begun;
-  std::vector<Bytes> syns;
   for (uint16_t port = 1; port <= 6; port++) {
     packet.source_port = port;
     rig.Translate(Build(packet));
   }
-  begun = rig.Events();
+  const std::vector<NatEvent> begun = rig.Events();
   CHECK(begun.size() == 4 && rig.nat.counters()[kPendingLimitCount] == 2);
   rig.Expire(6000);
   CHECK(rig.Events().size() == 4 && rig.nat.pending() == 0 && rig.nat.counters()[kTimedOutCount] == 4);
   CHECK(!rig.Accept(begun[0]));
-  for (uint16_t port = 11; port <= 16; port++) {
-    packet.source_port = port;
-    rig.Translate(Build(packet));
-    CHECK(rig.Accept(rig.Event(NatEventKind::kNew)));
-    const Bytes syn = rig.stack.At(0);
-    if (port == 11) {
-      CHECK(rig.Arrive(syn));
-    } else {
-      syns.push_back(syn);
-    }
-  }
+  std::vector<Bytes> syns;
+  NatEvent event;
+  CHECK(rig.Arrive(rig.Handshake(packet, 11, &event)));
+  for (uint16_t port = 12; port <= 16; port++) syns.push_back(rig.Handshake(packet, port, &event));
   CHECK(rig.nat.open() == 6);
   rig.Expire(31'000);
   for (const Bytes& syn : syns) rig.Back(Answer(syn, 0, kSyn | kAck, 500, packet.sequence + 1));  // again
@@ -378,24 +377,16 @@ void TestFullOfHandshakes() {
   Rig rig(Options());
   Packet packet;
   packet.flags = kSyn;
-  std::vector<NatEvent> begun;
-  std::vector<Bytes> syns;
-  const auto accept = [&](const NatEvent& event) {
-    begun.push_back(event);
-    CHECK(event.kind == NatEventKind::kNew && rig.Accept(event));
-    syns.push_back(rig.stack.At(0));
-  };
-  for (uint16_t port = 1; port <= 6; port++) {
-    packet.source_port = port;
-    rig.Translate(Build(packet));
-    accept(rig.Event(NatEventKind::kNew));
-  }
+  NatEvent oldest, event;
+  std::vector<Bytes> syns = {rig.Handshake(packet, 1, &oldest)};
+  for (uint16_t port = 2; port <= 6; port++) syns.push_back(rig.Handshake(packet, port, &event));
   packet.source_port = 7;
   rig.Translate(Build(packet));
   CHECK(rig.client.count() >= 1 && rig.stack.count() >= 1);
   const std::vector<NatEvent> events = rig.Events();
-  CHECK(events.size() == 2 && events[0].kind == NatEventKind::kIdle && events[0].slot == begun[0].slot);
-  accept(events[1]);
+  CHECK(events.size() == 2 && events[0].kind == NatEventKind::kIdle && events[0].slot == oldest.slot);
+  CHECK(events[1].kind == NatEventKind::kNew && rig.Accept(events[1]));
+  syns.push_back(rig.stack.At(0));
   CHECK(rig.nat.open() == 6 && rig.nat.counters()[kOpenLimitCount] == 0);
   CHECK(!rig.Arrive(syns[0]));
   for (size_t i = 1; i < syns.size(); i++) CHECK(rig.Arrive(syns[i]));
@@ -412,9 +403,8 @@ void TestManyHandshakes() {
   Packet packet;
   packet.flags = kSyn;
   for (uint16_t port = 1; port <= 20; port++) {
-    packet.source_port = port;
-    rig.Translate(Build(packet));
-    CHECK(rig.Accept(rig.Event(NatEventKind::kNew)));
+    NatEvent begun;
+    rig.Handshake(packet, port, &begun);
     const bool full = port > 4 * options.max_pending;
     CHECK(rig.Events().size() == (full ? 1 : 0) && rig.nat.open() == (full ? 16 : port));
   }

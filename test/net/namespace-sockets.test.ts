@@ -6,7 +6,7 @@ import http from 'node:http';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
-import { fdNumbers, fdsAtMost, needs } from '../support.ts';
+import { fdsAtMost, needs, openFds } from '../support.ts';
 
 /** Two namespaces with a veth pair, one of root and one of a user namespace's: 192.0.2.1 and .2, 2001:db8::1 and ::2. */
 async function withPair(body: (a: NetworkNamespace, b: NetworkNamespace) => Promise<void>): Promise<void> {
@@ -268,7 +268,7 @@ describe('sockets of Node.js in a namespace', () => {
         await once(datagrams, 'close');
       });
     await cycle();
-    const before = fdNumbers().length;
+    const before = openFds();
     for (let i = 0; i < 10; i++) await cycle();
     await fdsAtMost(before);
   });

@@ -85,11 +85,11 @@ function pack(): Packed {
     const [built, prebuilt, to] = [join(ROOT, 'build/Release'), join(ROOT, PREBUILDS), join(tree, PREBUILDS)];
     mkdirSync(to, { recursive: true });
     // Where tests run with what is packed, nothing was built.
-    const addon = existsSync(built)
-      ? join(built, 'tuntap_native.node')
-      : join(prebuilt, 'tuntap-native.glibc.node');
-    copyFileSync(addon, join(to, 'tuntap-native.glibc.node'));
-    copyFileSync(join(existsSync(built) ? built : prebuilt, 'namespace_exec'), join(to, 'namespace_exec'));
+    const [from, addon] = existsSync(built)
+      ? [built, 'tuntap_native.node']
+      : [prebuilt, 'tuntap-native.glibc.node'];
+    copyFileSync(join(from, addon), join(to, 'tuntap-native.glibc.node'));
+    copyFileSync(join(from, 'namespace_exec'), join(to, 'namespace_exec'));
   }
   // The file's name comes after what npm tells of the scripts.
   const check = complete ? [] : ['--ignore-scripts'];

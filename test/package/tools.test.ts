@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -135,6 +143,27 @@ describe('a test that is skipped', () => {
     assert.match(stdout, /"before all" hook.* for "in a hook"/);
     assert.match(stdout, /skipped: needs the program no-such-program/);
     assert.match(stdout, /in the source:\s+Error: Pending test forbidden/);
+  });
+});
+
+describe('test/every-platform.sh', () => {
+  it('goes on after a platform that fails, and tells how each went', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tuntap-platforms-'));
+    try {
+      mkdirSync(join(folder, 'test'));
+      mkdirSync(join(folder, 'scripts'));
+      copyFileSync(join(ROOT, 'test/every-platform.sh'), join(folder, 'test/every-platform.sh'));
+      writeFileSync(join(folder, 'scripts/build.js'), '');
+      writeFileSync(join(folder, 'test/platforms.sh'), 'echo "$1: 5 passed"; [ "$1" = bun ] || exit 3');
+      const script = join(folder, 'test/every-platform.sh');
+      const { status, stdout } = spawnSync('sh', [script, 'bun', 'deno', 'bun'], { encoding: 'utf8' });
+      const [, summary] = stdout.split('== summary\n');
+      const passed = 'bun: passed (5 passed )\n';
+      assert.equal(summary, `${passed}deno: FAILED with status 3 (5 passed )\n${passed}`, stdout);
+      assert.equal(status, 1);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

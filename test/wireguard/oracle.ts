@@ -38,6 +38,7 @@ export function exists(path: string): boolean {
 
 /** Waits until `condition` holds. */
 export async function until(condition: () => unknown, what: string): Promise<void> {
+  // Making a device can wait for other tests, which make thousands.
   const end = Date.now() + 30_000;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`waited in vain for ${what}`);

@@ -8,7 +8,6 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { PacketBatch } from 'tuntap-native';
 import { NetworkNamespace } from 'tuntap-native/net';
 import { formatIp, parseIp } from 'tuntap-native/packet';
@@ -16,6 +15,7 @@ import { Endpoint, openUdp, type UdpBatchSocket } from 'tuntap-native/tunnel';
 import type { Source } from '#dist/wireguard/cookie.js';
 import { formatKey } from '#dist/wireguard/keys.js';
 import { run } from '../support.ts';
+import { until } from './oracle.ts';
 import type { Medium, TestDevice } from './simulation.ts';
 
 /** The addresses outside of the tunnel: ours and theirs. */
@@ -104,12 +104,9 @@ export class WireGuardGo implements AsyncDisposable {
 
   static async start(namespace: NetworkNamespace): Promise<WireGuardGo> {
     const program = new WireGuardGo(namespace);
-    // Making its device can wait for other tests, which make thousands.
-    for (let i = 0; i < 600; i++) {
-      if ((await run(namespace, 'wg', 'show', program.name)).status === 0) return program;
-      await sleep(50);
-    }
-    throw new Error('wireguard-go did not start');
+    const answers = async () => (await run(namespace, 'wg', 'show', program.name)).status === 0;
+    await until(answers, 'wireguard-go');
+    return program;
   }
 
   get pid(): number {
