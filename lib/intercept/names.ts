@@ -164,11 +164,12 @@ export class FakeNames {
 }
 
 /**
- * Whether it can be the name of another host; some have `_`. A name whose last label is a number is an IPv4 address to many
- * programs, also in hexadecimal and octal digits and with fewer than four labels; `localhost` is everybody's own (RFC 6761).
+ * Whether it can be the name of another host: letters, digits, `-`, and `_`, which some have. Anything else could be taken for
+ * an address, such as `fe80::1%eth0`. A name whose last label is a number is an IPv4 address to many programs, also in
+ * hexadecimal and octal digits and with fewer than four labels; `localhost` is everybody's own (RFC 6761).
  */
 function isHostName(name: string): boolean {
-  return /^[\x21-\x7e]+$/.test(name) && !/(^|\.)(localhost|[0-9]+|0x[0-9a-f]*)$/i.test(name);
+  return /^[\w-]+(\.[\w-]+)*$/.test(name) && !/(^|\.)(localhost|[0-9]+|0x[0-9a-f]*)$/i.test(name);
 }
 
 function addressOf(number: number, type: number): Uint8Array {

@@ -95,6 +95,12 @@ describe('fake names', () => {
       '0177.0.0.1',
       'a.0X7f',
       '1.2.3.4.5',
+      '::1',
+      '[::1]',
+      '::ffff:7f00:1',
+      'fe80::1%zz',
+      'a/b.example',
+      'a@b.example',
     ])
       assert.equal(ask(names, address, A), 3, address);
     for (const local of ['localhost', 'LocalHost', 'a.localhost'])
