@@ -11,7 +11,7 @@
 
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream';
 import { parseArgs } from 'node:util';
@@ -25,20 +25,42 @@ const MAIN_TABLE = 254;
 const CONNECT_TIMEOUT_MS = 30_000;
 const SOCKS5 = 5;
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: { listen: { type: 'string', default: '127.0.0.1:1080' } },
-});
-const [file] = positionals;
-// Without an address the proxy would be everybody's.
-const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(values.listen) ?? [];
-const [address, port] = [bracketed ?? plain, Number(digits)];
-if (positionals.length !== 1 || digits === undefined || port > 65_535) {
-  console.error('usage: main.js FILE [--listen ADDRESS:PORT]');
-  process.exit(2);
+/** Ends with one line. */
+function fail(status: number, error: unknown): never {
+  console.error((error as Error).message.replaceAll('\n', ' '));
+  if (status === 2) console.error('usage: main.js FILE [--listen ADDRESS:PORT]');
+  process.exit(status);
 }
 
-const config = parseConfig(readFileSync(file, 'utf8'));
+function readArguments(): { readonly file: string; readonly address: string; readonly port: number } {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { listen: { type: 'string', default: '127.0.0.1:1080' } },
+  });
+  const [file] = positionals;
+  if (positionals.length !== 1) throw new Error('which file?');
+  // Without an address the proxy would be everybody's.
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(values.listen) ?? [];
+  const port = Number(digits);
+  if (digits === undefined || port > 65_535)
+    throw new Error(`--listen ${values.listen}: no address and port`);
+  return { file, address: bracketed ?? plain, port };
+}
+
+let given: ReturnType<typeof readArguments>;
+try {
+  given = readArguments();
+} catch (error) {
+  fail(2, error);
+}
+const { file, address, port } = given;
+
+let config: ReturnType<typeof parseConfig>;
+try {
+  config = parseConfig(readFileSync(file, 'utf8'));
+} catch (error) {
+  fail(1, error);
+}
 const { dns } = config;
 const namespace = await NetworkNamespace.create();
 const tunnel = await openWireGuard(basename(file, '.conf'), {
@@ -75,9 +97,9 @@ async function serve(client: Socket): Promise<void> {
 const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (client) => {
   serve(client).catch(() => client.destroy());
 });
-server.listen(port, address);
-await once(server, 'listening');
-console.log(`SOCKS5 and HTTP proxy on ${values.listen}`);
+await once(server.listen(port, address), 'listening').catch((error) => fail(1, error));
+const { port: bound } = server.address() as AddressInfo;
+console.log(`SOCKS5 and HTTP proxy on ${address.includes(':') ? `[${address}]` : address}:${bound}`);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, async () => {

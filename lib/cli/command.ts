@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { checkName } from '../arguments.js';
 import type { PeerInfo, WireGuardOptions } from '../wireguard/index.js';
 
 /** What is still under way at the end, such as output, has this long. */
@@ -38,6 +39,21 @@ export function warnTo({ stderr }: Pick<Context, 'stderr'>): Warn {
 
 /** The arguments are not what the command takes: exit status 2. */
 export class UsageError extends Error {}
+
+/** What a check of an argument returns. @throws UsageError instead of an error for a wrong value */
+export function argument<T>(check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_ARG_VALUE') throw error;
+    throw new UsageError(oneLine(error));
+  }
+}
+
+/** The value of --device, if it is given. */
+export function deviceName(device: unknown): string | undefined {
+  return device === undefined ? undefined : argument(() => checkName('--device', device, true));
+}
 
 /** One command of a program. */
 export interface Command {

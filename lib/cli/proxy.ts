@@ -7,7 +7,16 @@ import { openTun, type TunDevice } from '../index.js';
 import { type InterceptedConnection, type Interceptor, intercept } from '../intercept/index.js';
 import { type ProxyServer, parseProxy } from '../intercept/proxy.js';
 import { relayFlow } from '../intercept/socks-association.js';
-import { type Command, type Context, oneLine, UsageError, type Warn, warnTo } from './command.js';
+import {
+  argument,
+  type Command,
+  type Context,
+  deviceName,
+  oneLine,
+  UsageError,
+  type Warn,
+  warnTo,
+} from './command.js';
 import { type Ended, endAsCommand, type Foreground, runHere, runInside, withNetwork } from './inside.js';
 import { isInterruption, stopSignal, untilAborted } from './stop-signal.js';
 
@@ -32,12 +41,7 @@ interface ProxyUrl {
 
 /** @throws UsageError if it is no URL of a proxy */
 function parseUrl(name: string, url: string): ProxyUrl {
-  try {
-    return { name, url, server: parseProxy(name, url) };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_ARG_VALUE') throw error;
-    throw new UsageError(oneLine(error));
-  }
+  return { name, url, server: argument(() => parseProxy(name, url)) };
 }
 
 /** The URL of an argument, or of a file. */
@@ -162,14 +166,15 @@ export const proxy: Command = {
     'through the proxy instead. With --to-file the URL is the first line of a file: others can see arguments, and so a password.',
   positionals: [0, Number.POSITIVE_INFINITY],
   options: { to: { type: 'string' }, 'to-file': { type: 'string' }, device: { type: 'string' } },
-  async run(context, command, { device, ...urls }) {
+  async run(context, command, { device: asked, ...urls }) {
     const proxy = readUrl(urls);
+    const device = deviceName(asked);
     const warn = warnTo(context);
-    if (typeof device === 'string' && command.length === 0) return serveDevice(device, proxy, context, warn);
+    if (device !== undefined && command.length === 0) return serveDevice(device, proxy, context, warn);
     if (!command[0]) throw new UsageError('which command?');
     return endAsCommand(context, warn, async (foreground) => {
       const to = await resolved(proxy, foreground.signal);
-      return typeof device === 'string'
+      return device !== undefined
         ? withDevice(device, to, warn, () => runHere(command, context, foreground))
         : runBehind(to, command, context, warn, foreground);
     });

@@ -1,7 +1,7 @@
 /** `run FILE -- COMMAND`: runs a command whose only network is the tunnel of a wg-quick file. */
 
 import type { ParsedConfig, RouteOption, WireGuardOptions } from '../wireguard/index.js';
-import { type Command, type Context, oneLine, UsageError, type Warn, warnTo } from './command.js';
+import { type Command, type Context, deviceName, oneLine, UsageError, type Warn, warnTo } from './command.js';
 import { readConfigFile } from './config-file.js';
 import { resolvConf, setDns } from './dns.js';
 import { hookNames } from './hooks.js';
@@ -75,13 +75,14 @@ export const run: Command = {
     '--device, which does, the tunnel is a device of the machine until the command has ended, with its routes.',
   positionals: [2, Number.POSITIVE_INFINITY],
   options: { device: { type: 'string' } },
-  async run(context, [argument, ...command], { device }) {
+  async run(context, [argument, ...command], { device: asked }) {
     if (command[0] === '') throw new UsageError('which command?');
+    const device = deviceName(asked);
     const { name, config, warnings } = readConfigFile(argument);
     const warn = warnTo(context);
     for (const warning of warnings) warn(warning);
     const hooks = hookNames(config);
-    const here = typeof device === 'string';
+    const here = device !== undefined;
     if (hooks.length > 0) {
       const why = here ? 'use the command up' : 'there is no other network to guard';
       warn(`${hooks.join(', ')} of ${argument} ${hooks.length === 1 ? 'does' : 'do'} not run: ${why}`);

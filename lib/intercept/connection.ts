@@ -182,7 +182,7 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    * relays as {@link relay} does. All of it is a thread's work. The sockets are of this process's namespace.
    * @returns as {@link relay}
    * @throws ECONNREFUSED, EHOSTUNREACH and the like if it can't connect, as `net.connect` or the proxy reports it: give the
-   * error to {@link refuse}; EACCES if the client's destination is this machine's loopback and you did not name it by `host`,
+   * error to {@link refuse}; EACCES if the client's destination is this machine's loopback and `host` is no other name or address,
    * or the proxy refuses the password or the destination; EPROTO, ENOTSUP, EAFNOSUPPORT if the proxy can't do it;
    * what {@link accept} throws; AbortError; TypeError or RangeError with an `ERR_…` code for bad options
    * @example

@@ -26,7 +26,7 @@ import { dialUpstream } from './upstream.js';
 
 /** Options of {@link InterceptedConnection.relay}. */
 export interface RelayOptions {
-  /** Ends it: the connection and the other one are reset. */
+  /** Resets the connection and the other one. Before the connection is accepted, it only ends the attempt: decide again. */
   readonly signal?: AbortSignal;
 }
 

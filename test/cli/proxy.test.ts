@@ -238,6 +238,7 @@ describe('tuntap-native proxy', function () {
       [['--to', 'socks4://me:secret@127.0.0.1', '--', 'true'], /must be a URL such as/],
       [['--to', 'socks5://127.0.0.1'], /which command/],
       [['--to', 'socks5://127.0.0.1', '--device', 'tun7', '--', ''], /which command/],
+      [['--to', 'socks5://127.0.0.1', '--device', 'a/b'], /"--device" argument must not/],
       [
         ['--to-file', '/etc/passwd', '--', 'true'],
         /"first line of \/etc\/passwd" argument must be a URL such as/,

@@ -132,6 +132,10 @@ describe('tuntap-native run', function () {
       assert.match(await warning(), /^Warning: PostUp, PreDown of .* do not run: /m);
       const missing = await finish(real('tuntap-native', 'run', file), { namespace: a });
       assert.equal(missing.status, 2);
+      const args = ['run', file, '--device', '', '--', 'true'];
+      const nameless = await finish(real('tuntap-native', ...args), { namespace: a });
+      assert.match(nameless.stderr, /"--device" argument must not be empty/);
+      assert.equal(nameless.status, 2);
       const wrong = join(folder, 'wrong.conf');
       writeFileSync(wrong, '[Interface]\nPrivateKey = x\n', { mode: 0o600 });
       const refused = await finish(real('tuntap-native', 'run', wrong, '--', 'true'), { namespace: a });

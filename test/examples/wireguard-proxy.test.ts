@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { chownSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { Running } from '../cli/programs.ts';
+import { finish, Running } from '../cli/programs.ts';
 import { needs, run } from '../support.ts';
 import { needsReadable, USER } from '../unprivileged.ts';
 import { withWebPeer } from '../wireguard/web-peer.ts';
@@ -15,6 +15,20 @@ describe('examples/wireguard-proxy', function () {
   before(async function () {
     needs(this, 'curl', 'ip', 'wg', 'wireguard-go', 'setpriv', 'unshare');
     await needsReadable(this);
+  });
+
+  it('says in a line what is wrong with its arguments', async () => {
+    const file = '/nonexistent.conf';
+    for (const [args, status, message] of [
+      [[], 2, /^which file\?\nusage: .*\n$/],
+      [[file, '--listen', ':1080'], 2, /^--listen :1080: no address and port\nusage: .*\n$/],
+      [[file, '--no-such'], 2, /^Unknown option '--no-such'.*\nusage: .*\n$/],
+      [[file], 1, /^ENOENT: .*nonexistent\.conf'\n$/],
+    ] as const) {
+      const ended = await finish([process.execPath, PROXY, ...args]);
+      assert.equal(ended.status, status);
+      assert.match(ended.stderr, message);
+    }
   });
 
   it('is a way into the tunnel for SOCKS5 and HTTP, and says what fails', () =>

@@ -168,7 +168,8 @@ describe('NetworkNamespace.spawn', () => {
         const [status] = await once(child, 'close');
         assert.deepEqual([status, await stdout], [126, '']);
       }
-      const wrong = [5, { '../x': '' }, { '..': '' }, { '': '' }, { 'a/b': '' }, { hosts: 5 }];
+      const names = [{ '../x': '' }, { '..': '' }, { '': '' }, { 'a/b': '' }];
+      const wrong = [5, '', [], ['x'], new Map(), { hosts: 5 }, { hosts: 'a\0b' }, ...names];
       for (const options of [...wrong.map((etc) => ({ etc })), { parentDeathSignal: 'SIGNOTHING' }]) {
         assert.match(
           code(() => namespace.spawn('true', [], options as never)) ?? '',

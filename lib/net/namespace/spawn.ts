@@ -10,7 +10,8 @@ import { type SystemError, systemError } from '../../system-error.js';
 export interface NamespaceSpawnOptions extends SpawnOptions {
   /**
    * What hides files of the same name under /etc, such as resolv.conf, from the command: a directory of files, or an
-   * object with names and contents, each below 128 KB, which need no files at all. If one can't, the command does not run,
+   * object with names and contents, each below 128 KB and all together below what execve(2) takes (else spawn E2BIG), which
+   * need no files at all. If one can't, the command does not run,
    * and the status is 126. **Default:** `/etc/netns/NAME` of a namespace with a name, as far as possible
    */
   readonly etc?: string | Readonly<Record<string, string>>;
@@ -33,6 +34,7 @@ export function spawnIn(
     if (options[option]) throw invalidArgValue(`options.${option}`, options[option], 'is not supported');
   }
   const { stdio = 'pipe', cwd, etc = name && `/etc/netns/${name}`, parentDeathSignal, ...others } = options;
+  if (options.etc === '') throw invalidArgValue('options.etc', etc, 'must not be empty');
   const files = typeof etc === 'string' ? [] : checkContents(etc);
   const signal = parentDeathSignal === undefined ? 0 : system.signals[parentDeathSignal];
   if (signal === undefined) {
@@ -58,12 +60,13 @@ export function spawnIn(
 }
 
 function checkContents(etc: unknown): readonly [name: string, content: string][] {
-  if (typeof etc !== 'object' || etc === null)
+  if (typeof etc !== 'object' || etc === null || Symbol.iterator in etc)
     throw invalidArgType('options.etc', 'a string or an object', etc);
   return Object.entries(etc).map(([name, content]) => {
     if (!/^[^/\0]{1,255}$/.test(name) || name === '.' || name === '..')
       throw invalidArgValue('options.etc', etc, 'must have names of files');
     if (typeof content !== 'string') throw invalidArgType(`options.etc.${name}`, 'a string', content);
+    if (content.includes('\0')) throw invalidArgValue(`options.etc.${name}`, content, 'must not hold NUL');
     return [name, content];
   });
 }
