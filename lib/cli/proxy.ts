@@ -18,7 +18,7 @@ import {
   warnTo,
 } from './command.js';
 import { type Ended, endAsCommand, type Foreground, runHere, runInside, withNetwork } from './inside.js';
-import { isInterruption, stopSignal, untilAborted } from './stop-signal.js';
+import { isInterruption, stopSignal } from './stop-signal.js';
 
 const DEVICE = 'tun0';
 /** Both ends are on this machine, so packets may be as large as can be. */
@@ -54,10 +54,10 @@ function readUrl({ to, 'to-file': file }: Readonly<Record<string, unknown>>): Pr
 }
 
 /** The same with the proxy's address instead of its name, which is looked up once. */
-async function resolved(proxy: ProxyUrl, signal: AbortSignal): Promise<ProxyUrl> {
+async function resolved(proxy: ProxyUrl): Promise<ProxyUrl> {
   const { host } = proxy.server;
   if (isIP(host) !== 0) return proxy;
-  const { address, family } = await untilAborted(signal, lookup(host));
+  const { address, family } = await lookup(host);
   const url = new URL(proxy.url);
   url.hostname = family === 6 ? `[${address}]` : address;
   return parseUrl(proxy.name, url.href);
@@ -146,7 +146,7 @@ async function withDevice<T>(
 async function serveDevice(device: string, proxy: ProxyUrl, context: Context, warn: Warn): Promise<number> {
   using stop = stopSignal();
   try {
-    await withDevice(device, await resolved(proxy, stop.signal), warn, async ({ name }) => {
+    await withDevice(device, proxy, warn, async ({ name }) => {
       stop.signal.throwIfAborted();
       context.stdout.write(`${name} is up: what is routed to it goes through the proxy\n`);
       await stop.received;
@@ -167,16 +167,18 @@ export const proxy: Command = {
   positionals: [0, Number.POSITIVE_INFINITY],
   options: { to: { type: 'string' }, 'to-file': { type: 'string' }, device: { type: 'string' } },
   async run(context, command, { device: asked, ...urls }) {
-    const proxy = readUrl(urls);
+    const url = readUrl(urls);
     const device = deviceName(asked);
     const warn = warnTo(context);
-    if (device !== undefined && command.length === 0) return serveDevice(device, proxy, context, warn);
-    if (!command[0]) throw new UsageError('which command?');
-    return endAsCommand(context, warn, async (foreground) => {
-      const to = await resolved(proxy, foreground.signal);
-      return device !== undefined
-        ? withDevice(device, to, warn, () => runHere(command, context, foreground))
-        : runBehind(to, command, context, warn, foreground);
-    });
+    const serves = device !== undefined && command.length === 0;
+    if (!serves && !command[0]) throw new UsageError('which command?');
+    // There is nothing to undo yet: a signal ends this process at once, which could not end the lookup.
+    const proxy = await resolved(url);
+    if (serves) return serveDevice(device, proxy, context, warn);
+    return endAsCommand(context, warn, async (foreground) =>
+      device !== undefined
+        ? withDevice(device, proxy, warn, () => runHere(command, context, foreground))
+        : runBehind(proxy, command, context, warn, foreground),
+    );
   },
 };

@@ -60,13 +60,3 @@ export async function unlessAborted<T>(
     signal.removeEventListener('abort', abort);
   }
 }
-
-/** What cannot be ended, such as a lookup, until the signal aborts: then nobody waits for it any more. */
-export async function untilAborted<T>(signal: AbortSignal, result: Promise<T>): Promise<T> {
-  return await unlessAborted(signal, (opening) => {
-    const aborted = new Promise<never>((_, reject) => {
-      opening.addEventListener('abort', () => reject(opening.reason));
-    });
-    return Promise.race([result, aborted]);
-  });
-}
