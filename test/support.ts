@@ -137,6 +137,11 @@ export function moduleArguments(source: string): string[] {
   return process.versions.deno ? ['eval', '--ext=mjs', source] : ['--input-type=module', '-e', source];
 }
 
+/** The arguments by which this runtime runs the program of a file. */
+export function programArguments(file: string, ...args: readonly string[]): string[] {
+  return [...(process.versions.deno ? ['run', '-A'] : []), file, ...args];
+}
+
 /** The command of a program with what device tests import. */
 export function nodeProgram(body: string): [string, ...string[]] {
   const source = `

@@ -5,9 +5,10 @@ import { moduleArguments } from '../support.ts';
 /** What opening a socket gives with an addon whose exports were changed by `change`: an error's code and its cause. */
 function open(change: string): Promise<string[]> {
   const source = `
-    const { dlopen } = process;
-    process.dlopen = (module, ...others) => {
-      dlopen.call(process, module, ...others);
+    const extensions = process.getBuiltinModule('node:module')._extensions;
+    const load = extensions['.node'];
+    extensions['.node'] = (module, ...others) => {
+      load(module, ...others);
       const addon = module.exports;
       if (addon.attachUdp) { ${change} }
     };

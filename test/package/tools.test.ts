@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { needs, type Outcome, skip } from '../support.ts';
+import { needs, type Outcome, programArguments, skip } from '../support.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -118,7 +118,8 @@ describe('a test that is skipped', () => {
         it.skip('in the source', () => {});`;
       writeFileSync(file, body);
       const bin = join(ROOT, 'node_modules/mocha/bin/mocha.js');
-      return spawnSync(process.execPath, [bin, '--no-config', ...(CI ? ['--forbid-pending'] : []), file], {
+      const args = programArguments(bin, '--no-config', ...(CI ? ['--forbid-pending'] : []), file);
+      return spawnSync(process.execPath, args, {
         env: { ...process.env, CI },
         encoding: 'utf8',
       });

@@ -97,14 +97,18 @@ export class WireGuardGo implements AsyncDisposable {
   private constructor(namespace: NetworkNamespace) {
     this.#namespace = namespace;
     this.#process = namespace.spawn('wireguard-go', ['-f', this.name], {
-      stdio: 'ignore',
+      stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, LOG_LEVEL: 'silent', WG_PROCESS_FOREGROUND: '1' },
     });
   }
 
   static async start(namespace: NetworkNamespace): Promise<WireGuardGo> {
     const program = new WireGuardGo(namespace);
-    const answers = async () => (await run(namespace, 'wg', 'show', program.name)).status === 0;
+    const answers = async () => {
+      if (program.#process.exitCode !== null)
+        throw new Error(`wireguard-go ended: ${program.#process.exitCode}`);
+      return (await run(namespace, 'wg', 'show', program.name)).status === 0;
+    };
     await until(answers, 'wireguard-go');
     return program;
   }
