@@ -182,7 +182,7 @@ export abstract class PacketDevice extends PacketStream {
 
   #useCaptures(captures: readonly Capture[]): void {
     this.#captures = captures;
-    this.channel.recorders = captures.length > 0 ? captures : undefined;
+    this.channel.recorders = captures;
   }
 
   /**

@@ -73,6 +73,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
     this.#own = new OwnConnections(this.#nat, bypass, this.#names);
     this.#read(tun, this.#fromClient);
     if (!shared) this.#read(stack.tun, this.#fromStack);
+    this.#nat.carry(tun, stack.tun);
     const shortest = Math.min(options.decisionTimeout, options.idleTimeout, flowTimeout) / 4;
     const interval = Math.min(Math.max(shortest, EXPIRY_INTERVAL.least), EXPIRY_INTERVAL.most);
     this.#timer = setInterval(this.#expire, interval).unref();
@@ -164,6 +165,10 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   }
 
   readonly #fromClient = (batch: PacketBatch): void => {
+    if (this.#nat.takeWritten(batch, this.#stack.tun, false)) {
+      this.#flush();
+      return;
+    }
     const wholes = this.#translate(batch);
     if (wholes.length > 0) {
       this.#translate(wholes);
@@ -181,8 +186,10 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   }
 
   readonly #fromStack = (batch: PacketBatch): void => {
-    this.#nat.translateBack(batch);
-    if (this.#tun.fd >= 0) this.#tun.writeBatch(batch);
+    if (!this.#nat.takeWritten(batch, this.#tun, true)) {
+      this.#nat.translateBack(batch);
+      if (this.#tun.fd >= 0) this.#tun.writeBatch(batch);
+    }
     this.#flush();
   };
 
@@ -296,20 +303,12 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
   #watch(listener: Descriptor): void {
     const [control, counters] = watchArrays();
     const ready = (): void => {
-      const error = this.#acceptAll(listener);
+      const error = this.#nat.acceptAll(listener, this.#accepted);
       if (error === EAGAIN) control[LAYOUT.kArm] |= READABLE;
       else setTimeout(() => listener.fd() >= 0 && listener.arm(READABLE), ACCEPT_RETRY).unref();
     };
     check(listener.watch(ready, control, counters), 'poll');
     check(listener.arm(READABLE), 'poll');
-  }
-
-  /** Returns what ended accepting. */
-  #acceptAll(listener: Descriptor): number {
-    for (;;) {
-      const result = this.#nat.acceptFrom(listener.fd(), this.#accepted);
-      if (result < 0) return result;
-    }
   }
 
   readonly #accepted = (slot: SlotReference, fd: number): void => {
@@ -324,6 +323,7 @@ export class Interceptor extends EventEmitter<InterceptorEvents> implements Asyn
     // What one step fails with must not keep the others, that of the namespace least of all.
     const steps = [
       () => this.#resetAll(),
+      () => this.#nat.carryNoMore(this.#tun, this.#stack.tun),
       ...this.#readers.map((reader) => () => reader.return?.()),
       () => Promise.allSettled(this.#loops),
       () => this.#stack.close(),

@@ -1,11 +1,14 @@
 /** The translation of connections: src-cpp/intercept/nat.h. */
 
 import { formatIpv4, formatIpv6 } from '../address.js';
+import type { TunDevice } from '../device/tun-tap-device.js';
 import type { Endpoint } from '../endpoint.js';
 import { LITTLE_ENDIAN } from '../endpoint.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { type PacketRuns, rowsOf, setLength } from '../io/packet-runs.js';
+import { descriptorOf } from '../io/packet-stream.js';
 import { native } from '../native/addon.js';
+import type { Descriptor } from '../native/descriptor.js';
 import type { NatHandle } from '../native/intercept-calls.js';
 import { LAYOUT } from '../native/layout.js';
 import { check } from '../system-error.js';
@@ -105,6 +108,9 @@ export class Nat {
   readonly #pair = new Uint32Array(2);
   readonly #totals = new Float64Array(2);
   readonly #listener: NatListener;
+  /** What native code tells of batches that it wrote: NatWord of src-cpp/batch/layout.h. */
+  readonly #words = new Uint32Array(LAYOUT.kNatWords);
+  readonly #wordsBack = new Uint32Array(LAYOUT.kNatWords);
 
   constructor(options: NatOptions, listener: NatListener) {
     this.#listener = listener;
@@ -124,6 +130,41 @@ export class Nat {
       ),
       'newNat',
     );
+  }
+
+  /**
+   * Lets native code carry what the devices read, as long as it is TCP alone: from the client's to the stack's, and `back`.
+   * The loop over `batches()` gets what else there is, and each batch that it has something to do for.
+   */
+  carry(client: TunDevice, stack: TunDevice): void {
+    this.#carry(client, stack, false);
+    if (stack !== client) this.#carry(stack, client, true);
+  }
+
+  #carry(from: TunDevice, to: TunDevice | null, back: boolean): void {
+    const words = back ? this.#wordsBack : this.#words;
+    const { memory: toClient } = this.toClient;
+    const other = to && descriptorOf(to);
+    native().natCarry(this.handle, descriptorOf(from), other, back, toClient, this.toStack.memory, words);
+  }
+
+  /** Undoes {@link carry}. */
+  carryNoMore(client: TunDevice, stack: TunDevice): void {
+    for (const device of [client, stack]) if (device.fd >= 0) this.#carry(device, null, false);
+  }
+
+  /**
+   * Whether native code has translated the batch that was read last and written it to `to`, but the kernel did not take all;
+   * what it refused is counted then.
+   */
+  takeWritten(batch: PacketBatch, to: TunDevice, back: boolean): boolean {
+    const words = back ? this.#wordsBack : this.#words;
+    if (words[0] === 0) return false;
+    words[0] = 0;
+    batch.setOutcome(words[1], words[2] | 0);
+    this.#takeEvents();
+    if (to.fd >= 0) to.settleBatch(batch, 0, batch.transferred);
+    return true;
   }
 
   /**
@@ -188,11 +229,13 @@ export class Nat {
     );
   }
 
-  /** Accepts a connection from a socket that listens in the stack: its fd, or a negative errno. */
-  acceptFrom(listener: number, use: (slot: SlotReference, fd: number) => void): number {
-    const fd = native().acceptConnection(listener, this.handle, this.#pair);
-    if (fd >= 0) use({ slot: this.#pair[0], generation: this.#pair[1] }, fd);
-    return fd;
+  /** Accepts connections from a socket that listens in the stack; returns what ended that, a negative errno. */
+  acceptAll(listener: Descriptor, use: (slot: SlotReference, fd: number) => void): number {
+    for (;;) {
+      const fd = native().acceptConnection(listener.fd(), this.handle, this.#pair);
+      if (fd < 0) return fd;
+      use({ slot: this.#pair[0], generation: this.#pair[1] }, fd);
+    }
   }
 
   /** The bytes that the client sent and was sent, of a connection that has not ended. */

@@ -5,7 +5,7 @@ import { LAYOUT, READABLE } from '../native/layout.js';
 import { check, errnoName, systemError } from '../system-error.js';
 import type { PacketBatch } from './packet-batch.js';
 
-const { kArm: ARM, kInCallback: IN_CALLBACK } = LAYOUT;
+const { kArm: ARM, kInCallback: IN_CALLBACK, kRecording: RECORDING } = LAYOUT;
 
 /** What a device or socket transferred since it was opened. */
 export interface PacketCounters {
@@ -42,8 +42,6 @@ export class PacketChannel {
   readonly descriptor: Descriptor;
   /** What errors call it. */
   name: string;
-  /** Undefined if there is none, which is quicker to see. */
-  recorders: readonly PacketRecorder[] | undefined;
   // To arm from within the callback without a call; see Descriptor.watch.
   readonly #control: Int32Array;
   readonly #counters: Float64Array;
@@ -51,6 +49,7 @@ export class PacketChannel {
   readonly #owner: ChannelOwner;
   #fd: number;
   #pendingDue = false;
+  #recorders: readonly PacketRecorder[] | undefined;
 
   constructor(descriptor: Descriptor, name: string, owner: ChannelOwner) {
     this.descriptor = descriptor;
@@ -59,6 +58,16 @@ export class PacketChannel {
     this.#fd = descriptor.fd();
     [this.#control, this.#counters] = watchArrays();
     check(descriptor.watch(owner.onReady, this.#control, this.#counters), 'epoll_ctl', name);
+  }
+
+  /** Undefined if there is none, which is quicker to see. */
+  get recorders(): readonly PacketRecorder[] | undefined {
+    return this.#recorders;
+  }
+
+  set recorders(recorders: readonly PacketRecorder[]) {
+    this.#recorders = recorders.length > 0 ? recorders : undefined;
+    this.#control[RECORDING] = recorders.length;
   }
 
   /** The packets and bytes that were transferred since the descriptor was opened, and those that were not. */

@@ -1,3 +1,5 @@
+import type { Descriptor } from './descriptor.js';
+
 declare const handle: unique symbol;
 /** A native translation of connections. */
 export interface NatHandle {
@@ -19,6 +21,16 @@ export interface InterceptCalls {
     memory: ArrayBufferLike,
     toClient: ArrayBufferLike,
     toStack: ArrayBufferLike,
+  ): number;
+  /** What `from` reads is translated and written to `to`, unless it has other packets than TCP's; null: no longer. */
+  natCarry(
+    nat: NatHandle,
+    from: Descriptor,
+    to: Descriptor | null,
+    back: boolean,
+    toClient: ArrayBufferLike,
+    toStack: ArrayBufferLike,
+    words: Uint32Array,
   ): number;
   natExpire(nat: NatHandle, toClient: ArrayBufferLike, toStack: ArrayBufferLike): number;
   natAbortAll(nat: NatHandle, toClient: ArrayBufferLike, toStack: ArrayBufferLike): number;

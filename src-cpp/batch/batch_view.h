@@ -33,6 +33,10 @@ class BatchView {
   int64_t Packet(size_t index, const uint8_t** data) const;
 
   void Store(const Outcome& outcome) const { header()->outcome = outcome; }
+  void Clear() const {
+    header()->count = 0;
+    header()->end = static_cast<uint32_t>(data_area());
+  }
 
  private:
   uint8_t* memory_ = nullptr;

@@ -132,8 +132,13 @@ enum ReadyEvents : int {
   kFailed = 4,
 };
 
-// The words that a watched Descriptor shares, to be armed without a call (node/descriptor.h).
-enum ControlWord : size_t { kArm, kInCallback, kControlWords };
+// The words that a watched Descriptor shares, to be armed without a call (node/descriptor.h). While
+// JavaScript records packets, no forwarder takes them.
+enum ControlWord : size_t { kArm, kInCallback, kRecording, kControlWords };
+
+// The words in which native code tells that it has translated a batch of connections and written it, not all
+// of which the kernel took: whether, how many packets it took, and the errno that ended the write.
+enum NatWord : size_t { kNatWritten, kNatWrittenPackets, kNatWrittenError, kNatWords };
 
 // The words of a Shortcut (tunnel/shortcut.h): for each direction how many runs it carried, 0 if it left the
 // batch to JavaScript, how many packets the kernel took, and the errno that ended the write. And the tunnel's

@@ -13,8 +13,7 @@ namespace {
 
 constexpr size_t kKeySize = 32;
 constexpr size_t kExtendedNonceSize = 24;
-constexpr size_t kSubkeyNonceSize = 16;  // the part of it that makes the subkey
-constexpr size_t kCounterSize = 8;       // of an Aead: a nonce's last bytes
+constexpr size_t kCounterSize = 8;  // of an Aead: a nonce's last bytes
 
 inline uint32_t RotateLeft(uint32_t value, int bits) { return value << bits | value >> (32 - bits); }
 

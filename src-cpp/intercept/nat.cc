@@ -33,13 +33,6 @@ void NoteAcknowledgment(Slot* slot, uint32_t acknowledgment) {
 
 }  // namespace
 
-// A packet of a batch, and what its virtio_net_hdr says.
-struct Nat::Framed {
-  const uint8_t* bytes;  // with the prefix
-  IpPacket packet;
-  ChecksumState state;
-};
-
 Nat::Nat(const NatOptions& options) : options_(options), addresses_(options.ipv4_port, options.ipv6_port) {}
 
 bool Nat::Frame(const BatchView& batch, size_t i, Framed* framed) {
@@ -118,6 +111,19 @@ void Nat::TranslateBack(const BatchView& batch, uint32_t now_ms, const NatOutput
   }
 }
 
+bool Nat::TranslateSegments(const BatchView& batch, bool back, uint32_t now_ms, const NatOutput& out) {
+  for (size_t i = 0; i < batch.count(); i++) {
+    Framed framed;
+    if (!Frame(batch, i, &framed) || framed.packet.sort != PacketSort::kTcp) return false;
+  }
+  if (back) {
+    TranslateBack(batch, now_ms, out);
+  } else {
+    (void)Translate(batch, nullptr, now_ms, out);  // segments are in no run
+  }
+  return true;
+}
+
 uint32_t Nat::Lookup(const ConnectionKey& key) {
   if (last_found_ == kNoValue || !(slots_[last_found_].key == key)) last_found_ = slots_.Find(key);
   return last_found_;
@@ -188,47 +194,6 @@ bool Nat::HasRightSyn(const Framed& framed) {
                      (framed.state == ChecksumState::kPartial || HasRightChecksum(packet, kProtocolTcp));
   counters_[kMalformedCount] += right ? 0 : 1;
   return right;
-}
-
-// Whether a SYN can become a connection; counts why not.
-bool Nat::MayBegin(const Framed& framed, const ConnectionKey& key, const NatOutput& out) {
-  const IpPacket& packet = framed.packet;
-  const bool listens = (packet.ipv4 ? options_.ipv4_port : options_.ipv6_port) != 0;
-  if (!listens || !IsBetweenHosts(packet) || key.source().port == 0 || key.destination().port == 0) {
-    counters_[kProtocolCount]++;
-    return false;
-  }
-  if (!HasRightSyn(framed)) return false;
-  if (pending() >= options_.max_pending) {
-    counters_[kPendingLimitCount]++;
-    return false;
-  }
-  if (pending() + open() < options_.max_connections || EndOldestHandshake(out)) return true;
-  counters_[kOpenLimitCount]++;
-  return false;
-}
-
-void Nat::Begin(const Framed& framed, const ConnectionKey& key, uint32_t now_ms, const NatOutput& out) {
-  if (!MayBegin(framed, key, out)) return;
-  const uint32_t index = slots_.Insert(key, SlotState::kPending, now_ms);
-  if (index == kNoValue) {
-    counters_[kOpenLimitCount]++;
-    return;
-  }
-  last_found_ = index;
-  const IpPacket& packet = framed.packet;
-  syns_[index].assign(framed.bytes, framed.bytes + options_.prefix + packet.length);
-  counters_[kConnectionsCount]++;
-  NatEvent event{};
-  event.slot = index;
-  event.generation = slots_[index].generation;
-  event.kind = NatEventKind::kNew;
-  event.family = packet.ipv4 ? 4 : 6;
-  event.ends.source_port = ntohs(key.source().port);
-  event.ends.destination_port = ntohs(key.destination().port);
-  std::memcpy(event.ends.source, packet.source(), packet.address_length());
-  std::memcpy(event.ends.destination, packet.destination(), packet.address_length());
-  events_.push_back(event);
 }
 
 PacketEnd Nat::InsideEnd(uint32_t index, uint8_t (&address)[16]) const {

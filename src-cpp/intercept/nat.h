@@ -96,6 +96,9 @@ class Nat {
   // Translates the stack's packets, so that they can be written to the client. All others are dropped.
   void TranslateBack(const BatchView& batch, uint32_t now_ms, const NatOutput& out);
 
+  // Both of a batch that has only TCP segments; returns false and leaves any other as it is.
+  bool TranslateSegments(const BatchView& batch, bool back, uint32_t now_ms, const NatOutput& out);
+
   // Decisions about a connection that waits. They return false if it waits no more.
   bool Accept(uint32_t slot, uint32_t generation, uint32_t now_ms, const NatOutput& out);
   bool Refuse(uint32_t slot, uint32_t generation, RefusalKind how, uint32_t now_ms, const NatOutput& out);
@@ -131,7 +134,12 @@ class Nat {
   }
 
  private:
-  struct Framed;
+  // A packet of a batch, and what its virtio_net_hdr says.
+  struct Framed {
+    const uint8_t* bytes;  // with the prefix
+    IpPacket packet;
+    ChecksumState state;
+  };
   // What becomes of a packet: dropped, translated, or one of RunKind.
   static constexpr uint32_t kDrop = 0;
   static constexpr uint32_t kTranslated = UINT32_MAX;

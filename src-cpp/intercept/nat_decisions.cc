@@ -3,7 +3,7 @@
 #include "intercept/nat.h"
 #include "offload/virtio_net_header.h"
 
-// What JavaScript and time do to the connections of a Nat.
+// How connections of a Nat begin, and what JavaScript and time do to them.
 
 namespace tuntap {
 namespace {
@@ -21,6 +21,47 @@ constexpr size_t kHandshakesPerPending = 4;
 constexpr size_t kMaxKept = 65'536;
 
 }  // namespace
+
+// Whether a SYN can become a connection; counts why not.
+bool Nat::MayBegin(const Framed& framed, const ConnectionKey& key, const NatOutput& out) {
+  const IpPacket& packet = framed.packet;
+  const bool listens = (packet.ipv4 ? options_.ipv4_port : options_.ipv6_port) != 0;
+  if (!listens || !IsBetweenHosts(packet) || key.source().port == 0 || key.destination().port == 0) {
+    counters_[kProtocolCount]++;
+    return false;
+  }
+  if (!HasRightSyn(framed)) return false;
+  if (pending() >= options_.max_pending) {
+    counters_[kPendingLimitCount]++;
+    return false;
+  }
+  if (pending() + open() < options_.max_connections || EndOldestHandshake(out)) return true;
+  counters_[kOpenLimitCount]++;
+  return false;
+}
+
+void Nat::Begin(const Framed& framed, const ConnectionKey& key, uint32_t now_ms, const NatOutput& out) {
+  if (!MayBegin(framed, key, out)) return;
+  const uint32_t index = slots_.Insert(key, SlotState::kPending, now_ms);
+  if (index == kNoValue) {
+    counters_[kOpenLimitCount]++;
+    return;
+  }
+  last_found_ = index;
+  const IpPacket& packet = framed.packet;
+  syns_[index].assign(framed.bytes, framed.bytes + options_.prefix + packet.length);
+  counters_[kConnectionsCount]++;
+  NatEvent event{};
+  event.slot = index;
+  event.generation = slots_[index].generation;
+  event.kind = NatEventKind::kNew;
+  event.family = packet.ipv4 ? 4 : 6;
+  event.ends.source_port = ntohs(key.source().port);
+  event.ends.destination_port = ntohs(key.destination().port);
+  std::memcpy(event.ends.source, packet.source(), packet.address_length());
+  std::memcpy(event.ends.destination, packet.destination(), packet.address_length());
+  events_.push_back(event);
+}
 
 bool Nat::Accept(uint32_t index, uint32_t generation, uint32_t now_ms, const NatOutput& out) {
   if (!slots_.Has(index, generation) || slots_[index].state != SlotState::kPending) return false;

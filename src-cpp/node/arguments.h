@@ -174,6 +174,13 @@ inline Napi::Value Result(const Napi::CallbackInfo& info, int result) {
   return Napi::Number::New(info.Env(), result);
 }
 
+// Of arguments, what a descriptor with a forwarder keeps alive.
+inline Napi::Array KeptBy(const Napi::CallbackInfo& info, std::initializer_list<size_t> indexes) {
+  const Napi::Array kept = Napi::Array::New(info.Env());
+  for (const size_t index : indexes) kept.Set(kept.Length(), info[index]);
+  return kept;
+}
+
 // An External that owns the object.
 template <typename T>
 Napi::Value Own(Napi::Env env, std::unique_ptr<T> object) {

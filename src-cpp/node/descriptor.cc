@@ -157,8 +157,20 @@ int Descriptor::ReadBatch(int (Channel::*read)(const BatchView&, Margins)) {
   const int error = Take(Env(), memory_.Value(), &batch);
   if (error < 0) return error;
   const int events = (channel_.*read)(batch, margins_);
-  may_be_answered_ = events > 0 && forwarder_ && forwarder_(batch);
+  forwarded_ = events > 0 && forwarder_ && !recording() ? forwarder_(batch) : Forwarded();
   return events;
+}
+
+// Reads a batch, and what is pending behind it as long as JavaScript need not hear of it. Returns kReadable
+// if it has to, 0 if the fd is armed again, or -errno.
+int Descriptor::ReadAndForward() {
+  int result = ReadBatch(&Channel::Read);
+  while (result >= 0 && !forwarded_.told) {
+    result = channel_.Arm(kReadable);
+    if (result <= 0) break;
+    result = ReadBatch(&Channel::ReadPending);
+  }
+  return result;
 }
 
 void Descriptor::SetForwarder(BatchForwarder forwarder, Napi::Object keep, Descriptor* answering) {
@@ -169,7 +181,7 @@ void Descriptor::SetForwarder(BatchForwarder forwarder, Napi::Object keep, Descr
 
 // Reads what there is before an event tells of it; returns whether that is a batch to deliver.
 bool Descriptor::ReadEarly() {
-  if (!channel_.IsArmed(kReadable) || memory_.IsEmpty() || ReadBatch(&Channel::Read) < 0) return false;
+  if (!channel_.IsArmed(kReadable) || memory_.IsEmpty() || ReadAndForward() <= 0) return false;
   BatchView batch;
   return Take(Env(), memory_.Value(), &batch) == 0 && batch.header()->outcome.packets > 0;
 }
@@ -197,15 +209,16 @@ void Descriptor::OnReady(int events) {
   Napi::HandleScope scope(Env());
   [[maybe_unused]] const Napi::Object self = Value();  // keeps this object while the callback runs
   if (events & kFailed) channel_.OnFailed();
-  may_be_answered_ = false;
+  forwarded_ = {};
   if ((events & kReadable) && !memory_.IsEmpty()) {
-    const int result = ReadBatch(&Channel::Read);
+    const int result = ReadAndForward();
     if (result < 0) events = result;
+    if (result == 0) events &= ~kReadable;
   }
   Descriptor* const early =
-      may_be_answered_ && answering_ != nullptr && answering_->ReadEarly() ? answering_ : nullptr;
+      forwarded_.answered && answering_ != nullptr && answering_->ReadEarly() ? answering_ : nullptr;
   [[maybe_unused]] const Napi::Object answering = early == nullptr ? Napi::Object() : early->Value();
-  Deliver(events);
+  if (events != 0) Deliver(events);
   if (early == nullptr || !early->channel_.watched()) return;
   early->Deliver(kReadable);
   // As after an event. Deno runs what waits for the batch later, and until then nothing may be read into it.

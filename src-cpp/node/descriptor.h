@@ -36,10 +36,12 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   // The fd is of a device or socket, which nobody else may adopt. A device of /dev/net/tun is reset before
   // the last of its queues closes.
   void SetDevice();
-  // What is read goes through `forwarder`, unless that is empty, first. `keep` is kept alive as long. If that
-  // is answered at once, by packets that `answering` (or nullptr) can read, they are read before JavaScript
-  // hears of anything.
+  // What is read goes through `forwarder`, unless that is empty, first, and what JavaScript need not hear of
+  // no further: reading goes on then. `keep` is kept alive as long. If that is answered at once, by packets
+  // that `answering` (or nullptr) can read, they are read before JavaScript hears of anything.
   void SetForwarder(BatchForwarder forwarder, Napi::Object keep, Descriptor* answering);
+  // Whether JavaScript records the packets, and so has to see them all.
+  bool recording() const { return control_ != nullptr && control_[kRecording] != 0; }
   // Keeps memory that the channel's reader and writer use.
   void KeepMemory(Napi::Object memory) { port_memory_ = Napi::Persistent(memory); }
 
@@ -61,6 +63,7 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   void OnTeardown() override { (void)channel_.Close(); }
   void ReleaseAll();
   int ReadBatch(int (Channel::*read)(const BatchView&, Margins));
+  int ReadAndForward();
   bool ReadEarly();
   void Deliver(int events);
   bool InvokeCallback(int events);
@@ -72,8 +75,8 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   BatchForwarder forwarder_;
   Napi::ObjectReference forwarder_parts_;
   Descriptor* answering_ = nullptr;
-  bool may_be_answered_ = false;  // what the forwarder wrote last
-  int asked_ = 0;                 // the events that the last callback asked for
+  Forwarded forwarded_;  // what became of the last batch
+  int asked_ = 0;        // the events that the last callback asked for
   Napi::FunctionReference callback_;
   std::unique_ptr<Napi::AsyncContext> context_;
   Napi::ObjectReference memory_;  // of the batch that packets are read into

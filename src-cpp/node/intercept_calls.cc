@@ -66,6 +66,61 @@ int TranslateBack(Nat* nat, const BatchView& batch, const BatchView& to_client, 
   });
 }
 
+// The batches that packets are appended to, and NatWords; JavaScript's, none of which is ever detached.
+struct Shared {
+  BatchView to_client;
+  BatchView to_stack;
+  uint32_t* words;
+};
+
+// Translates a batch and writes it. JavaScript hears of events, of packets that the Nat made, and of those
+// that the kernel did not take.
+Forwarded Carry(Nat* nat, const BatchView& batch, Descriptor* to, bool back, const Shared& shared) {
+  shared.words[kNatWritten] = 0;
+  BatchView to_client;
+  BatchView to_stack;
+  if (to->recording() || to->channel().fd() < 0 ||
+      to_client.Map(shared.to_client.memory(), shared.to_client.size()) < 0 ||
+      to_stack.Map(shared.to_stack.memory(), shared.to_stack.size()) < 0 ||
+      !WithOutput(to_client, to_stack,
+                  [&](const NatOutput& out) { return nat->TranslateSegments(batch, back, Now(), out); })) {
+    return {};
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < batch.count(); i++) count += batch.entries()[i].length != kDropped;
+  const Outcome before = batch.header()->outcome;
+  to->channel().Write(batch, 0);
+  const Outcome written = batch.header()->outcome;
+  batch.Store(before);
+  if (written.packets < count) {
+    shared.words[kNatWritten] = 1;
+    shared.words[kNatWrittenPackets] = written.packets;
+    shared.words[kNatWrittenError] = static_cast<uint32_t>(written.error);
+    return {true, true};
+  }
+  batch.Clear();
+  return {nat->has_events() || to_client.count() > 0 || to_stack.count() > 0, count > 0};
+}
+
+// natCarry(nat, from, to, back, toClient, toStack, words): what `from` reads is translated and written to
+// `to`, unless it has other packets than TCP's; null: no longer.
+Napi::Value NatCarryCall(const Napi::CallbackInfo& info) {
+  auto* const nat = Argument<Nat*>(info, 0);
+  auto* const from = Argument<Descriptor*>(info, 1);
+  if (info[2].IsNull()) {
+    from->SetForwarder(nullptr, {}, nullptr);
+    return Result(info, 0);
+  }
+  auto* const to = Argument<Descriptor*>(info, 2);
+  const auto back = Argument<bool>(info, 3);
+  const auto words = Argument<Rows<uint32_t>>(info, 6);
+  if (words.size < kNatWords) return Result(info, -EINVAL);
+  const Shared shared{Argument<BatchView>(info, 4), Argument<BatchView>(info, 5), words.data};
+  const auto carry = [=](const BatchView& batch) { return Carry(nat, batch, to, back, shared); };
+  from->SetForwarder(carry, KeptBy(info, {0, 2, 4, 5, 6}), to);
+  return Result(info, 0);
+}
+
 // Whether there is more to end, for which there was no room, and kHasEvents; or -errno.
 int64_t Expire(Nat* nat, const BatchView& to_client, const BatchView& to_stack) {
   return WithOutput(to_client, to_stack, [&](const NatOutput& out) {
@@ -171,6 +226,7 @@ void RegisterInterceptCalls(Napi::Env env, Napi::Object exports) {
   Export<NewNatCall>(env, exports, "newNat");
   Export<Call<Translate>>(env, exports, "natTranslate");
   Export<Call<TranslateBack>>(env, exports, "natTranslateBack");
+  Export<NatCarryCall>(env, exports, "natCarry");
   Export<Call<Expire>>(env, exports, "natExpire");
   Export<Call<AbortAll>>(env, exports, "natAbortAll");
   Export<Call<Decide>>(env, exports, "natDecide");

@@ -77,13 +77,6 @@ int RemoveShortcutSender(ShortcutHandle* handle, uint32_t peer) {
   return 0;
 }
 
-// What a descriptor with a forwarder keeps alive.
-Napi::Array KeptBy(const Napi::CallbackInfo& info, std::initializer_list<size_t> indexes) {
-  const Napi::Array kept = Napi::Array::New(info.Env());
-  for (const size_t index : indexes) kept.Set(kept.Length(), info[index]);
-  return kept;
-}
-
 // shortcutToSocket(shortcut, device, socket): what the device's descriptor reads goes to the socket's; null:
 // no longer.
 Napi::Value ShortcutToSocketCall(const Napi::CallbackInfo& info) {

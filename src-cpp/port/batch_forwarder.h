@@ -6,8 +6,14 @@
 
 namespace tuntap {
 
-// Passes on what was read into a batch, before JavaScript hears of it. Leaves the batch's header as it is.
-// Returns whether it wrote packets that the kernel may answer at once.
-using BatchForwarder = std::function<bool(const BatchView&)>;
+// What became of a batch that was passed on.
+struct Forwarded {
+  bool told = true;       // JavaScript is to hear of it
+  bool answered = false;  // what was written may be answered by the kernel at once
+};
+
+// Passes on what was read into a batch, before JavaScript hears of it. Leaves the outcome in the batch's
+// header as it is.
+using BatchForwarder = std::function<Forwarded(const BatchView&)>;
 
 }  // namespace tuntap

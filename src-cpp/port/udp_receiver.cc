@@ -118,8 +118,9 @@ bool UdpReceiver::InPlace(size_t message, const ReceivedInfo& info) const {
 // Copies what the iovecs of a message got to one place.
 void UdpReceiver::CopyScattered(size_t message, uint8_t* to) const {
   const msghdr& header = messages_[message].msg_hdr;
+  const auto count = static_cast<size_t>(header.msg_iovlen);  // an int in musl
   size_t left = messages_[message].msg_len;
-  for (size_t k = 0; k < header.msg_iovlen && left > 0; k++) {
+  for (size_t k = 0; k < count && left > 0; k++) {
     const size_t length = std::min(header.msg_iov[k].iov_len, left);
     memcpy(to, header.msg_iov[k].iov_base, length);
     to += length;

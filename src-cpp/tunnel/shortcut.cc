@@ -10,14 +10,15 @@ namespace tuntap {
 
 BatchForwarder Shortcut::ToSocket(std::shared_ptr<Shortcut> shortcut, Channel* socket) {
   return [shortcut = std::move(shortcut), socket](const BatchView& batch) {
-    return shortcut->Send(batch, socket);
+    shortcut->Send(batch, socket);
+    return Forwarded{};
   };
 }
 
 BatchForwarder Shortcut::ToDevice(std::shared_ptr<Shortcut> shortcut, Channel* device,
                                   const DatagramEntry* received, size_t capacity) {
   return [shortcut = std::move(shortcut), device, received, capacity](const BatchView& batch) {
-    return shortcut->Receive(batch, device, received, capacity);
+    return Forwarded{true, shortcut->Receive(batch, device, received, capacity)};
   };
 }
 
@@ -47,14 +48,14 @@ bool Shortcut::FindSenders(size_t runs, double now) {
   return true;
 }
 
-bool Shortcut::Send(const BatchView& batch, Channel* socket) {
+void Shortcut::Send(const BatchView& batch, Channel* socket) {
   parts_.state[kShortcutSentRuns] = 0;
   const size_t count = batch.count();
-  if (count == 0 || count > parts_.run_capacity || socket->fd() < 0) return false;
+  if (count == 0 || count > parts_.run_capacity || socket->fd() < 0) return;
   const size_t runs = RunsByDestination(batch, 0, count, *parts_.prefixes, parts_.sent_runs);
   if (runs > parts_.route_capacity || !FindSenders(runs, BootTime())) {
     aeads_.clear();
-    return false;
+    return;
   }
   const Outcome before = batch.header()->outcome;
   const Padding padding{kShortcutPadding, parts_.state[kShortcutMtu]};
@@ -73,7 +74,6 @@ bool Shortcut::Send(const BatchView& batch, Channel* socket) {
   aeads_.clear();
   (void)socket->WriteTo(batch, 0, {parts_.routes, parts_.route_capacity, parts_.sent_runs, runs});
   Note(batch, kShortcutSentRuns, runs, before);
-  return false;
 }
 
 bool Shortcut::Receive(const BatchView& batch, Channel* device, const DatagramEntry* received,

@@ -52,7 +52,7 @@ class Shortcut {
                                  const DatagramEntry* received, size_t capacity);
 
  private:
-  bool Send(const BatchView& batch, Channel* socket);
+  void Send(const BatchView& batch, Channel* socket);
   bool Receive(const BatchView& batch, Channel* device, const DatagramEntry* received, size_t capacity);
   bool ChangesSender(const PacketRun& run, const DatagramEntry* received) const;
   bool FindSenders(size_t runs, double now);
