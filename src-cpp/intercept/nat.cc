@@ -119,7 +119,8 @@ bool Nat::TranslateSegments(const BatchView& batch, bool back, uint32_t now_ms, 
   if (back) {
     TranslateBack(batch, now_ms, out);
   } else {
-    (void)Translate(batch, nullptr, now_ms, out);  // segments are in no run
+    PacketRun unused;  // segments are in no run
+    (void)Translate(batch, &unused, now_ms, out);
   }
   return true;
 }
