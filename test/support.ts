@@ -137,6 +137,9 @@ export function moduleArguments(source: string): string[] {
   return process.versions.deno ? ['eval', '--ext=mjs', source] : ['--input-type=module', '-e', source];
 }
 
+/** Node.js, for what only has to be run by something. */
+export const NODE = process.versions.bun || process.versions.deno ? 'node' : process.execPath;
+
 /** The arguments by which this runtime runs the program of a file. */
 export function programArguments(file: string, ...args: readonly string[]): string[] {
   return [...(process.versions.deno ? ['run', '-A'] : []), file, ...args];

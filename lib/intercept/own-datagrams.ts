@@ -6,7 +6,8 @@ import type { ConnectionEnd } from './nat.js';
 type End = Pick<ConnectionEnd, 'address' | 'port'>;
 
 interface OwnSocket {
-  readonly local: string;
+  /** Undefined: any. Deno does not tell the address that a socket got when it was connected. */
+  readonly local: string | undefined;
   readonly remote: string;
   readonly returned: () => void;
 }
@@ -25,7 +26,8 @@ export class OwnDatagrams {
    */
   note(local: End, remote: End, returned: () => void): () => void {
     const { port } = local;
-    const socket = { local: textOf(local), remote: textOf(remote), returned };
+    const any = /^[0:.]+$/.test(local.address);
+    const socket = { local: any ? undefined : textOf(local), remote: textOf(remote), returned };
     const sharing = this.#sockets.get(port) ?? new Set();
     this.#sockets.set(port, sharing.add(socket));
     return () => {
@@ -40,7 +42,7 @@ export class OwnDatagrams {
     if (sharing === undefined) return false;
     const [local, remote] = [textOf(source), textOf(destination)];
     for (const socket of sharing) {
-      if (socket.local !== local || socket.remote !== remote) continue;
+      if ((socket.local ?? local) !== local || socket.remote !== remote) continue;
       this.loops++;
       socket.returned();
       return true;

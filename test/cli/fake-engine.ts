@@ -4,6 +4,7 @@
  * FAKE_SIGNAL: this process gets that signal meanwhile.
  */
 
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openWireGuard, type PeerInfo, type WireGuard, type WireGuardOptions } from 'tuntap-native/wireguard';
 import type { Tunnel } from '#dist/cli/command.js';
@@ -22,7 +23,11 @@ export async function openTunnel(name: string, options: WireGuardOptions): Promi
     });
   }
   const opening = openWireGuard(name, options);
-  if (FAKE_SIGNAL) process.kill(process.pid, FAKE_SIGNAL);
+  if (FAKE_SIGNAL) {
+    process.kill(process.pid, FAKE_SIGNAL);
+    // Deno hears of it a little later.
+    if (options.signal?.aborted === false) await once(options.signal, 'abort');
+  }
   const tunnel = await opening;
   if (FAKE_EVENTS) void play(tunnel);
   return tunnel;

@@ -10,13 +10,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openUdp } from 'tuntap-native/tunnel';
 import { type ProxyOptions, TestProxy } from '../intercept/proxy-servers.ts';
-import { inNamespace, moduleArguments, needs, run } from '../support.ts';
+import { inNamespace, moduleArguments, NODE, needs, run } from '../support.ts';
 import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
 import { finish, Running, real } from './programs.ts';
 
 const PATH = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' };
-/** What a shell runs a module by. */
-const evaluate = (source: string): string => [process.execPath, ...moduleArguments(`"${source}"`)].join(' ');
+/** What a shell runs a module by. Not in Deno, whose dgram tells of no error of a connected socket. */
+const evaluate = (source: string): string => `${NODE} --input-type=module -e "${source}"`;
 const ASK = `
   import { createSocket } from 'node:dgram';
   const socket = createSocket('udp4');

@@ -6,9 +6,10 @@ import { moduleArguments } from '../support.ts';
 function open(change: string): Promise<string[]> {
   const source = `
     const extensions = process.getBuiltinModule('node:module')._extensions;
-    const load = extensions['.node'];
-    extensions['.node'] = (module, ...others) => {
-      load(module, ...others);
+    const [loader, name] = process.versions.deno ? [extensions, '.node'] : [process, 'dlopen'];
+    const load = loader[name];
+    loader[name] = (module, ...others) => {
+      load.call(loader, module, ...others);
       const addon = module.exports;
       if (addon.attachUdp) { ${change} }
     };

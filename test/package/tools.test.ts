@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { needs, type Outcome, programArguments, skip } from '../support.ts';
+import { NODE, needs, type Outcome, skip } from '../support.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -118,8 +118,7 @@ describe('a test that is skipped', () => {
         it.skip('in the source', () => {});`;
       writeFileSync(file, body);
       const bin = join(ROOT, 'node_modules/mocha/bin/mocha.js');
-      const args = programArguments(bin, '--no-config', ...(CI ? ['--forbid-pending'] : []), file);
-      return spawnSync(process.execPath, args, {
+      return spawnSync(NODE, [bin, '--no-config', ...(CI ? ['--forbid-pending'] : []), file], {
         env: { ...process.env, CI },
         encoding: 'utf8',
       });
