@@ -98,7 +98,7 @@ export class WireGuardGo implements AsyncDisposable {
     this.#namespace = namespace;
     this.#process = namespace.spawn('wireguard-go', ['-f', this.name], {
       stdio: ['ignore', 'inherit', 'inherit'],
-      env: { ...process.env, LOG_LEVEL: 'silent', WG_PROCESS_FOREGROUND: '1' },
+      env: { ...process.env, LOG_LEVEL: 'error', WG_PROCESS_FOREGROUND: '1' },
     });
   }
 
