@@ -158,7 +158,11 @@ export interface Native extends InterceptCalls, DatagramCalls {
     receivedRuns: Uint32Array,
     routes: Uint8Array,
     state: Uint32Array,
+    books: Float64Array,
+    timer: Descriptor,
   ): ShortcutHandle;
+  /** Is readable once the Shortcut that it is given to has kept books for a while. */
+  openTimer(): Descriptor | number;
   setShortcutSender(
     shortcut: ShortcutHandle,
     peer: number,

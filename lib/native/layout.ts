@@ -74,8 +74,10 @@ export const LAYOUT = {
   kShortcutSentRuns: 0,
   kShortcutReceivedRuns: 3,
   kShortcutMtu: 6,
-  kShortcutWords: 7,
+  kShortcutBooks: 7,
+  kShortcutWords: 8,
   kShortcutPadding: 16,
+  ShortcutBook: 56,
 } as const;
 
 export type Layout = Readonly<Record<string, number>>;

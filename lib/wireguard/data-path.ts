@@ -69,13 +69,11 @@ export class DataPath {
   constructor(owner: DataPathOwner, threads: number, shortcut: boolean) {
     this.#owner = owner;
     if (shortcut) {
-      this.#shortcut = new Shortcut({
-        mtu: owner.mtu,
-        prefixes: owner.prefixes,
-        sessions: owner.sessions,
-        sentRuns: this.#runs,
-        receivedRuns: this.#receivedRuns,
-        routes: this.#routes,
+      const { mtu, prefixes, sessions } = owner;
+      const runs = { sentRuns: this.#runs, receivedRuns: this.#receivedRuns, routes: this.#routes };
+      this.#shortcut = new Shortcut({ mtu, prefixes, sessions, ...runs }, () => {
+        this.keepBooks();
+        owner.settle();
       });
     }
     this.#threads = threads === 0 ? undefined : new SealingThreads(threads, ROOM);
@@ -98,13 +96,28 @@ export class DataPath {
 
   /** The peer may send by another keypair than before, or by none. */
   keysChanged(peer: TunnelPeer): void {
+    this.keepBooks();
     this.#shortcut?.removeSender(peer.number);
     this.#shortcutKeypairs[peer.number] = undefined;
+  }
+
+  /** Keeps the books of what native code has carried by itself. The core may have something to do then. */
+  keepBooks(): void {
+    for (const book of this.#shortcut?.takeBooks() ?? []) {
+      const { sentBytes, sentAt, receivedBytes, receivedAt, hasData } = book;
+      const core = this.#owner.peer(book.peer)?.core;
+      const keypair = this.#owner.keypair(book.localIndex);
+      const sentFirst = sentAt <= receivedAt;
+      if (sentBytes > 0 && sentFirst) core?.dataSent(sentAt, sentBytes);
+      if (receivedBytes > 0 && keypair) core?.received(keypair, receivedAt, hasData, receivedBytes);
+      if (sentBytes > 0 && !sentFirst) core?.dataSent(sentAt, sentBytes);
+    }
   }
 
   /** Ends the threads. */
   close(): void {
     this.#threads?.[Symbol.dispose]();
+    this.#shortcut?.[Symbol.dispose]();
   }
 
   /** Gives the device what the socket receives, until it is closed. */
@@ -151,6 +164,7 @@ export class DataPath {
 
   #sendBatch(batch: PacketBatch, socket: UdpBatchSocket | undefined): void {
     const runs = this.#runs;
+    this.keepBooks();
     if (this.#shortcut?.takeSent(batch)) {
       this.#wasSent(batch, socket);
       return;
@@ -264,6 +278,7 @@ export class DataPath {
 
   /** Gives the device what was received, unless native code has done so. */
   #receiveBatch(batch: PacketBatch, datagrams: DatagramTable, tun: TunDevice): void {
+    this.keepBooks();
     if (this.#shortcut?.takeReceived(batch)) {
       const taken = batch.transferred;
       if (this.#takeRuns(batch, datagrams)) tun.settleBatch(batch, 0, taken);

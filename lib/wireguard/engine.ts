@@ -83,11 +83,13 @@ export class Engine implements DataPathOwner {
 
   /** All peers, in the order in which they were added. */
   get peers(): Iterable<TunnelPeer> {
+    this.#dataPath.keepBooks();
     return this.#ofCore.values();
   }
 
   /** The peer with a public key, which is added if `add` is set. Undefined also for the own key. */
   peerWithKey(publicKey: Uint8Array, add: boolean): TunnelPeer | undefined {
+    this.#dataPath.keepBooks();
     const core = add ? this.protocol.addPeer(publicKey) : this.protocol.peer(publicKey);
     if (!core) return undefined;
     const existing = this.#ofCore.get(core);

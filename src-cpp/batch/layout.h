@@ -141,8 +141,8 @@ enum ControlWord : size_t { kArm, kInCallback, kRecording, kControlWords };
 enum NatWord : size_t { kNatWritten, kNatWrittenPackets, kNatWrittenError, kNatWords };
 
 // The words of a Shortcut (tunnel/shortcut.h): for each direction how many runs it carried, 0 if it left the
-// batch to JavaScript, how many packets the kernel took, and the errno that ended the write. And the tunnel's
-// MTU.
+// batch to JavaScript, how many packets the kernel took, and the errno that ended the write. The tunnel's
+// MTU. And how many ShortcutBooks there are.
 enum ShortcutWord : size_t {
   kShortcutSentRuns,
   kShortcutSentPackets,
@@ -151,8 +151,23 @@ enum ShortcutWord : size_t {
   kShortcutReceivedPackets,
   kShortcutReceivedError,
   kShortcutMtu,
+  kShortcutBooks,
   kShortcutWords
 };
+
+// What a Shortcut did for a peer since JavaScript looked last. Times are BootTime().
+struct ShortcutBook {
+  double peer;
+  double session;  // the index of the session that the datagrams belong to
+  double sent_bytes;
+  double sent_at;  // the last time
+  double received_bytes;
+  double received_at;
+  double has_data;  // whether any of the received packets is not empty
+};
+
+// So long JavaScript hears of it later, in milliseconds: by then an answer has come and gone.
+constexpr int64_t kShortcutDelay = 10;
 
 // A Shortcut's packets are padded to a multiple of this.
 constexpr uint32_t kShortcutPadding = 16;

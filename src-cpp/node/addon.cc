@@ -48,8 +48,8 @@ constexpr Number kLayout[] = {
     SIZE(AeadLayout), FIELD(AeadLayout, nonce_prefix), SIZE(PacketRun), CONSTANT(kNoValue),
     SIZE(NatEvent), FIELD(NatEvent, ends.source), FIELD(NatEvent, ends.destination),
     FIELD(NatEvent, totals.client_bytes), CONSTANT(kNatCounters),
-    CONSTANT(kShortcutSentRuns), CONSTANT(kShortcutReceivedRuns), CONSTANT(kShortcutMtu), CONSTANT(kShortcutWords),
-    CONSTANT(kShortcutPadding),
+    CONSTANT(kShortcutSentRuns), CONSTANT(kShortcutReceivedRuns), CONSTANT(kShortcutMtu),
+    CONSTANT(kShortcutBooks), CONSTANT(kShortcutWords), CONSTANT(kShortcutPadding), SIZE(ShortcutBook),
     // clang-format on
 };
 

@@ -1,4 +1,7 @@
+#include <sys/timerfd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <vector>
 
@@ -22,13 +25,14 @@ Napi::ObjectReference Keep(const Napi::CallbackInfo& info, size_t index) {
   return Napi::Persistent(info[index].As<Napi::Object>());
 }
 
-// newShortcut(prefixes, sessions, sentRuns, receivedRuns, routes, state): an External or -errno. None of the
-// arrays may be detached.
+// newShortcut(prefixes, sessions, sentRuns, receivedRuns, routes, state, books, timer): an External or
+// -errno. None of the arrays may be detached. The timer is openTimer()'s.
 Napi::Value NewShortcutCall(const Napi::CallbackInfo& info) {
   const auto sent = Argument<Rows<PacketRun>>(info, 2);
   const auto received = Argument<Rows<PacketRun>>(info, 3);
   const auto routes = Argument<Rows<DatagramEntry>>(info, 4);
   const auto state = Argument<Rows<uint32_t>>(info, 5);
+  const auto books = Argument<Rows<ShortcutBook>>(info, 6);
   if (state.size < kShortcutWords) return Result(info, -EINVAL);
   const Shortcut::Parts parts{Argument<PrefixTable*>(info, 0),
                               Argument<SessionTable*>(info, 1),
@@ -37,10 +41,13 @@ Napi::Value NewShortcutCall(const Napi::CallbackInfo& info) {
                               std::min(sent.size, received.size),
                               routes.data,
                               routes.size,
-                              state.data};
+                              state.data,
+                              books.data,
+                              books.size,
+                              &Argument<Descriptor*>(info, 7)->channel()};
   auto handle = std::make_unique<ShortcutHandle>();
   handle->shortcut = std::make_shared<Shortcut>(parts);
-  for (size_t i = 0; i < 6; i++) handle->parts.push_back(Keep(info, i));
+  for (size_t i = 0; i < 8; i++) handle->parts.push_back(Keep(info, i));
   return Own(info.Env(), std::move(handle));
 }
 
@@ -103,9 +110,16 @@ Napi::Value ShortcutToDeviceCall(const Napi::CallbackInfo& info) {
   return Result(info, 0);
 }
 
+// openTimer(): a Descriptor, or -errno.
+Napi::Value OpenTimerCall(const Napi::CallbackInfo& info) {
+  const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  return Descriptor::Wrap(info.Env(), fd < 0 ? -errno : fd);
+}
+
 }  // namespace
 
 void RegisterShortcutCalls(Napi::Env env, Napi::Object exports) {
+  Export<OpenTimerCall>(env, exports, "openTimer");
   Export<NewShortcutCall>(env, exports, "newShortcut");
   Export<SetShortcutSenderCall>(env, exports, "setShortcutSender");
   Export<Call<RemoveShortcutSender>>(env, exports, "removeShortcutSender");

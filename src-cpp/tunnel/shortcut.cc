@@ -1,5 +1,7 @@
 #include "tunnel/shortcut.h"
 
+#include <sys/timerfd.h>
+
 #include <cstddef>
 #include <cstring>
 #include <utility>
@@ -10,15 +12,14 @@ namespace tuntap {
 
 BatchForwarder Shortcut::ToSocket(std::shared_ptr<Shortcut> shortcut, Channel* socket) {
   return [shortcut = std::move(shortcut), socket](const BatchView& batch) {
-    shortcut->Send(batch, socket);
-    return Forwarded{};
+    return shortcut->Send(batch, socket);
   };
 }
 
 BatchForwarder Shortcut::ToDevice(std::shared_ptr<Shortcut> shortcut, Channel* device,
                                   const DatagramEntry* received, size_t capacity) {
   return [shortcut = std::move(shortcut), device, received, capacity](const BatchView& batch) {
-    return Forwarded{true, shortcut->Receive(batch, device, received, capacity)};
+    return shortcut->Receive(batch, device, received, capacity);
   };
 }
 
@@ -48,14 +49,15 @@ bool Shortcut::FindSenders(size_t runs, double now) {
   return true;
 }
 
-void Shortcut::Send(const BatchView& batch, Channel* socket) {
+Forwarded Shortcut::Send(const BatchView& batch, Channel* socket) {
   parts_.state[kShortcutSentRuns] = 0;
   const size_t count = batch.count();
-  if (count == 0 || count > parts_.run_capacity || socket->fd() < 0) return;
+  if (count == 0 || count > parts_.run_capacity || socket->fd() < 0) return {};
   const size_t runs = RunsByDestination(batch, 0, count, *parts_.prefixes, parts_.sent_runs);
-  if (runs > parts_.route_capacity || !FindSenders(runs, BootTime())) {
+  const double now = BootTime();
+  if (runs > parts_.route_capacity || !FindSenders(runs, now)) {
     aeads_.clear();
-    return;
+    return {};
   }
   const Outcome before = batch.header()->outcome;
   const Padding padding{kShortcutPadding, parts_.state[kShortcutMtu]};
@@ -73,16 +75,27 @@ void Shortcut::Send(const BatchView& batch, Channel* socket) {
   }
   aeads_.clear();
   (void)socket->WriteTo(batch, 0, {parts_.routes, parts_.route_capacity, parts_.sent_runs, runs});
-  Note(batch, kShortcutSentRuns, runs, before);
+  if (!MayKeepBooks(batch, runs)) {
+    Note(batch, kShortcutSentRuns, runs, before);
+    return {};
+  }
+  for (size_t i = 0; i < runs; i++) {
+    ShortcutBook& book = BookOf(parts_.sent_runs[i].value);
+    book.sent_bytes += parts_.sent_runs[i].bytes;
+    book.sent_at = now;
+  }
+  batch.Store(before);
+  batch.Clear();
+  return {false, false};
 }
 
-bool Shortcut::Receive(const BatchView& batch, Channel* device, const DatagramEntry* received,
-                       size_t capacity) {
+Forwarded Shortcut::Receive(const BatchView& batch, Channel* device, const DatagramEntry* received,
+                            size_t capacity) {
   parts_.state[kShortcutReceivedRuns] = 0;
   const size_t count = batch.count();
-  if (count == 0 || count > parts_.run_capacity || count > capacity || device->fd() < 0) return false;
+  if (count == 0 || count > parts_.run_capacity || count > capacity || device->fd() < 0) return {};
   const double now = BootTime();
-  if (!parts_.sessions->KnowAll(batch, now)) return false;
+  if (!parts_.sessions->KnowAll(batch, now)) return {};
   const Outcome before = batch.header()->outcome;
   const size_t runs =
       parts_.sessions->Open(batch, 0, count, parts_.prefixes, received, now, parts_.received_runs);
@@ -93,8 +106,21 @@ bool Shortcut::Receive(const BatchView& batch, Channel* device, const DatagramEn
     changes = changes || ChangesSender(parts_.received_runs[i], received);
   }
   if (data) device->Write(batch, 0);
-  Note(batch, kShortcutReceivedRuns, runs, before);
-  return data && !changes;
+  if (!data || changes || !MayKeepBooks(batch, runs)) {
+    Note(batch, kShortcutReceivedRuns, runs, before);
+    return {true, data && !changes};
+  }
+  for (size_t i = 0; i < runs; i++) {
+    const PacketRun& run = parts_.received_runs[i];
+    if (run.last == kNoValue) continue;
+    ShortcutBook& book = BookOf(run.value);
+    book.received_bytes += run.bytes;
+    book.received_at = now;
+    if (run.data > 0) book.has_data = 1;
+  }
+  batch.Store(before);
+  batch.Clear();
+  return {false, true};
 }
 
 // Whether a run may change how answers to it are sent, which is JavaScript's to do: its peer moved, or sealed
@@ -114,6 +140,31 @@ void Shortcut::Note(const BatchView& batch, size_t first_word, size_t runs, cons
   words[1] = batch.header()->outcome.packets;
   words[2] = static_cast<uint32_t>(batch.header()->outcome.error);
   batch.Store(before);
+}
+
+// Whether the kernel took all of a batch, and there is room for its peers.
+bool Shortcut::MayKeepBooks(const BatchView& batch, size_t runs) const {
+  return batch.header()->outcome.packets == batch.count() &&
+         parts_.state[kShortcutBooks] + runs <= parts_.book_capacity;
+}
+
+// The book of a peer that has a Sender; there is room for one.
+ShortcutBook& Shortcut::BookOf(uint32_t peer) {
+  Sender& sender = senders_[peer];
+  uint32_t& count = parts_.state[kShortcutBooks];
+  if (sender.book >= count || parts_.books[sender.book].peer != peer) {
+    if (count == 0) Later();
+    sender.book = count++;
+    parts_.books[sender.book] = {
+        static_cast<double>(peer), static_cast<double>(sender.session), 0, 0, 0, 0, 0};
+  }
+  return parts_.books[sender.book];
+}
+
+void Shortcut::Later() {
+  itimerspec delay{};
+  delay.it_value.tv_nsec = kShortcutDelay * 1'000'000;
+  if (timerfd_settime(parts_.timer->fd(), 0, &delay, nullptr) == 0) (void)parts_.timer->Arm(kReadable);
 }
 
 }  // namespace tuntap

@@ -183,6 +183,31 @@ describe('a tunnel whose own address goes', function () {
     }));
 });
 
+describe('a tunnel whose packets native code carries by itself', function () {
+  this.timeout(60_000);
+  before(function () {
+    needs(this, 'ping');
+  });
+
+  it('tells what was carried, and answers what came within 10 seconds, but asks for no new keys', () =>
+    withTunnels({}, async (hosts, a, b) => {
+      await ping(hosts.a, '10.9.0.2');
+      const counts = () => [a, b].flatMap((tunnel) => [tunnel.counters.txBytes, tunnel.counters.rxBytes]);
+      const handshakes = () => [a, b].map((tunnel) => tunnel.peers()[0].latestHandshake);
+      const since = (before: readonly number[]) => counts().map((count, i) => count - before[i]);
+      const [before, keys] = [counts(), handshakes()];
+      await ping(hosts.a, '10.9.0.2');
+      // Two packets of 84 bytes, padded to 96.
+      const carried = 2 * (96 + 32);
+      assert.deepEqual(since(before), [carried, carried, carried, carried]);
+      const then = counts();
+      await setTimeout(16_500);
+      // Its keepalive, since it got the last packet; and no initiation of who sent that and got no answer for 15 seconds.
+      assert.deepEqual(since(then), [32, 0, 0, 32]);
+      assert.deepEqual(handshakes(), keys);
+    }));
+});
+
 describe('a tunnel whose peer moves', function () {
   this.timeout(30_000);
   before(function () {
