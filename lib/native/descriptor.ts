@@ -11,6 +11,7 @@ export interface Descriptor {
   /**
    * Prepares `arm`; the callback gets the events that hold. Keeps the object alive until `close`. While the callback
    * and the microtasks that it queued run, `control[1]` is 1, and what stands in `control[0]` is armed at their end.
+   * While `control[2]` is not 0, native code passes nothing on by itself.
    * `counters` adds up packets and bytes read, packets and bytes written, and malformed packets.
    */
   watch(callback: (events: number) => void, control: Int32Array, counters: Float64Array): number;

@@ -99,8 +99,10 @@ export class Shortcut implements Disposable {
     const count = this.#state[BOOKS];
     this.#state[BOOKS] = 0;
     for (let at = 0; at < count * BOOK_NUMBERS; at += BOOK_NUMBERS) {
-      const [peer, localIndex, sentBytes, sentAt, receivedBytes, receivedAt, hasData] =
-        this.#books.subarray(at);
+      const [peer, localIndex, sentBytes, sentAt, receivedBytes, receivedAt, hasData] = this.#books.slice(
+        at,
+        at + BOOK_NUMBERS,
+      );
       yield { peer, localIndex, sentBytes, sentAt, receivedBytes, receivedAt, hasData: hasData !== 0 };
     }
   }

@@ -1,6 +1,7 @@
 import type { TunDevice } from '../device/tun-tap-device.js';
 import { PacketBatch } from '../io/packet-batch.js';
 import { PacketRuns } from '../io/packet-runs.js';
+import { closingOnError } from '../native/descriptor.js';
 import { EINVAL, ENETUNREACH } from '../native/errno.js';
 import { LAYOUT } from '../native/layout.js';
 import { DatagramTable } from '../socket/datagram-table.js';
@@ -76,7 +77,8 @@ export class DataPath {
         owner.settle();
       });
     }
-    this.#threads = threads === 0 ? undefined : new SealingThreads(threads, ROOM);
+    const begin = () => (threads === 0 ? undefined : new SealingThreads(threads, ROOM));
+    this.#threads = closingOnError({ close: () => this.#shortcut?.[Symbol.dispose]() }, begin);
   }
 
   /** Sends what the device gives, until it is closed. */
@@ -114,7 +116,7 @@ export class DataPath {
     }
   }
 
-  /** Ends the threads. */
+  /** Ends the threads and the timer. */
   close(): void {
     this.#threads?.[Symbol.dispose]();
     this.#shortcut?.[Symbol.dispose]();

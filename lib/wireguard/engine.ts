@@ -140,6 +140,7 @@ export class Engine implements DataPathOwner {
 
   /** Deletes all session keys; nothing is sent or answered until {@link listen}. */
   stop(): void {
+    this.#dataPath.keepBooks();
     this.protocol.stop();
     this.settle();
     this.#socket = undefined;
@@ -180,6 +181,7 @@ export class Engine implements DataPathOwner {
   }
 
   readonly #work = (): void => {
+    this.#dataPath.keepBooks();
     const next = this.#waiting.shift();
     if (next) this.protocol.receiveHandshake(next.message, next.source, this.#now(), this.#waiting.length);
     this.settle();
@@ -192,7 +194,7 @@ export class Engine implements DataPathOwner {
    * due meanwhile is done as soon as anything comes or goes.
    */
   settle(): void {
-    if (this.#now() >= this.#deadline) this.protocol.tick(this.#now());
+    if (this.#now() >= this.#deadline) this.#tickCore();
     for (
       let actions = this.protocol.takeActions();
       actions.length > 0;
@@ -259,9 +261,14 @@ export class Engine implements DataPathOwner {
 
   readonly #tick = (): void => {
     this.#deadline = Number.POSITIVE_INFINITY;
-    this.protocol.tick(this.#now());
+    this.#tickCore();
     this.settle();
   };
+
+  #tickCore(): void {
+    this.#dataPath.keepBooks();
+    this.protocol.tick(this.#now());
+  }
 
   #of(core: Peer<SessionTransport>): TunnelPeer {
     const peer = this.#ofCore.get(core);

@@ -13,9 +13,9 @@ namespace tuntap {
 // A Channel as a JavaScript object that can't leak its fd: close(), the garbage collector or the end of its
 // environment (a worker that is terminated) closes it, whichever comes first.
 //
-// lib/native/descriptor.ts tells what its methods do. A batch of packets takes one call into JavaScript: they
-// are read before the callback runs, and what it arms, by a write to memory, is armed when it ends. If
-// packets are pending then and it armed kReadable, it is called again at once.
+// lib/native/descriptor.ts tells what its methods do. A batch of packets takes at most one call into
+// JavaScript: they are read before the callback runs, and what it arms, by a write to memory, is armed when
+// it ends. If packets are pending then and it armed kReadable, it is called again at once.
 class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness::Listener {
  public:
   // Defines the class for an environment, whose descriptors the engine watches.

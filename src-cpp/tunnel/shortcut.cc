@@ -108,7 +108,7 @@ Forwarded Shortcut::Receive(const BatchView& batch, Channel* device, const Datag
   if (data) device->Write(batch, 0);
   if (!data || changes || !MayKeepBooks(batch, runs)) {
     Note(batch, kShortcutReceivedRuns, runs, before);
-    return {true, data && !changes};
+    return {};
   }
   for (size_t i = 0; i < runs; i++) {
     const PacketRun& run = parts_.received_runs[i];
@@ -153,7 +153,7 @@ ShortcutBook& Shortcut::BookOf(uint32_t peer) {
   Sender& sender = senders_[peer];
   uint32_t& count = parts_.state[kShortcutBooks];
   if (sender.book >= count || parts_.books[sender.book].peer != peer) {
-    if (count == 0) Later();
+    if (count == 0 && !parts_.timer->IsArmed(kReadable)) Later();
     sender.book = count++;
     parts_.books[sender.book] = {
         static_cast<double>(peer), static_cast<double>(sender.session), 0, 0, 0, 0, 0};
