@@ -20,7 +20,7 @@ const {
 } = LAYOUT;
 const BOOK_NUMBERS = LAYOUT.ShortcutBook / Float64Array.BYTES_PER_ELEMENT;
 /** Peers that can have a book; a batch for more is told at once. */
-const MAX_BOOKS = 256;
+const MAX_BOOKS = 1024;
 
 /** What a {@link Shortcut} works with. */
 export interface ShortcutParts {
