@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { NetworkNamespace as DeviceNamespace, openTun } from 'tuntap-native';
 import {
@@ -54,6 +55,7 @@ describe('pitfalls of rtnetlink', () => {
       signals++;
     };
     process.on('SIGUSR2', onSignal);
+    await delay(50); // Deno begins to listen a little later, and hears the last ones later
     const storm = spawn('sh', ['-c', `while kill -USR2 ${process.pid}; do :; done`], { stdio: 'ignore' });
     try {
       for (let i = 0; i < 40; i++) {
@@ -66,6 +68,7 @@ describe('pitfalls of rtnetlink', () => {
     } finally {
       storm.kill();
       await once(storm, 'close');
+      await delay(50);
       process.off('SIGUSR2', onSignal);
     }
     assert.ok(signals > 100, `only ${signals} signals came`);
