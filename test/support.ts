@@ -140,11 +140,6 @@ export function moduleArguments(source: string): string[] {
 /** Node.js, for what only has to be run by something. */
 export const NODE = process.versions.bun || process.versions.deno ? 'node' : process.execPath;
 
-/** The arguments by which this runtime runs the program of a file. */
-export function programArguments(file: string, ...args: readonly string[]): string[] {
-  return [...(process.versions.deno ? ['run', '-A'] : []), file, ...args];
-}
-
 /** The command of a program with what device tests import. */
 export function nodeProgram(body: string): [string, ...string[]] {
   const source = `

@@ -166,9 +166,6 @@ struct ShortcutBook {
   double has_data;  // whether any of the received packets is not empty
 };
 
-// So long JavaScript hears of it later, in milliseconds: by then an answer has come and gone.
-constexpr int64_t kShortcutDelay = 10;
-
 // A Shortcut's packets are padded to a multiple of this.
 constexpr uint32_t kShortcutPadding = 16;
 

@@ -157,7 +157,8 @@ int Descriptor::ReadBatch(int (Channel::*read)(const BatchView&, Margins)) {
   const int error = Take(Env(), memory_.Value(), &batch);
   if (error < 0) return error;
   const int events = (channel_.*read)(batch, margins_);
-  forwarded_ = events > 0 && forwarder_ && !recording() ? forwarder_(batch) : Forwarded();
+  const bool recorded = recording() || (answering_ != nullptr && answering_->recording());
+  forwarded_ = events > 0 && forwarder_ && !recorded ? forwarder_(batch) : Forwarded();
   return events;
 }
 

@@ -39,9 +39,8 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   // What is read goes through `forwarder`, unless that is empty, first, and what JavaScript need not hear of
   // no further: reading goes on then. `keep` is kept alive as long. If that is answered at once, by packets
   // that `answering` (or nullptr) can read, they are read before JavaScript hears of anything.
+  // While JavaScript records the packets of this descriptor or of `answering`, it gets them all instead.
   void SetForwarder(BatchForwarder forwarder, Napi::Object keep, Descriptor* answering);
-  // Whether JavaScript records the packets, and so has to see them all.
-  bool recording() const { return control_ != nullptr && control_[kRecording] != 0; }
   // Keeps memory that the channel's reader and writer use.
   void KeepMemory(Napi::Object memory) { port_memory_ = Napi::Persistent(memory); }
 
@@ -57,6 +56,9 @@ class Descriptor final : public Napi::ObjectWrap<Descriptor>, private Readiness:
   Napi::Value SetReferenced(const Napi::CallbackInfo& info);
 
   struct Environment;
+
+  // Whether JavaScript records the packets, and so has to see them all.
+  bool recording() const { return control_ != nullptr && control_[kRecording] != 0; }
 
   static Napi::Value Wrap(Napi::Env env, FileDescriptor fd);
   void OnReady(int events) override;

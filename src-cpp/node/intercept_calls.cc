@@ -79,7 +79,7 @@ Forwarded Carry(Nat* nat, const BatchView& batch, Descriptor* to, bool back, con
   shared.words[kNatWritten] = 0;
   BatchView to_client;
   BatchView to_stack;
-  if (batch.count() == 0 || to->recording() || to->channel().fd() < 0 ||
+  if (batch.count() == 0 || to->channel().fd() < 0 ||
       to_client.Map(shared.to_client.memory(), shared.to_client.size()) < 0 ||
       to_stack.Map(shared.to_stack.memory(), shared.to_stack.size()) < 0 ||
       !WithOutput(to_client, to_stack,

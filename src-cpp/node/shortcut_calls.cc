@@ -103,12 +103,10 @@ Napi::Value ShortcutToSocketCall(const Napi::CallbackInfo& info) {
 Napi::Value ShortcutToDeviceCall(const Napi::CallbackInfo& info) {
   auto* const device = Argument<Descriptor*>(info, 2);
   const auto received = Argument<Rows<DatagramEntry>>(info, 3);
-  const auto forwarder = Shortcut::ToDevice(Argument<ShortcutHandle*>(info, 0)->shortcut, &device->channel(),
-                                            received.data, received.size);
-  const auto unless_recorded = [device, forwarder](const BatchView& batch) {
-    return device->recording() ? Forwarded() : forwarder(batch);
-  };
-  Argument<Descriptor*>(info, 1)->SetForwarder(unless_recorded, KeptBy(info, {0, 2, 3}), device);
+  Argument<Descriptor*>(info, 1)->SetForwarder(
+      Shortcut::ToDevice(Argument<ShortcutHandle*>(info, 0)->shortcut, &device->channel(), received.data,
+                         received.size),
+      KeptBy(info, {0, 2, 3}), device);
   return Result(info, 0);
 }
 

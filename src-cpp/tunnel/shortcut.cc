@@ -9,6 +9,12 @@
 #include "linux/clocks.h"
 
 namespace tuntap {
+namespace {
+
+// So many milliseconds later JavaScript hears of what was carried: by then an answer has come and gone.
+constexpr int64_t kDelay = 10;
+
+}  // namespace
 
 BatchForwarder Shortcut::ToSocket(std::shared_ptr<Shortcut> shortcut, Channel* socket) {
   return [shortcut = std::move(shortcut), socket](const BatchView& batch) {
@@ -163,7 +169,7 @@ ShortcutBook& Shortcut::BookOf(uint32_t peer) {
 
 void Shortcut::Later() {
   itimerspec delay{};
-  delay.it_value.tv_nsec = kShortcutDelay * 1'000'000;
+  delay.it_value.tv_nsec = kDelay * 1'000'000;
   if (timerfd_settime(parts_.timer->fd(), 0, &delay, nullptr) == 0) (void)parts_.timer->Arm(kReadable);
 }
 

@@ -4,7 +4,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native/net';
-import { programArguments } from '../support.ts';
 import { until } from '../wireguard/oracle.ts';
 
 export interface Options {
@@ -62,16 +61,18 @@ export class Running {
   }
 }
 
+function started(program: string, args: readonly string[]): [string, ...string[]] {
+  return [process.execPath, ...(process.versions.deno ? ['run', '-A'] : []), program, ...args];
+}
+
 /** `tuntap-native` or `tuntap-wireguard` as users start it. */
 export function real(program: string, ...args: string[]): [string, ...string[]] {
-  const file = fileURLToPath(import.meta.resolve(`#dist/cli/${program}.js`));
-  return [process.execPath, ...programArguments(file, ...args)];
+  return started(fileURLToPath(import.meta.resolve(`#dist/cli/${program}.js`)), args);
 }
 
 /** The same with the fake tunnel. */
 export function fake(program: string, ...args: string[]): [string, ...string[]] {
-  const file = fileURLToPath(new URL(`./fake-${program}.js`, import.meta.url));
-  return [process.execPath, ...programArguments(file, ...args)];
+  return started(fileURLToPath(new URL(`./fake-${program}.js`, import.meta.url)), args);
 }
 
 /** Runs a command to its end. */
