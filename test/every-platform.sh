@@ -5,7 +5,7 @@
 # Each has an hour. All run, whichever fails; the last lines tell how each went.
 set -eu
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- packing arm64 musl-x64 musl-arm64 bun deno
+[ $# -gt 0 ] || set -- packing arm64 musl-x64 musl-arm64 bun deno thread
 node scripts/build.js --check || { echo 'First: npm run prebuild' >&2; exit 1; }
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
@@ -16,7 +16,11 @@ command_of() {
   arm64) echo 'sh test/platforms-arm64.sh' ;;
   musl-*) echo "sh test/platforms-musl.sh ${1#musl-}" ;;
   bun | deno) echo "sh test/platforms.sh $1" ;;
-  *) echo "There is no platform '$1': packing, arm64, musl-x64, musl-arm64, bun, deno" >&2; exit 2 ;;
+  thread) # the engine of Bun and Deno, in Node.js
+    files=$(ls out/test/*.test.js out/test/*/*.test.js | grep -v '/package/packing\.')
+    echo env TUNTAP_ENGINE=thread node out/test/each-file.js thread node -- $files
+    ;;
+  *) echo "There is no platform '$1': packing, arm64, musl-x64, musl-arm64, bun, deno, thread" >&2; exit 2 ;;
   esac
 }
 for platform; do command_of "$platform" >/dev/null; done

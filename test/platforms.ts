@@ -1,6 +1,6 @@
 /**
  * Runs tests in the runtime that runs this program: `bun out/test/platforms.js out/test/device/stream.test.js`. Leaves out
- * those that platforms.json lists with what the runtime lacks, and nothing else: a test that is skipped, or a name in
+ * those that platforms.json lists with what the runtime or the engine lacks, and nothing else: a test that is skipped, or a name in
  * the list that no test of these files has, is a failure. The last line is for test/each-file.ts.
  */
 
@@ -14,9 +14,10 @@ const listed = JSON.parse(
   readFileSync(new URL('../../test/platforms.json', import.meta.url), 'utf8'),
 ) as Record<string, Readonly<Record<string, Lacks>>>;
 
-const runtime = ['bun', 'deno'].find((name) => process.versions[name] !== undefined) ?? 'node';
+const platform =
+  ['bun', 'deno'].find((name) => process.versions[name] !== undefined) ?? process.env.TUNTAP_ENGINE ?? 'node';
 const files = process.argv.slice(2);
-const missing: Lacks = Object.assign({}, ...files.map((file) => listed[runtime]?.[shortName(file)] ?? {}));
+const missing: Lacks = Object.assign({}, ...files.map((file) => listed[platform]?.[shortName(file)] ?? {}));
 
 /** `device/stream` of out/test/device/stream.test.js. */
 function shortName(file: string): string {

@@ -220,7 +220,7 @@ export async function fdsAtMost(count: number, open = openFds): Promise<void> {
 
 let engineRuns = false;
 
-/** Where a thread waits for packets, it takes two fds with the first device or socket, and keeps them. */
+/** Where a thread waits for packets, it takes three fds with the first device or socket, and keeps them. */
 function startEngine(): void {
   if (engineRuns) return;
   engineRuns = true;

@@ -1,12 +1,12 @@
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
+#include <unordered_set>
 #include <utility>
-#include <vector>
 
 #include "linux/file_descriptor.h"
 #include "linux/thread.h"
@@ -18,68 +18,33 @@ namespace {
 
 class ThreadReadiness;
 
-// An event bit beside ReadyEvents: the JavaScript thread itself saw them.
-constexpr int kSeenHere = 8;
-static_assert((kSeenHere & (kReadable | kWritable | kFailed)) == 0);
+// How many events are told of behind another without the thread in between. While packets pour in, this
+// spares waking the thread, which costs more than the rest. All fds have their turns; timers and what the
+// runtime itself waits for come after them.
+constexpr int kTurnsInARow = 16;
 
-// How many batches are read behind another without the thread in between. While packets pour in, this
-// spares waking the thread, which costs more than the rest; timers and other fds wait meanwhile.
-constexpr int kTurnsInARow = 1;
-
-// What the thread tells JavaScript's: which watch is ready, and for what. It travels as the pointer that a
-// threadsafe function passes on, so that nothing is allocated and nothing is shared between the threads.
-class Token {
- public:
-  Token(uint32_t slot, uint32_t generation)
-      : value_((uintptr_t{generation} << kSlotBits | slot) << kEventBits) {}
-  explicit Token(uint64_t value) : value_(static_cast<uintptr_t>(value)) {}
-  explicit Token(void* pointer) : value_(reinterpret_cast<uintptr_t>(pointer)) {}
-
-  uint64_t value() const { return value_; }
-  void* WithEvents(int events) const {
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): it is never followed
-    return reinterpret_cast<void*>(value_ | static_cast<uintptr_t>(events));
-  }
-
-  int events() const { return static_cast<int>(value_ & ((1u << kEventBits) - 1)); }
-  uint32_t slot() const { return static_cast<uint32_t>(value_ >> kEventBits) & (kMaxSlots - 1); }
-  // Whether it is of that generation, of which it has the lower bits.
-  bool IsOf(uint32_t generation) const {
-    return Token(slot(), generation).value_ == (value_ >> kEventBits) << kEventBits;
-  }
-
-  static constexpr int kEventBits = 4;
-  static constexpr int kSlotBits = sizeof(void*) == 8 ? 28 : 14;
-  static constexpr uint32_t kMaxSlots = uint32_t{1} << kSlotBits;
-
- private:
-  uintptr_t value_;
-};
-
-// Stops the thread. No watch's token: these have no events yet.
-constexpr uint64_t kStop = UINT64_MAX;
+// What the thread's epoll tells it of: a ready fd, or the end.
+enum : uint32_t { kReady, kStop };
 
 // The thread of an environment and what it waits for. All but Run() is called on the JavaScript thread.
+//
+// One epoll watches the fds. The thread waits in another one, which watches the first and tells of it once:
+// from then on JavaScript's thread asks the first one itself, until nothing is ready, and lets the thread
+// wait again.
 class ThreadEngine final : public ReadinessEngine {
  public:
   explicit ThreadEngine(napi_env env) : env_(env) {}
   ~ThreadEngine() override { Stop(); }
   const char* name() const override { return "thread"; }
 
-  // Tells the thread of `events` once. Returns 0 or -errno.
-  int Wait(int fd, bool is_known, int events, Token token) {
+  // Changes what of `fd` is watched. Returns 0 or -errno.
+  int SetInterest(ThreadReadiness* watch, int fd, int before, int events) {
     epoll_event event{};
-    event.events = EPOLLONESHOT;
     if (events & kReadable) event.events |= EPOLLIN;
     if (events & kWritable) event.events |= EPOLLOUT;
-    event.data.u64 = token.value();
-    return epoll_ctl(epoll_.get(), is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-  }
-
-  // Tells JavaScript's thread of events, from any thread. Returns whether it takes them.
-  bool Tell(Token token, int events) {
-    // One call a watch, since the runtimes run the microtasks of a watch's callback after each call.
-    return napi_call_threadsafe_function(wake_, token.WithEvents(events), napi_tsfn_nonblocking) == napi_ok;
+    event.data.ptr = watch;
+    const int change = before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+    return before == events || epoll_ctl(fds_.get(), change, fd, &event) == 0 ? 0 : -errno;
   }
 
   // Counts the watches that keep the event loop alive.
@@ -90,41 +55,40 @@ class ThreadEngine final : public ReadinessEngine {
     if (--holders_ == 0) (void)napi_unref_threadsafe_function(env_, wake_);
   }
 
-  // Ends a watch. What the thread told of it is stale from now on.
-  void Remove(int fd, bool is_known, Token token) {
-    if (is_known) (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-    slots_[token.slot()] = {nullptr, slots_[token.slot()].generation + 1};
-    free_.push_back(token.slot());
-  }
+  // No event is told to the watch any more.
+  void Remove(ThreadReadiness* watch) { watches_.erase(watch); }
 
  private:
-  struct Slot {
-    ThreadReadiness* watch;
-    uint32_t generation;
-  };
-
   int Create(int fd, Readiness::Listener* listener, Readiness** out) override;
   int Start();
+  int LetThreadWait(int change);
   void Run();
   void Stop();
-  static void OnWake(napi_env env, napi_value, void* context, void* data);
+  void TakeTurn();
   static void OnTeardown(void* data);
 
+  // Has JavaScript's thread take a turn, from any thread. Returns whether it does.
+  bool CallTurn() { return napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking) == napi_ok; }
+
   napi_env env_;
-  FileDescriptor epoll_;
+  FileDescriptor fds_;   // the epoll of all watches
+  FileDescriptor gate_;  // the epoll that the thread waits in
   FileDescriptor stop_;  // an eventfd
   pthread_t thread_{};
   napi_threadsafe_function wake_ = nullptr;
   bool ended_ = false;
-  std::vector<Slot> slots_;
-  std::vector<uint32_t> free_;
+  std::unordered_set<ThreadReadiness*> watches_;
   int holders_ = 0;
+  epoll_event ready_[64];  // of which `next_` to `count_` - 1 wait for their turns
+  int next_ = 0;
+  int count_ = 0;
+  int turns_left_ = kTurnsInARow;
 };
 
 class ThreadReadiness final : public Readiness {
  public:
-  ThreadReadiness(ThreadEngine* engine, int fd, Token token, Listener* listener)
-      : engine_(engine), fd_(fd), token_(token), listener_(listener) {}
+  ThreadReadiness(ThreadEngine* engine, int fd, Listener* listener)
+      : engine_(engine), fd_(fd), listener_(listener) {}
 
   int Arm(int events) override {
     armed_ |= events;
@@ -133,6 +97,7 @@ class ThreadReadiness final : public Readiness {
 
   bool IsArmed(int events) const override { return (armed_ & events) == events; }
 
+  // That an event is watched needlessly shows when it happens.
   void Disarm(int events) override {
     armed_ &= ~events;
     if (!in_callback_) Hold();
@@ -147,21 +112,25 @@ class ThreadReadiness final : public Readiness {
     listener_ = nullptr;
     armed_ = 0;
     Hold();
-    engine_->Remove(fd_, is_known_, token_);
+    SetInterest(0);
+    engine_->Remove(this);
     if (!in_callback_) delete this;
   }
 
-  // The thread saw `events`. Some may have been disarmed since: that is not worth a system call.
-  void OnEvents(int events) {
-    waiting_ = 0;
-    if (!(events & kSeenHere)) turns_left_ = kTurnsInARow;
-    events = events & kFailed && armed_ != 0 ? kFailed | armed_ : events & armed_;
-    if (events != 0) {
-      armed_ = events & kFailed ? 0 : armed_ & ~events;
-      in_callback_ = true;
-      listener_->OnReady(events);
-      in_callback_ = false;
+  void OnEvents(uint32_t seen) {
+    // As libuv has it: any error is a failure, and who waits sees a hangup when reading or writing.
+    int events = 0;
+    if (seen & (EPOLLIN | EPOLLHUP)) events |= kReadable;
+    if (seen & (EPOLLOUT | EPOLLHUP)) events |= kWritable;
+    events = seen & EPOLLERR && armed_ != 0 ? kFailed | armed_ : events & armed_;
+    if (events == 0) {
+      SetInterest(armed_);
+      return;
     }
+    armed_ = events & kFailed ? 0 : armed_ & ~events;
+    in_callback_ = true;
+    listener_->OnReady(events);
+    in_callback_ = false;
     if (listener_ == nullptr) {
       delete this;
     } else {
@@ -175,30 +144,16 @@ class ThreadReadiness final : public Readiness {
   ~ThreadReadiness() = default;
 
   int Apply() {
-    int error = 0;
-    if ((armed_ & ~waiting_) == 0 || TellNow()) {
-      waiting_ |= armed_;
-    } else {
-      error = engine_->Wait(fd_, is_known_, armed_, token_);
-      if (error < 0) armed_ = 0;
-      waiting_ = armed_;
-      is_known_ |= error == 0;
-    }
+    const int error = (armed_ & ~interest_) == 0 ? 0 : SetInterest(armed_);
+    if (error < 0) armed_ = 0;
     Hold();
     return error;
   }
 
-  // Tells of what holds already, without the thread. Returns false if that is nothing, or the thread's turn.
-  bool TellNow() {
-    if (turns_left_ == 0) return false;
-    pollfd now{fd_, 0, 0};
-    if (armed_ & kReadable) now.events |= POLLIN;
-    if (armed_ & kWritable) now.events |= POLLOUT;
-    if (poll(&now, 1, 0) != 1 || (now.revents & (POLLERR | POLLHUP | POLLNVAL))) return false;
-    const int events = (now.revents & POLLIN ? kReadable : 0) | (now.revents & POLLOUT ? kWritable : 0);
-    if (!engine_->Tell(token_, events | kSeenHere)) return false;
-    turns_left_--;
-    return true;
+  int SetInterest(int events) {
+    const int error = engine_->SetInterest(this, fd_, interest_, events);
+    if (error == 0) interest_ = events;
+    return error;
   }
 
   // An armed watch keeps the event loop alive if it is referenced.
@@ -211,12 +166,9 @@ class ThreadReadiness final : public Readiness {
 
   ThreadEngine* const engine_;
   const int fd_;
-  const Token token_;
   Listener* listener_;
-  int armed_ = 0;    // what the listener asked for
-  int waiting_ = 0;  // at least what epoll waits for
-  int turns_left_ = 0;
-  bool is_known_ = false;
+  int armed_ = 0;     // what the listener asked for
+  int interest_ = 0;  // what epoll watches
   bool referenced_ = true;
   bool holds_ = false;
   bool in_callback_ = false;
@@ -225,39 +177,45 @@ class ThreadReadiness final : public Readiness {
 int ThreadEngine::Create(int fd, Readiness::Listener* listener, Readiness** out) {
   if (ended_) return -ECANCELED;
   if (const int error = Start(); error < 0) return error;
-  if (free_.empty()) {
-    if (slots_.size() == Token::kMaxSlots) return -EMFILE;
-    free_.push_back(static_cast<uint32_t>(slots_.size()));
-    slots_.push_back({nullptr, 0});
-  }
-  Slot& slot = slots_[free_.back()];
-  slot.watch = new ThreadReadiness(this, fd, Token(free_.back(), slot.generation), listener);
-  free_.pop_back();
-  *out = slot.watch;
+  *out = *watches_.insert(new ThreadReadiness(this, fd, listener)).first;
   return 0;
+}
+
+// Lets the thread wait for the watched fds: it hears of them once.
+int ThreadEngine::LetThreadWait(int change) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLONESHOT;
+  event.data.u32 = kReady;
+  return epoll_ctl(gate_.get(), change, fds_.get(), &event);
 }
 
 // Starts the thread if it does not run. Returns 0 or -errno.
 int ThreadEngine::Start() {
   if (wake_ != nullptr) return 0;
-  FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
+  FileDescriptor fds(epoll_create1(EPOLL_CLOEXEC));
+  FileDescriptor gate(epoll_create1(EPOLL_CLOEXEC));
   FileDescriptor stop(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fds.valid() || !gate.valid() || !stop.valid()) return -errno;
+  fds_ = std::move(fds);
+  gate_ = std::move(gate);
+  stop_ = std::move(stop);
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.u64 = kStop;
-  if (!epoll.valid() || !stop.valid() || epoll_ctl(epoll.get(), EPOLL_CTL_ADD, stop.get(), &event) < 0) {
+  event.data.u32 = kStop;
+  if (epoll_ctl(gate_.get(), EPOLL_CTL_ADD, stop_.get(), &event) < 0 || LetThreadWait(EPOLL_CTL_ADD) < 0) {
     return -errno;
   }
+  const auto on_wake = [](napi_env env, napi_value, void* engine, void*) {
+    if (env != nullptr) static_cast<ThreadEngine*>(engine)->TakeTurn();  // else it ends
+  };
   napi_value name = nullptr;
   napi_threadsafe_function wake = nullptr;
   if (napi_create_string_utf8(env_, "TUNTAP", NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      napi_create_threadsafe_function(env_, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, OnWake,
+      napi_create_threadsafe_function(env_, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, on_wake,
                                       &wake) != napi_ok) {
     return -ENOSYS;
   }
   (void)napi_unref_threadsafe_function(env_, wake);
-  epoll_ = std::move(epoll);
-  stop_ = std::move(stop);
   wake_ = wake;
   const int error = StartThread(
       &thread_,
@@ -278,34 +236,36 @@ int ThreadEngine::Start() {
 
 // On the thread.
 void ThreadEngine::Run() {
-  epoll_event events[64];
   for (;;) {
-    const int count = Uninterrupted([&] { return epoll_wait(epoll_.get(), events, std::size(events), -1); });
-    for (int i = 0; i < count; i++) {
-      if (events[i].data.u64 == kStop) return;
-      const uint32_t seen = events[i].events;
-      // As libuv has it: any error is a failure, and who waits sees a hangup when reading or writing.
-      int ready = seen & EPOLLERR ? kFailed : 0;
-      if (seen & (EPOLLIN | EPOLLHUP)) ready |= kReadable;
-      if (seen & (EPOLLOUT | EPOLLHUP)) ready |= kWritable;
-      if (!Tell(Token(events[i].data.u64), ready)) return;
-    }
+    epoll_event event;
+    const int count = Uninterrupted([&] { return epoll_wait(gate_.get(), &event, 1, -1); });
+    if (count == 1 && (event.data.u32 == kStop || !CallTurn())) return;
   }
 }
 
-void ThreadEngine::OnWake(napi_env env, napi_value, void* context, void* data) {
-  if (env == nullptr) return;  // the environment ends
-  auto* self = static_cast<ThreadEngine*>(context);
-  const Token token(data);
-  const Slot slot = self->slots_[token.slot()];
-  if (slot.watch != nullptr && token.IsOf(slot.generation)) slot.watch->OnEvents(token.events());
+// Tells a watch of one event. Each has a call of its own, since some runtimes run the microtasks of a watch's
+// callback only after the call.
+void ThreadEngine::TakeTurn() {
+  if (next_ == count_) {
+    next_ = 0;
+    count_ = turns_left_ <= 0 ? 0 : epoll_wait(fds_.get(), ready_, static_cast<int>(std::size(ready_)), 0);
+    if (count_ <= 0) {
+      count_ = 0;
+      turns_left_ = kTurnsInARow;
+      (void)LetThreadWait(EPOLL_CTL_MOD);
+      return;
+    }
+  }
+  turns_left_--;
+  (void)CallTurn();
+  const epoll_event& event = ready_[next_++];
+  const auto watch = watches_.find(static_cast<ThreadReadiness*>(event.data.ptr));
+  if (watch != watches_.end()) (*watch)->OnEvents(event.events);  // not closed since
 }
 
 void ThreadEngine::OnTeardown(void* data) {
   auto* self = static_cast<ThreadEngine*>(data);
-  for (size_t i = 0; i < self->slots_.size(); i++) {
-    if (self->slots_[i].watch != nullptr) self->slots_[i].watch->OnTeardown();
-  }
+  while (!self->watches_.empty()) (*self->watches_.begin())->OnTeardown();
   self->Stop();
 }
 
@@ -315,7 +275,8 @@ void ThreadEngine::Stop() {
   const uint64_t one = 1;
   (void)!write(stop_.get(), &one, sizeof(one));
   pthread_join(thread_, nullptr);
-  epoll_.Reset();
+  fds_.Reset();
+  gate_.Reset();
   stop_.Reset();
   (void)napi_release_threadsafe_function(wake_, napi_tsfn_release);
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { NetworkNamespace } from 'tuntap-native';
-import { inNamespace, itAsRoot, needs, nodeProgram, run, skip } from '../support.ts';
+import { inNamespace, itAsRoot, needs, nodeProgram, run } from '../support.ts';
 import { otherProgram } from './other-program.ts';
 import { shell } from './traffic.ts';
 
@@ -148,10 +148,8 @@ describe('an fd whose adoption is refused', () => {
       });
     }));
 
-  it('is watched by the event loop for somebody else', function () {
-    if (process.env.TUNTAP_ENGINE === 'thread')
-      skip(this, 'the engine of one thread has an epoll of its own');
-    return inNamespace(async (namespace) => {
+  it('is watched by the event loop for somebody else', () =>
+    inNamespace(async (namespace) => {
       const program = `
         const { Pipe, constants } = process.binding('pipe_wrap');
         const pipe = new Pipe(constants.SOCKET);
@@ -163,8 +161,7 @@ describe('an fd whose adoption is refused', () => {
         watched: 'EEXIST, as it was',
         'watched, without offload': 'EEXIST, as it was',
       });
-    });
-  });
+    }));
 
   itAsRoot('is of something else', () =>
     inNamespace(async (namespace) => {
