@@ -184,7 +184,11 @@ export interface Native extends InterceptCalls, DatagramCalls {
   ): number;
   openPackets(aead: AeadHandle, memory: ArrayBufferLike, start: number, end: number): number;
   /** Threads that seal and send: src-cpp/tunnel/sealing_pool.h. What can fail returns -errno. */
-  newSealingPool(threads: number, memories: readonly ArrayBufferLike[]): SealingPoolHandle | number;
+  newSealingPool(
+    threads: number,
+    few: number,
+    memories: readonly ArrayBufferLike[],
+  ): SealingPoolHandle | number;
   stopSealingPool(pool: SealingPoolHandle): void;
   useSealingSocket(pool: SealingPoolHandle, fd: number, family: number, gso: boolean): number;
   waitForSealing(pool: SealingPoolHandle): number;

@@ -9,12 +9,12 @@ import { check } from '../system-error.js';
 import { type Aead, type Padding, reserve } from './aead.js';
 
 /**
- * Threads that seal batches and send them, in the order in which they were handed over. A batch is read into what
+ * Threads that seal batches, and one that sends them in the order in which they were handed over. A batch is read into what
  * {@link next} returns; {@link sealBatch} for each of its runs and {@link send} hand it over. A batch that is not
  * handed over stays the caller's.
  */
 export class SealingThreads implements Disposable {
-  /** How many threads there are. */
+  /** How many threads seal. */
   readonly count: number;
   readonly #batches: readonly PacketBatch[];
   #pool: SealingPoolHandle | undefined;
@@ -22,10 +22,11 @@ export class SealingThreads implements Disposable {
   /** @param count 1 to 64 */
   constructor(count: number, options: PacketBatchOptions) {
     this.count = count;
-    // A thread that the kernel takes off its core holds up what is behind its packets, and not yet the other threads.
-    this.#batches = Array.from({ length: 2 + 8 * count }, () => new PacketBatch(options));
+    // So that many batches wait, and as many more while the kernel has taken a thread, with its packets, off its core.
+    const [few, many] = [2 + 8 * count, 2 + 32 * count];
+    this.#batches = Array.from({ length: many }, () => new PacketBatch(options));
     const memories = this.#batches.map(({ memory }) => memory);
-    this.#pool = check<SealingPoolHandle>(native().newSealingPool(count, memories), 'pthread_create');
+    this.#pool = check<SealingPoolHandle>(native().newSealingPool(count, few, memories), 'pthread_create');
   }
 
   /** Whether all that was handed over has been sent. */

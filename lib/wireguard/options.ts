@@ -60,8 +60,9 @@ export interface WireGuardOptions extends InterfaceOptions {
   /** Whether wg(8) can control the interface; a path: where its socket is. **Default:** `true` */
   readonly control?: boolean | string;
   /**
-   * Threads that seal and send what goes to peers, up to 64; packets keep their order. Worth it where a tunnel sends more
-   * than one core can seal. What comes from peers is opened on the calling thread. **Default:** 0, that thread seals, too
+   * Threads that seal what goes to peers, up to 64, beside one that sends it; packets keep their order. Worth it where a
+   * tunnel sends more than one core can seal. What comes from peers is opened on the calling thread. **Default:** 0, that
+   * thread seals, too
    */
   readonly threads?: number;
   /** Closes the tunnel when it aborts, and ends the attempt to open one. */

@@ -43,11 +43,12 @@ class PoolHandle {
   std::unique_ptr<SealingPool> pool_;
 };
 
-// newSealingPool(threads, memories): an External or -errno. The memories are PacketBatches'.
+// newSealingPool(threads, few, memories): an External or -errno. The memories are PacketBatches'.
 Napi::Value NewSealingPoolCall(const Napi::CallbackInfo& info) {
-  const auto memories = info[1].As<Napi::Array>();
+  const auto memories = info[2].As<Napi::Array>();
   std::unique_ptr<SealingPool> pool;
-  const int error = SealingPool::Create(Argument<size_t>(info, 0), memories.Length(), &pool);
+  const int error =
+      SealingPool::Create(Argument<size_t>(info, 0), Argument<size_t>(info, 1), memories.Length(), &pool);
   if (error < 0) return Result(info, error);
   return Own(info.Env(), std::make_unique<PoolHandle>(info.Env(), std::move(pool), memories));
 }

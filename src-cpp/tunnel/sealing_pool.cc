@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "linux/thread.h"
 
@@ -14,25 +15,26 @@ constexpr size_t kEnoughPackets = 16;
 
 }  // namespace
 
-SealingPool::SealingPool(size_t batches) : jobs_(batches), order_(batches) {
-  for (size_t i = 0; i < batches; i++) free_.push_back(i);
+SealingPool::SealingPool(size_t few, size_t many) : jobs_(many), order_(many), few_(few), allowed_(few) {
+  for (size_t i = 0; i < many; i++) free_.push_back(i);
 }
 
-int SealingPool::Create(size_t threads, size_t batches, std::unique_ptr<SealingPool>* out) {
-  std::unique_ptr<SealingPool> pool(new SealingPool(batches));
-  for (size_t i = 0; i < threads; i++) {
+int SealingPool::Create(size_t threads, size_t few, size_t many, std::unique_ptr<SealingPool>* out) {
+  std::unique_ptr<SealingPool> pool(new SealingPool(few, many));
+  pool->sealers_ = threads;
+  for (size_t i = 0; i <= threads; i++) {
     auto worker = std::make_unique<Worker>(Worker{pool.get(), i, {}});
     const int error = StartThread(
         &worker->thread,
         [](void* argument) -> void* {
-          const auto* started = static_cast<Worker*>(argument);
-          started->pool->Work(started->number);
+          const auto [pool, number, thread] = *static_cast<const Worker*>(argument);
+          number < pool->sealers_ ? pool->SealAll(number) : pool->SendAll();
           return nullptr;
         },
         worker.get());
     if (error < 0) return error;
     char name[16];
-    (void)snprintf(name, sizeof(name), "seal-%u", static_cast<uint16_t>(i));
+    (void)snprintf(name, sizeof(name), i < threads ? "seal-%u" : "send", static_cast<uint16_t>(i));
     (void)pthread_setname_np(worker->thread, name);
     pool->threads_.push_back(std::move(worker));
   }
@@ -46,12 +48,16 @@ SealingPool::~SealingPool() {
     stopped_ = true;
   }
   work_.notify_all();
+  sealed_.notify_all();
   for (const auto& worker : threads_) pthread_join(worker->thread, nullptr);
 }
 
 void SealingPool::WaitUntilSent(uint64_t job) {
   std::unique_lock<std::mutex> lock(mutex_);
-  sent_.wait(lock, [&] { return to_send_.job >= job; });
+  sent_.wait(lock, [&] {
+    owner_waits_ = to_send_.job < job;
+    return !owner_waits_;
+  });
 }
 
 void SealingPool::UseSocket(std::unique_ptr<SealedSocket> socket) {
@@ -67,7 +73,11 @@ size_t SealingPool::Begin() {
 size_t SealingPool::WaitForPlace() {
   if (place_ != kNoPlace) return place_;
   std::unique_lock<std::mutex> lock(mutex_);
-  sent_.wait(lock, [this] { return !free_.empty(); });
+  if (to_send_.job == handed_over_) allowed_ = few_;
+  sent_.wait(lock, [this] {
+    owner_waits_ = !HasPlace();
+    return !owner_waits_;
+  });
   place_ = free_.back();
   free_.pop_back();
   return place_;
@@ -145,26 +155,52 @@ void SealingPool::Advance(Position* position, size_t pieces) {
   position->piece = 0;
 }
 
-// Each thread sends as many pieces as it seals, while there are any to seal. If one of them sent them all,
-// the others would wait whenever that one is off its core.
-void SealingPool::Work(size_t thread) {
-  ptrdiff_t may_send = 0;
+// Wakes who waits on `condition`, without the lock: a thread that loses its core mostly does so as it comes
+// back from a system call.
+void SealingPool::Wake(bool* waits, std::condition_variable* condition, std::unique_lock<std::mutex>* lock) {
+  if (!std::exchange(*waits, false)) return;
+  lock->unlock();
+  condition->notify_one();
+  lock->lock();
+}
+
+// Whether the owner may hand over one more batch. Many may be at work while the sender and a sealing thread
+// have nothing to do, since a piece is with a thread that lost its core.
+bool SealingPool::HasPlace() {
+  const size_t at_work = handed_over_ - to_send_.job;
+  if (at_work >= allowed_ && sender_waits_ && idle_ > 0 && !Waits(to_seal_)) allowed_ = jobs_.size();
+  return at_work < allowed_;
+}
+
+void SealingPool::SealAll(size_t thread) {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    work_.wait(lock, [this] { return stopped_ || CanSend() || Waits(to_seal_); });
-    if (stopped_) return;
-    if (CanSend() && (may_send > 0 || !Waits(to_seal_))) {
-      may_send = std::max<ptrdiff_t>(may_send, 0) - SendNext(&lock);
-    } else {
-      SealNext(thread, &lock);
-      may_send++;
+    idle_++;
+    while (!stopped_ && !Waits(to_seal_)) {
+      if (owner_waits_ && HasPlace()) Wake(&owner_waits_, &sent_, &lock);
+      if (!stopped_ && !Waits(to_seal_)) work_.wait(lock);
     }
+    idle_--;
+    if (stopped_) return;
+    SealNext(thread, &lock);
+    if (CanSend()) Wake(&sender_waits_, &sealed_, &lock);
   }
 }
 
-bool SealingPool::CanSend() {
-  return !sending_ && Waits(to_send_) && JobAt(to_send_.job).pieces[to_send_.piece].sealed;
+void SealingPool::SendAll() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    while (!stopped_ && !CanSend()) {
+      sender_waits_ = true;
+      if (owner_waits_ && HasPlace()) Wake(&owner_waits_, &sent_, &lock);
+      if (sender_waits_ && !stopped_) sealed_.wait(lock);
+    }
+    if (stopped_) return;
+    SendNext(&lock);
+  }
 }
+
+bool SealingPool::CanSend() { return Waits(to_send_) && JobAt(to_send_.job).pieces[to_send_.piece].sealed; }
 
 void SealingPool::SealNext(size_t thread, std::unique_lock<std::mutex>* lock) {
   Job& job = JobAt(to_seal_.job);
@@ -176,15 +212,14 @@ void SealingPool::SealNext(size_t thread, std::unique_lock<std::mutex>* lock) {
   piece.sealed = true;
 }
 
-// Sends the pieces of one batch that are sealed and next in order; returns how many.
-ptrdiff_t SealingPool::SendNext(std::unique_lock<std::mutex>* lock) {
+// Sends the pieces of one batch that are sealed and next in order.
+void SealingPool::SendNext(std::unique_lock<std::mutex>* lock) {
   Job& job = JobAt(to_send_.job);
   const size_t first = to_send_.piece;
   size_t end = first;
   while (end < job.pieces.size() && job.pieces[end].sealed) end++;
   const uint32_t packets_end = job.pieces[end - 1].end;
   const bool all = end == job.pieces.size();
-  sending_ = true;
   lock->unlock();
   if (socket_ != nullptr) {
     socket_->Send(job.batch, job.pieces[first].start, packets_end,
@@ -192,11 +227,9 @@ ptrdiff_t SealingPool::SendNext(std::unique_lock<std::mutex>* lock) {
   }
   if (all) job.runs.clear();  // the last user of a key that was disposed of wipes it
   lock->lock();
-  sending_ = false;
   if (all) free_.push_back(order_[to_send_.job % order_.size()]);
   Advance(&to_send_, end - first);
-  if (all) sent_.notify_one();
-  return static_cast<ptrdiff_t>(end - first);
+  if (all) Wake(&owner_waits_, &sent_, lock);
 }
 
 }  // namespace tuntap

@@ -34,8 +34,11 @@ class SealedSocket {
   UdpSender sender_;
 };
 
-// Threads that seal batches and send them. A batch is cut into pieces, which any threads seal; they leave in
-// the order in which they were handed over. One thread, the owner, calls all methods.
+// Threads that seal batches, and one more that sends them. A batch is cut into pieces, which any of them
+// seal; they leave in the order in which they were handed over. One thread, the owner, calls all methods.
+//
+// Did the sealing threads send as well, a core would be lost to one of them mostly while it sends, as it
+// comes back from the system call, and all the others would wait for it.
 class SealingPool {
  public:
   // Packets of a batch that are sealed by one key, packet `start` under `counter` and each further one under
@@ -49,17 +52,18 @@ class SealingPool {
     Padding padding;
   };
 
-  // Returns 0 and sets `*out`, or -errno if a thread can't start. `batches` is how many can be at work at a
-  // time, at least 2.
-  [[nodiscard]] static int Create(size_t threads, size_t batches, std::unique_ptr<SealingPool>* out);
+  // Returns 0 and sets `*out`, or -errno if a thread can't start. How many batches can be at work at a time:
+  // `few`, at least 2, and up to `many` while threads have nothing to do because another one, which lost its
+  // core, has the packets that leave next.
+  [[nodiscard]] static int Create(size_t threads, size_t few, size_t many, std::unique_ptr<SealingPool>* out);
   // Waits for the pieces that are being sealed or sent; what is behind them is dropped.
   ~SealingPool();
 
   // Where the batches that follow are sent, or nullptr. Waits for those before.
   void UseSocket(std::unique_ptr<SealedSocket> socket);
 
-  // Which of the `batches` the next Send() hands over, and the caller may fill until then: the one sent last,
-  // since the caches have it. Waits while all are at work.
+  // Which of the `many` batches the next Send() hands over, and the caller may fill until then: the one sent
+  // last, since the caches have it. Waits while all are at work.
   size_t WaitForPlace();
   // The same for a new batch: without runs that one left which was begun and not handed over.
   size_t Begin();
@@ -71,12 +75,12 @@ class SealingPool {
   // copied.
   void Send(const BatchView& batch, const PacketRun* rows, size_t row_count, const DatagramEntry* entries);
 
-  [[nodiscard]] size_t threads() const { return threads_.size(); }
+  [[nodiscard]] size_t threads() const { return sealers_; }
   // Whether everything was sent.
   [[nodiscard]] bool Idle() const;
 
  private:
-  explicit SealingPool(size_t batches);
+  SealingPool(size_t few, size_t many);
 
   // Packets `start` to `end` - 1 of a batch, about as many as one send takes.
   struct Piece {
@@ -106,15 +110,22 @@ class SealingPool {
   void Advance(Position* position, size_t pieces);
   static void Cut(Job* job);
   static void SealPiece(const Job& job, const Piece& piece, size_t context);
-  void Work(size_t thread);
+  void SealAll(size_t thread);
+  void SendAll();
   bool CanSend();
+  bool HasPlace();
+  static void Wake(bool* waits, std::condition_variable* condition, std::unique_lock<std::mutex>* lock);
   void SealNext(size_t thread, std::unique_lock<std::mutex>* lock);
-  ptrdiff_t SendNext(std::unique_lock<std::mutex>* lock);
+  void SendNext(std::unique_lock<std::mutex>* lock);
   void WaitUntilSent(uint64_t job);
 
   mutable std::mutex mutex_;
-  std::condition_variable work_;
-  std::condition_variable sent_;
+  std::condition_variable work_;    // the sealing threads wait
+  std::condition_variable sealed_;  // the sending thread waits
+  std::condition_variable sent_;    // the owner waits
+  size_t idle_ = 0;                 // sealing threads that wait
+  bool sender_waits_ = false;
+  bool owner_waits_ = false;
   std::vector<Job> jobs_;      // by place
   std::vector<size_t> order_;  // the places of jobs, by their numbers
   std::vector<size_t> free_;   // places
@@ -122,9 +133,10 @@ class SealingPool {
   std::vector<Run> next_runs_;
   std::unique_ptr<SealedSocket> socket_;
   uint64_t handed_over_ = 0;  // jobs
+  const size_t few_;
+  size_t allowed_;  // how many jobs may be at work
   Position to_seal_;
   Position to_send_;
-  bool sending_ = false;  // a thread sends
   bool stopped_ = false;
   // What a thread is told when it starts.
   struct Worker {
@@ -132,7 +144,8 @@ class SealingPool {
     size_t number;
     pthread_t thread;
   };
-  std::vector<std::unique_ptr<Worker>> threads_;
+  std::vector<std::unique_ptr<Worker>> threads_;  // the last one sends
+  size_t sealers_ = 0;
 };
 
 }  // namespace tuntap
