@@ -22,8 +22,9 @@ export class SealingThreads implements Disposable {
   /** @param count 1 to 64 */
   constructor(count: number, options: PacketBatchOptions) {
     this.count = count;
-    // So that many batches wait, and as many more while the kernel has taken a thread, with its packets, off its core.
-    const [few, many] = [2 + 8 * count, 2 + 32 * count];
+    // So many batches may be at work, or `many` while the kernel has taken a thread, with its packets, off its core.
+    const few = 2 + 8 * count;
+    const many = count === 1 ? few : 2 + 32 * count;
     this.#batches = Array.from({ length: many }, () => new PacketBatch(options));
     const memories = this.#batches.map(({ memory }) => memory);
     this.#pool = check<SealingPoolHandle>(native().newSealingPool(count, few, memories), 'pthread_create');

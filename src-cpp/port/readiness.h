@@ -18,8 +18,8 @@ class Readiness {
     ~Listener() = default;
   };
 
-  // Asks for one OnReady call when any of `events` holds. What OnReady did not arm again is off after it.
-  // Arming again from within costs fewest system calls. Returns 0 or -errno.
+  // Asks for one OnReady call when any of `events` holds. What OnReady was told of is off after it, unless it
+  // armed that again. Arming again from within costs fewest system calls. Returns 0 or -errno.
   [[nodiscard]] virtual int Arm(int events) = 0;
   [[nodiscard]] virtual bool IsArmed(int events) const = 0;
   // Takes Arm back.

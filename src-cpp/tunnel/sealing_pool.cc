@@ -27,8 +27,9 @@ int SealingPool::Create(size_t threads, size_t few, size_t many, std::unique_ptr
     const int error = StartThread(
         &worker->thread,
         [](void* argument) -> void* {
-          const auto [pool, number, thread] = *static_cast<const Worker*>(argument);
-          number < pool->sealers_ ? pool->SealAll(number) : pool->SendAll();
+          const auto* started = static_cast<const Worker*>(argument);
+          SealingPool* const pool = started->pool;
+          started->number < pool->sealers_ ? pool->SealAll(started->number) : pool->SendAll();
           return nullptr;
         },
         worker.get());
@@ -73,7 +74,6 @@ size_t SealingPool::Begin() {
 size_t SealingPool::WaitForPlace() {
   if (place_ != kNoPlace) return place_;
   std::unique_lock<std::mutex> lock(mutex_);
-  if (to_send_.job == handed_over_) allowed_ = few_;
   sent_.wait(lock, [this] {
     owner_waits_ = !HasPlace();
     return !owner_waits_;
@@ -229,7 +229,9 @@ void SealingPool::SendNext(std::unique_lock<std::mutex>* lock) {
   lock->lock();
   if (all) free_.push_back(order_[to_send_.job % order_.size()]);
   Advance(&to_send_, end - first);
-  if (all) Wake(&owner_waits_, &sent_, lock);
+  if (!all) return;
+  if (handed_over_ == to_send_.job) allowed_ = few_;
+  Wake(&owner_waits_, &sent_, lock);
 }
 
 }  // namespace tuntap

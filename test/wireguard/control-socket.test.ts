@@ -114,7 +114,7 @@ describe('a control socket', () => {
         };
         await using socket = await openControlSocket('x', new FakeDevice(), { path, onDeleted });
         writeFileSync(join(folder, 'sub', 'another'), '');
-        await sleep(50);
+        await sleep(300); // Deno begins to watch a little later
         assert.equal(told, 0);
         remove(path);
         await until(() => told > 0, 'the notice');
