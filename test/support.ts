@@ -218,6 +218,19 @@ export async function fdsAtMost(count: number, open = openFds): Promise<void> {
   assert.ok(open() <= count, `${open()} fds, at most ${count} expected`);
 }
 
+/** The network namespaces of this process's threads. */
+export function threadNamespaces(): Set<string> {
+  const namespaces = new Set<string>();
+  for (const id of readdirSync('/proc/self/task')) {
+    try {
+      namespaces.add(readlinkSync(`/proc/self/task/${id}/ns/net`));
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  return namespaces;
+}
+
 let engineRuns = false;
 
 /** Where a thread waits for packets, it takes three fds with the first device or socket, and keeps them. */

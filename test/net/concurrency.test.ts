@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
-import { fdsAtMost, needs, openFds } from '../support.ts';
+import { fdsAtMost, needs, openFds, threadNamespaces } from '../support.ts';
 
 describe('fifty tasks at the same time', () => {
   before(function () {
@@ -72,10 +72,7 @@ describe('fifty tasks at the same time', () => {
     );
     await shared.close();
     await fdsAtMost(fds);
-    const namespaces = readdirSync('/proc/self/task').map((id) =>
-      readlinkSync(`/proc/self/task/${id}/ns/net`),
-    );
-    assert.deepEqual(new Set(namespaces), new Set([home]));
+    assert.deepEqual(threadNamespaces(), new Set([home]));
   });
 
   it('answers never go to another caller', async () => {

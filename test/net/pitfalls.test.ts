@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { NetworkNamespace as DeviceNamespace, openTun } from 'tuntap-native';
@@ -12,13 +11,8 @@ import {
   type NetworkMonitor,
   NetworkNamespace,
 } from 'tuntap-native/net';
-import { needs, openFds, run } from '../support.ts';
+import { needs, openFds, run, threadNamespaces } from '../support.ts';
 import { sh } from './oracle.ts';
-
-/** The namespace of every thread of this process. */
-function threadNamespaces(): Set<string> {
-  return new Set(readdirSync('/proc/self/task').map((id) => readlinkSync(`/proc/self/task/${id}/ns/net`)));
-}
 
 async function until(
   monitor: NetworkMonitor,
