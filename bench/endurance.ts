@@ -16,7 +16,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { NetworkNamespace, openTap, openTun } from 'tuntap-native';
-import { option } from './measure.ts';
+import { option, pathOf } from './measure.ts';
 
 const THIS = fileURLToPath(import.meta.url);
 const count = (name: string, fallback: number): number => Number(option(name, String(fallback)));
@@ -118,7 +118,7 @@ async function terminate(namespace: NetworkNamespace, count: number): Promise<vo
       const worker = new Worker(THIS, {
         workerData: {
           name: `worker${index}`,
-          namespace: `/proc/${process.pid}/fd/${namespace.fd}`,
+          namespace: pathOf(namespace),
           stream: left % 2 === 0,
         },
       });

@@ -21,7 +21,7 @@ import { type InterceptorCounters, intercept } from 'tuntap-native/intercept';
 import { createVethPair, type NetworkNamespace } from 'tuntap-native/net';
 import { IpProtocol, internetChecksum, ipv4Packet, tcpSegment, udpDatagram } from 'tuntap-native/packet';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
-import { option } from './measure.ts';
+import { option, pathOf } from './measure.ts';
 import { openFds, residentMB, Trial } from './trial.ts';
 
 const SECONDS = Number(option('seconds', '60'));
@@ -320,7 +320,7 @@ async function endure(trial: Trial, [clients, router, servers]: readonly Network
   const lo = await servers.link('lo');
   await lo.set({ up: true });
   await lo.addAddress(`${SERVER}/32`);
-  const interceptor = await start(servers, 'interceptor', `/proc/${process.pid}/fd/${router.fd}`);
+  const interceptor = await start(servers, 'interceptor', pathOf(router));
   const attacker = await start(router, 'attacker');
   const fdsBefore = openFds(interceptor);
   const client = await start(clients, 'client');

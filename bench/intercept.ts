@@ -20,6 +20,7 @@ import {
   measureTcp,
   median,
   option,
+  pathOf,
   program,
   startForwarder,
 } from './measure.ts';
@@ -53,8 +54,7 @@ async function startInterceptor(how: string): Promise<Forwarding & { readonly ch
   const lo = await b.link('lo');
   await lo.set({ up: true });
   await lo.addAddress(`${SERVER}/32`);
-  const path = `/proc/${process.pid}/fd/${a.fd}`;
-  const end = manyFiles(process.execPath, program('intercept-end'), path, 'tuna', how, MTU);
+  const end = manyFiles(process.execPath, program('intercept-end'), pathOf(a), 'tuna', how, MTU);
   const child = b.spawn('sh', end, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
   await once(child.stdout as NodeJS.EventEmitter, 'data');
   return {

@@ -55,6 +55,9 @@ export async function output(child: ChildProcess): Promise<string> {
 export const run = (namespace: NetworkNamespace, command: string, ...args: string[]): Promise<string> =>
   output(namespace.spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
 
+/** A namespace of this process, as a path for its children. */
+export const pathOf = ({ fd }: NetworkNamespace): string => `/proc/${process.pid}/fd/${fd}`;
+
 /** Programs of C, compiled into a folder that {@link Programs.remove} removes. */
 export class Programs {
   readonly #folder = mkdtempSync(join(tmpdir(), 'tuntap-bench-'));
@@ -100,8 +103,7 @@ export async function startForwarder(
 ): Promise<Forwarding> {
   const a = await NetworkNamespace.create();
   const b = await NetworkNamespace.create();
-  const path = (namespace: NetworkNamespace) => `/proc/${process.pid}/fd/${namespace.fd}`;
-  const [program = '', ...args] = command([path(a), 'tuna', path(b), 'tunb']);
+  const [program = '', ...args] = command([pathOf(a), 'tuna', pathOf(b), 'tunb']);
   const forwarder = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const dispose = async () => {
     forwarder.kill();

@@ -8,40 +8,29 @@
  * Options: --rounds=N (3), --seconds=N (3), --peers=N (1000).
  */
 
-import { type ChildProcess, fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { PacketBatch } from 'tuntap-native';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { generatePrivateKey, openWireGuard, publicKey } from 'tuntap-native/wireguard';
-import { median, option, run } from './measure.ts';
+import { cpuSeconds, median, option, pathOf, run } from './measure.ts';
+import { endPart, endParts, startPart } from './parts.ts';
+import { residentMB } from './trial.ts';
 
 const ROUNDS = Number(option('rounds', '3'));
 const SECONDS = Number(option('seconds', '3'));
 const PEERS = Number(option('peers', '1000'));
 const FIRST_PORT = 20_000;
 
-const children: ChildProcess[] = [];
-
 /** Runs this program again, as one of its parts, which takes `what`. */
 async function part(name: string, what: unknown): Promise<ChildProcess> {
   // What V8 keeps for objects to come is no peer's.
-  const execArgv = ['--expose-gc', '--max-semi-space-size=1'];
-  const child = fork(fileURLToPath(import.meta.url), [name], { execArgv });
-  children.push(child);
-  await once(child, 'message');
+  const child = await startPart(import.meta.url, [name], ['--expose-gc', '--max-semi-space-size=1']);
   child.send(what as object);
   await once(child, 'message');
   return child;
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  const closed = once(child, 'close');
-  child.kill();
-  await closed;
 }
 
 const inner = (i: number): string => `10.9.${i >> 8}.${i & 255}`;
@@ -52,14 +41,12 @@ interface Tunnel {
   readonly publicKeys: readonly string[];
 }
 
-interface Cost {
-  readonly bytes: number;
-  readonly cpuUs: number;
-  readonly rss: number;
+interface Told {
+  readonly txBytes: number;
   readonly sessions: number;
 }
 
-/** The end that is measured. Tells what it has used so far whenever it is asked. */
+/** The end that is measured. Tells of itself whenever it is asked. */
 async function measured({ path, privateKey, publicKeys }: Tunnel): Promise<void> {
   const wg = await openWireGuard('wg0', {
     privateKey,
@@ -75,16 +62,12 @@ async function measured({ path, privateKey, publicKeys }: Tunnel): Promise<void>
     })),
   });
   process.on('message', () => {
-    globalThis.gc?.();
-    const { user, system } = process.cpuUsage();
-    const cost: Cost = {
-      bytes: wg.counters.txBytes,
-      cpuUs: user + system,
-      rss: Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) / 1024,
-      sessions: wg.peers().filter(({ latestHandshake }) => latestHandshake).length,
-    };
-    process.send?.(cost);
+    globalThis.gc?.(); // only what is still in use counts as memory
+    const { txBytes } = wg.counters;
+    const sessions = wg.peers().filter(({ latestHandshake }) => latestHandshake).length;
+    process.send?.({ txBytes, sessions } satisfies Told);
   });
+  process.send?.('open');
 }
 
 /** The other ends. */
@@ -100,34 +83,26 @@ async function others(what: Tunnel & { readonly privateKeys: readonly string[] }
       peers: [{ publicKey: what.publicKeys[0], allowedIps: ['0.0.0.0/0'] }],
     });
   }
+  process.send?.('open');
 }
 
-/** Sends to the peers, in turn: a packet to each and no more, or without end. */
-async function flood({ path, peers, once }: { path: string; peers: number; once: boolean }): Promise<void> {
-  const socket = openUdp({ namespace: path, sendBuffer: 4 << 20 });
+/** Floods the first of the peers, in turn. */
+async function flood({ path, peers }: { path: string; peers: number }): Promise<void> {
+  await using socket = openUdp({ namespace: path, sendBuffer: 4 << 20 });
   const batch = new PacketBatch({ capacity: 64 });
   while (batch.push(Buffer.alloc(64)));
   const to = Array.from({ length: peers }, (_, i) => new Endpoint(inner(i), 9));
-  if (once) {
-    for (const endpoint of to) {
-      await socket.send(Buffer.alloc(64), endpoint);
-      await setTimeout(2);
-    }
-    return;
+  process.send?.('open');
+  for (;;) {
+    for (let i = 0; i < 4; i++) for (const endpoint of to) socket.writeBatch(batch, endpoint);
+    await setImmediate();
   }
-  const go = async () => {
-    for (;;) {
-      for (let i = 0; i < 4; i++) for (const endpoint of to) socket.writeBatch(batch, endpoint);
-      await setImmediate();
-    }
-  };
-  void go();
 }
 
-async function ask(child: ChildProcess): Promise<Cost> {
-  child.send('cost');
-  const [cost] = await once(child, 'message');
-  return cost as Cost;
+async function ask(child: ChildProcess): Promise<Told> {
+  child.send('what');
+  const [told] = await once(child, 'message');
+  return told as Told;
 }
 
 interface Result {
@@ -144,18 +119,24 @@ async function measure(count: number): Promise<Result> {
     { name: 'eth0', namespace: a, addresses: ['192.0.2.1/24'], up: true },
     { name: 'eth0', namespace: b, addresses: ['192.0.2.2/24'], up: true },
   );
-  const path = (namespace: NetworkNamespace) => `/proc/${process.pid}/fd/${namespace.fd}`;
   const privateKey = generatePrivateKey();
   const privateKeys = Array.from({ length: count }, generatePrivateKey);
-  const peers = await part('others', { path: path(b), publicKeys: [publicKey(privateKey)], privateKeys });
+  const peers = await part('others', { path: pathOf(b), publicKeys: [publicKey(privateKey)], privateKeys });
   const tunnel = await part('measured', {
-    path: path(a),
+    path: pathOf(a),
     privateKey,
     publicKeys: privateKeys.map(publicKey),
   });
-  await end(await part('flood', { path: path(a), peers: count, once: true }));
+  {
+    await using socket = openUdp({ namespace: a });
+    for (let i = 0; i < count; i++) {
+      await socket.send(Buffer.alloc(64), new Endpoint(inner(i), 9));
+      await setTimeout(2);
+    }
+  }
   await setTimeout(1000);
-  const { sessions, rss } = await ask(tunnel);
+  const { sessions } = await ask(tunnel);
+  const rss = residentMB(tunnel);
   if (sessions !== count) throw new Error(`${sessions} of ${count} peers answered`);
   // What is measured is sending: nothing answers.
   await run(
@@ -164,18 +145,19 @@ async function measure(count: number): Promise<Result> {
     'add table inet t; add chain inet t c { type filter hook prerouting priority -300; policy drop; }',
   );
   const cost = async (to: number): Promise<number> => {
-    const flooder = await part('flood', { path: path(a), peers: to, once: false });
+    const used = async () => [cpuSeconds(tunnel.pid ?? 0), (await ask(tunnel)).txBytes];
+    const flooder = await part('flood', { path: pathOf(a), peers: to });
     await setTimeout(500);
-    const before = await ask(tunnel);
+    const [cpuBefore, bytesBefore] = await used();
     await setTimeout(1000 * SECONDS);
-    const after = await ask(tunnel);
-    await end(flooder);
+    const [cpu, bytes] = await used();
+    await endPart(flooder);
     // A datagram of 64 bytes is 92 with its headers, 96 padded, 128 sealed.
-    return (after.cpuUs - before.cpuUs) / ((after.bytes - before.bytes) / 128);
+    return (1e6 * (cpu - cpuBefore)) / ((bytes - bytesBefore) / 128);
   };
   const result = { rss, one: await cost(1), all: await cost(count) };
-  await end(tunnel);
-  await end(peers);
+  await endPart(tunnel);
+  await endPart(peers);
   return result;
 }
 
@@ -185,7 +167,6 @@ if (what) {
   process.send?.('started');
   const [given] = await once(process, 'message');
   await what(given as never);
-  process.send?.('ready');
 } else {
   try {
     const rounds: { few: Result; many: Result }[] = [];
@@ -206,6 +187,6 @@ if (what) {
     );
     console.log(`to all of them in turn, 64 to each, ${of(({ few, many }) => many.all / few.one)}.`);
   } finally {
-    for (const child of children) child.kill();
+    endParts();
   }
 }

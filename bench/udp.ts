@@ -16,7 +16,7 @@ import { join, resolve } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { NetworkNamespace } from 'tuntap-native';
 import { MACHINE, publish, RATIOS, version } from './blocks.ts';
-import { median, option, Programs, ROOT, run } from './measure.ts';
+import { median, option, Programs, pathOf, ROOT, run } from './measure.ts';
 
 const ROUNDS = Number(option('rounds', '60'));
 const WARM_UP = 10;
@@ -131,7 +131,7 @@ class Pair {
 const a = await NetworkNamespace.create();
 const b = await NetworkNamespace.create();
 try {
-  const peer = ['type', 'veth', 'peer', 'name', 'veth1', 'netns', `/proc/${process.pid}/fd/${b.fd}`];
+  const peer = ['type', 'veth', 'peer', 'name', 'veth1', 'netns', pathOf(b)];
   await run(a, 'ip', 'link', 'add', 'veth0', ...peer);
   for (const [namespace, link, address] of [
     [a, 'veth0', '192.0.2.1'],

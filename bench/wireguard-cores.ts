@@ -12,18 +12,17 @@
  * Options: --rounds=N (5), --seconds=N (2), --quota=PERCENT (5), --threads=N,N (1,2,4), --only=sealing or --only=throughput.
  */
 
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { cpus, getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { PacketBatch } from 'tuntap-native';
 import { createVethPair, NetworkNamespace } from 'tuntap-native/net';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { generatePrivateKey, openWireGuard, publicKey } from 'tuntap-native/wireguard';
-import { median, option, run } from './measure.ts';
+import { median, option, pathOf, run } from './measure.ts';
+import { endPart, endParts, startPart } from './parts.ts';
 
 const ROUNDS = Number(option('rounds', '5'));
 const SECONDS = Number(option('seconds', '2'));
@@ -34,22 +33,6 @@ const CPU_GROUPS = '/sys/fs/cgroup/cpu';
 // Short ones: a thread that used its quota up holds up the others with the packets that it has.
 const PERIOD_US = 20_000;
 const MTU = 1420;
-
-const children: ChildProcess[] = [];
-
-/** Runs this program again, as one of its parts. */
-async function part(...args: string[]): Promise<ChildProcess> {
-  const child = fork(fileURLToPath(import.meta.url), args);
-  children.push(child);
-  await once(child, 'message');
-  return child;
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  const closed = once(child, 'close');
-  child.kill();
-  await closed;
-}
 
 /** The tunnel's end on the host of namespace `path`. */
 async function tunnel(path: string, key: string, peer: string, threads: number): Promise<void> {
@@ -135,8 +118,8 @@ async function measure(threads: number, limited: boolean): Promise<number> {
     control: false,
     peers: [{ publicKey: publicKey(ours), allowedIps: ['10.9.0.1/32'] }],
   });
-  const path = `/proc/${process.pid}/fd/${a.fd}`;
-  const sender = await part('tunnel', path, ours, publicKey(theirs), `${threads}`);
+  const path = pathOf(a);
+  const sender = await startPart(import.meta.url, ['tunnel', path, ours, publicKey(theirs), `${threads}`]);
   let groups: CpuGroups | undefined;
   let flooder: ChildProcess | undefined;
   try {
@@ -146,15 +129,16 @@ async function measure(threads: number, limited: boolean): Promise<number> {
     await run(b, 'nft', rules);
     if (limited) groups = new CpuGroups(sender.pid ?? 0, threads);
     // Without quotas the flood has the CPU time that nobody else wants: it must not take it from the tunnel.
-    flooder = await part('flood', path, `${limited ? getPriority() : 19}`);
+    const priority = limited ? getPriority() : 19;
+    flooder = await startPart(import.meta.url, ['flood', path, `${priority}`]);
     await setTimeout(500);
     const [before, began] = [await sentBytes(a), performance.now()];
     await setTimeout(1000 * SECONDS);
     const bytes = (await sentBytes(a)) - before;
     return (8 * bytes) / (performance.now() - began) / 1e3;
   } finally {
-    if (flooder) await end(flooder);
-    await end(sender);
+    if (flooder) await endPart(flooder);
+    await endPart(sender);
     await groups?.remove();
   }
 }
@@ -193,6 +177,6 @@ else {
   try {
     await main();
   } finally {
-    for (const child of children) child.kill();
+    endParts();
   }
 }

@@ -15,11 +15,7 @@ command_of() {
   packing) echo 'npx mocha --no-config --forbid-pending out/test/package/packing.test.js' ;;
   arm64) echo 'sh test/platforms-arm64.sh' ;;
   musl-*) echo "sh test/platforms-musl.sh ${1#musl-}" ;;
-  bun | deno) echo "sh test/platforms.sh $1" ;;
-  thread) # the engine of Bun and Deno, in Node.js
-    files=$(ls out/test/*.test.js out/test/*/*.test.js | grep -v '/package/packing\.')
-    echo env TUNTAP_ENGINE=thread node out/test/each-file.js thread node -- $files
-    ;;
+  bun | deno | thread) echo "sh test/platforms.sh $1" ;;
   *) echo "There is no platform '$1': packing, arm64, musl-x64, musl-arm64, bun, deno, thread" >&2; exit 2 ;;
   esac
 }

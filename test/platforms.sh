@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs tests in Bun and Deno, of pinned versions from npm, with the prebuilt binary, which alone has ciphers for them, as
 # it is packed: npm run prebuild && sh test/platforms.sh
+# The runtime `thread` is Node.js with the engine of the two.
 # Takes runtimes and test files, too: sh test/platforms.sh 'bun deno' out/test/device/*.test.js
 # test/platforms.json lists what a runtime lacks. Each file has a process of its own, which may crash. Before them it runs
 # test/installed.ts in an empty folder that npm installed the tarball in.
@@ -27,13 +28,16 @@ for runtime in $runtimes; do
   case $runtime in
   bun) package=$bun program=bin/bun command='' ;;
   deno) package=$deno program=deno command='run -A' ;;
-  *) echo "There is no runtime '$runtime': bun, deno" >&2; exit 2 ;;
+  thread) package='' file=env command='TUNTAP_ENGINE=thread node' ;;
+  *) echo "There is no runtime '$runtime': bun, deno, thread" >&2; exit 2 ;;
   esac
-  # --force: npm refuses what is for another C library than its own.
-  npm install --silent --ignore-scripts --force --prefix "$folder/$runtime" "$package" >/dev/null
-  file=$folder/$runtime/node_modules/${package%@*}/$program
-  chmod 755 "$file"
-  "$file" --version | head -n 1
+  if [ -n "$package" ]; then
+    # --force: npm refuses what is for another C library than its own.
+    npm install --silent --ignore-scripts --force --prefix "$folder/$runtime" "$package" >/dev/null
+    file=$folder/$runtime/node_modules/${package%@*}/$program
+    chmod 755 "$file"
+    "$file" --version | head -n 1
+  fi
   # shellcheck disable=SC2086
   timeout 120 "$file" $command "$folder/user/installed.js" || failed="$failed $runtime:installed"
   # shellcheck disable=SC2086

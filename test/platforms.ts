@@ -1,7 +1,7 @@
 /**
  * Runs tests in the runtime that runs this program: `bun out/test/platforms.js out/test/device/stream.test.js`. Leaves out
- * those that platforms.json lists with what the runtime or the engine lacks, and nothing else: a test that is skipped, or a name in
- * the list that no test of these files has, is a failure. The last line is for test/each-file.ts.
+ * those that platforms.json lists with what the runtime or the engine lacks, and nothing else: a test that is skipped, or a
+ * name in the list that no test of these files has, is a failure. The last line is for test/each-file.ts.
  */
 
 import { readFileSync } from 'node:fs';

@@ -218,17 +218,20 @@ export async function fdsAtMost(count: number, open = openFds): Promise<void> {
   assert.ok(open() <= count, `${open()} fds, at most ${count} expected`);
 }
 
+/** What `read` returns for each thread of this process, of which it gets the folder in /proc. */
+export function ofThreads<T>(read: (folder: string) => T): T[] {
+  return readdirSync('/proc/self/task').flatMap((id) => {
+    try {
+      return [read(`/proc/self/task/${id}`)];
+    } catch {
+      return []; // it ended meanwhile
+    }
+  });
+}
+
 /** The network namespaces of this process's threads. */
 export function threadNamespaces(): Set<string> {
-  const namespaces = new Set<string>();
-  for (const id of readdirSync('/proc/self/task')) {
-    try {
-      namespaces.add(readlinkSync(`/proc/self/task/${id}/ns/net`));
-    } catch {
-      // It ended meanwhile.
-    }
-  }
-  return namespaces;
+  return new Set(ofThreads((folder) => readlinkSync(`${folder}/ns/net`)));
 }
 
 let engineRuns = false;

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <iterator>
 #include <unordered_set>
 #include <utility>
 
@@ -25,7 +24,7 @@ class ThreadReadiness;
 // runtime itself waits for come after them.
 constexpr int kTurnsInARow = 16;
 
-// After how many milliseconds a turn that JavaScript's thread did not take is called again.
+// After how many milliseconds JavaScript's thread is called again, if it did not take a turn.
 constexpr int kLostMs = 100;
 
 // What the thread's epoll tells it of: a ready fd, one behind kTurnsInARow others, or the end.
@@ -253,7 +252,7 @@ int ThreadEngine::Start() {
 void ThreadEngine::Run() {
   for (;;) {
     epoll_event event;
-    // Some versions of Bun can lose a call, so this asks once whether it was taken.
+    // Some versions of Bun can lose a call.
     const int limit = due_ ? kLostMs : -1;
     const int count = Uninterrupted([&] { return epoll_wait(gate_.get(), &event, 1, limit); });
     if (count == 0 && !due_) continue;

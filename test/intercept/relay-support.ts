@@ -8,6 +8,7 @@ import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { NetworkNamespace as Namespaces, type NetworkNamespace } from 'tuntap-native';
 import { Relay, type RelaySocket, takeSocket } from '#dist/intercept/relay.js';
+import { ofThreads } from '../support.ts';
 
 /** A server of this process's namespace. */
 export async function withServer(
@@ -105,15 +106,10 @@ export async function receiveText(socket: Socket): Promise<string> {
 
 /** The threads of this process that relay: their processor time in ticks. */
 export function relayThreads(): number[] {
-  return readdirSync('/proc/self/task').flatMap((id) => {
-    try {
-      const stat = readFileSync(`/proc/self/task/${id}/stat`, 'utf8');
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return stat.includes('(relay)') ? [Number(fields[11]) + Number(fields[12])] : [];
-    } catch {
-      return []; // it ended meanwhile
-    }
-  });
+  return ofThreads((folder) => readFileSync(`${folder}/stat`, 'utf8'))
+    .filter((stat) => stat.includes('(relay)'))
+    .map((stat) => stat.slice(stat.lastIndexOf(')') + 2).split(' '))
+    .map((fields) => Number(fields[11]) + Number(fields[12]));
 }
 
 /** How many ends of pipes this process has. */

@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { type NetworkNamespace, PacketBatch } from 'tuntap-native';
 import { Endpoint, openUdp } from 'tuntap-native/tunnel';
 import { generatePrivateKey, openWireGuard, publicKey, type WireGuard } from 'tuntap-native/wireguard';
-import { fdsAtMost, needs, openFds, run } from '../support.ts';
+import { fdsAtMost, needs, ofThreads, openFds, run } from '../support.ts';
 import { startEngine } from './engine-support.ts';
 import { ping, withHosts, withTunnels } from './hosts.ts';
 
@@ -17,13 +17,9 @@ const INSIDE = new Endpoint('10.9.0.2', PORT);
 
 /** How many threads of this process seal. */
 function sealingThreads(): number {
-  return readdirSync('/proc/self/task').filter((id) => {
-    try {
-      return readFileSync(`/proc/self/task/${id}/comm`, 'utf8').startsWith('seal-');
-    } catch {
-      return false; // it ended meanwhile
-    }
-  }).length;
+  return ofThreads((folder) => readFileSync(`${folder}/comm`, 'utf8')).filter((name) =>
+    name.startsWith('seal-'),
+  ).length;
 }
 
 /** Sends numbered datagrams of many sizes until `until` says stop; returns how many. */
