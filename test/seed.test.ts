@@ -8,6 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openMacvtap, openTap, openTun } from 'tuntap-native';
 import { createLab } from 'tuntap-native/lab';
@@ -199,6 +200,7 @@ describe('the seed', () => {
       readdirSync(tmpdir()).filter((name) => name.startsWith('seed-ovs-')),
       openFds(),
     ];
+    await delay(300); // what the tests before this one closed is gone then
     const before = state();
     const named = await NetworkNamespace.list();
     const program = fileURLToPath(new URL('../examples/seed.js', import.meta.url));
