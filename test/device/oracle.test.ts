@@ -97,13 +97,14 @@ describe('packets, byte for byte as tcpdump shows them', () => {
       await using peer = await UdpPeer.start(namespace);
       const port = await peer.bind('192.0.2.1');
       const packets = SIZES.map((size) => udpPacket(pattern(size - 28), port));
-      const received = peer.receive(SIZES.length);
       const shown = await tcpdump(namespace, 'tun0', 'in', 'udp', SIZES.length, async () => {
-        for (const packet of packets) assert.equal(await write(tun, packet), undefined);
+        for (const packet of packets) {
+          // One at a time, since all of them are more than a socket holds by default.
+          assert.equal(await write(tun, packet), undefined);
+          assert.ok((await peer.receive(1))[0].equals(packet.subarray(28)), `${packet.length} bytes`);
+        }
       });
       for (const [i, packet] of packets.entries()) assert.ok(packet.equals(shown[i]), `${SIZES[i]} bytes`);
-      for (const [i, payload] of (await received).entries())
-        assert.ok(payload.equals(pattern(SIZES[i] - 28)));
     }));
 
   it('frames with and without VLAN tags, both ways through a bridge', () =>

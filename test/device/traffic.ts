@@ -156,7 +156,7 @@ const sockets = {}; const received = []; let waiting;
 const check = () => { if (waiting && received.length >= waiting.count) { waiting.resolve(received.splice(0)); waiting = undefined; } };
 const methods = {
   bind: (address, port) => new Promise((resolve, reject) => {
-    const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     socket.on('message', (data) => { received.push(data.toString('base64')); check(); });
     socket.on('error', reject);
     socket.bind(port, address, () => { sockets[address] = socket; resolve(socket.address().port); });
