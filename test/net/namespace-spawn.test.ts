@@ -65,7 +65,8 @@ describe('NetworkNamespace.spawn', () => {
         [ignored.stdout, ignored.stderr, ...(await once(ignored, 'close'))],
         [null, null, 3, null],
       );
-      const node = namespace.spawn(process.execPath, ['-e', 'process.send("hello"); process.disconnect()'], {
+      const hello = 'process.send("hello", () => process.disconnect())'; // Deno sends nothing after disconnect()
+      const node = namespace.spawn(process.execPath, ['-e', hello], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       });
       assert.deepEqual((await once(node, 'message'))[0], 'hello');
