@@ -22,13 +22,13 @@ export async function openTunnel(name: string, options: WireGuardOptions): Promi
       });
     });
   }
-  const opening = openWireGuard(name, options);
   if (FAKE_SIGNAL) {
     process.kill(process.pid, FAKE_SIGNAL);
-    // Deno hears of it a little later.
-    if (options.signal?.aborted === false) await once(options.signal, 'abort');
+    const { signal } = options;
+    // Deno hears of it later, perhaps not before the tunnel is open.
+    if (process.versions.deno !== undefined && signal?.aborted === false) await once(signal, 'abort');
   }
-  const tunnel = await opening;
+  const tunnel = await openWireGuard(name, options);
   if (FAKE_EVENTS) void play(tunnel);
   return tunnel;
 }
