@@ -259,8 +259,8 @@ describe('pitfalls of rtnetlink', () => {
       await worker.terminate();
       if (i === 0) fds = openFds(); // a runtime keeps fds of its first worker
     }
-    while (openFds() > fds) await new Promise(setImmediate);
-    assert.equal(threadNamespaces().size, 1);
+    // Deno's thread ends a little later.
+    while (openFds() > fds || threadNamespaces().size > 1) await new Promise(setImmediate);
   });
 
   it('ids: nsid() is what `ip netns list-id` and link-netnsid say', async () => {
