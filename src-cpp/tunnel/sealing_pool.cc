@@ -103,15 +103,15 @@ void SealingPool::Send(const BatchView& batch, const PacketRun* rows, size_t row
     job.runs.clear();
     return;
   }
+  bool wakes = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     order_[handed_over_++ % order_.size()] = place;
     place_ = kNoPlace;
+    unsealed_ += job.pieces.size();
+    wakes = CallSealer();
   }
-  if (job.pieces.size() == 1)
-    work_.notify_one();
-  else
-    work_.notify_all();
+  if (wakes) work_.notify_one();
 }
 
 void SealingPool::Cut(Job* job) {
@@ -168,19 +168,19 @@ void SealingPool::Wake(bool* waits, std::condition_variable* condition, std::uni
 // have nothing to do, since a piece is with a thread that lost its core.
 bool SealingPool::HasPlace() {
   const size_t at_work = handed_over_ - to_send_.job;
-  if (at_work >= allowed_ && sender_waits_ && idle_ > 0 && !Waits(to_seal_)) allowed_ = jobs_.size();
+  if (at_work >= allowed_ && sender_waits_ && idle_ > 0 && unsealed_ == 0) allowed_ = jobs_.size();
   return at_work < allowed_;
 }
 
 void SealingPool::SealAll(size_t thread) {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    idle_++;
-    while (!stopped_ && !Waits(to_seal_)) {
+    while (!stopped_ && unsealed_ == 0) {
+      idle_++;
       if (owner_waits_ && HasPlace()) Wake(&owner_waits_, &sent_, &lock);
-      if (!stopped_ && !Waits(to_seal_)) work_.wait(lock);
+      work_.wait(lock, [this] { return stopped_ || called_ > 0; });
+      if (called_ > 0) called_--;
     }
-    idle_--;
     if (stopped_) return;
     SealNext(thread, &lock);
     if (CanSend()) Wake(&sender_waits_, &sealed_, &lock);
@@ -202,11 +202,23 @@ void SealingPool::SendAll() {
 
 bool SealingPool::CanSend() { return Waits(to_send_) && JobAt(to_send_.job).pieces[to_send_.piece].sealed; }
 
+// Whether one more thread is to be woken: if more than one piece for two threads that are up waits. To wake
+// one costs about as much as to seal a piece, and those that are up take the next pieces soon.
+bool SealingPool::CallSealer() {
+  if (idle_ == 0 || 2 * unsealed_ <= sealers_ - idle_) return false;
+  idle_--;
+  called_++;
+  return true;
+}
+
 void SealingPool::SealNext(size_t thread, std::unique_lock<std::mutex>* lock) {
   Job& job = JobAt(to_seal_.job);
   Piece& piece = job.pieces[to_seal_.piece];
   Advance(&to_seal_, 1);
+  unsealed_--;
+  const bool wakes = CallSealer();
   lock->unlock();
+  if (wakes) work_.notify_one();
   SealPiece(job, piece, 1 + thread);
   lock->lock();
   piece.sealed = true;

@@ -113,6 +113,7 @@ class SealingPool {
   void SealAll(size_t thread);
   void SendAll();
   bool CanSend();
+  bool CallSealer();
   bool HasPlace();
   static void Wake(bool* waits, std::condition_variable* condition, std::unique_lock<std::mutex>* lock);
   void SealNext(size_t thread, std::unique_lock<std::mutex>* lock);
@@ -123,7 +124,8 @@ class SealingPool {
   std::condition_variable work_;    // the sealing threads wait
   std::condition_variable sealed_;  // the sending thread waits
   std::condition_variable sent_;    // the owner waits
-  size_t idle_ = 0;                 // sealing threads that wait
+  size_t idle_ = 0;                 // sealing threads that wait and were not called
+  size_t called_ = 0;               // sealing threads that are to wake up
   bool sender_waits_ = false;
   bool owner_waits_ = false;
   std::vector<Job> jobs_;      // by place
@@ -133,6 +135,7 @@ class SealingPool {
   std::vector<Run> next_runs_;
   std::unique_ptr<SealedSocket> socket_;
   uint64_t handed_over_ = 0;  // jobs
+  size_t unsealed_ = 0;       // pieces that no thread has taken yet
   const size_t few_;
   size_t allowed_;  // how many jobs may be at work
   Position to_seal_;
