@@ -150,6 +150,7 @@ async function measure(contender: Contender, mtu: number): Promise<Figures> {
 const VIA = `socks5://${PROXY.host}:${PROXY.port}`;
 const GROUPS: readonly { mtu: number; ours: Contender; others: Readonly<Record<string, Contender>> }[] = [
   ...(HEV ? [1500, 8500].map((mtu) => ({ mtu, ours: ours(VIA), others: { 'hev-socks5-tunnel': hev } })) : []),
+  { mtu: 1500, ours: ours(), others: { slirp4netns: slirp } }, // its own default
   { mtu: 65_520, ours: ours(), others: { pasta, slirp4netns: slirp } },
 ];
 const socks = new Programs('socks-server');
