@@ -4,7 +4,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { namespaceExecPath } from '../native/addon.js';
 import { NetworkNamespace } from '../net/index.js';
+import { inodeOf } from '../net/namespace/reference.js';
 import { systemError } from '../system-error.js';
 import { type Context, oneLine, type Warn } from './command.js';
 import { interrupted, isInterruption } from './stop-signal.js';
@@ -101,8 +103,22 @@ export async function withNetwork<T>(use: (namespace: NetworkNamespace) => Promi
   return await use(namespace);
 }
 
+/** Lets nothing go on inside the namespace if this process is killed, whatever the command has started. */
+function guard(namespace: NetworkNamespace): AsyncDisposable {
+  const stdio = ['pipe', 'ignore', 'ignore'] as const;
+  const child = namespace.spawn(namespaceExecPath(), ['guard', `${inodeOf(-1)}`], { stdio: [...stdio] });
+  const closed = new Promise((resolve) => child.on('close', resolve).on('error', resolve));
+  child.stdin?.on('error', () => {});
+  return {
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL');
+      await closed;
+    },
+  };
+}
+
 /** Runs the command inside the namespace. Its name servers are those of `resolvConf` alone. */
-export function runInside(
+export async function runInside(
   namespace: NetworkNamespace,
   resolvConf: string,
   [command, ...args]: readonly string[],
@@ -112,7 +128,9 @@ export function runInside(
   const services = hostServices();
   const etc = { 'resolv.conf': resolvConf, ...(services !== undefined && { 'nsswitch.conf': services }) };
   const options = { stdio: 'inherit', env, etc, parentDeathSignal: 'SIGKILL' } as const;
-  return foreground.run(() => namespace.spawn(command, args, options));
+  foreground.signal.throwIfAborted();
+  await using _guard = guard(namespace);
+  return await foreground.run(() => namespace.spawn(command, args, options));
 }
 
 /** Other services would look names up outside. Undefined without the file: files and DNS are asked then. */

@@ -6,6 +6,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { ipv6Text } from './config-values.js';
 import type { AllowedIpChange, DeviceChanges, PeerChange } from './controlled-device.js';
+import { secretBuffer } from './crypto.js';
 import { parseNumber, parsePrefix } from './prefix.js';
 
 export const EIO = 5;
@@ -24,7 +25,7 @@ interface DraftPeer extends Mutable<Omit<PeerChange, 'allowedIps'>> {
 
 function key(text: string): Buffer | undefined {
   if (!/^[0-9a-fA-F]{64}$/.test(text)) return undefined;
-  const bytes = Buffer.allocUnsafeSlow(32);
+  const bytes = secretBuffer();
   bytes.write(text, 'hex');
   return bytes;
 }

@@ -1,12 +1,11 @@
 /** The cryptography of handshakes, by the addon: X25519, BLAKE2s, ChaCha20-Poly1305; and random bytes. */
 
-import { timingSafeEqual } from 'node:crypto';
+import { randomFillSync, timingSafeEqual } from 'node:crypto';
 import { native } from '../native/addon.js';
 import { EBADMSG, EDOM, ENOSYS, ENOTSUP } from '../native/errno.js';
 import { systemError } from '../system-error.js';
 import { noCipher } from '../tunnel/aead.js';
 
-export { randomBytes } from 'node:crypto';
 export { timingSafeEqual };
 
 /** How many bytes a key, a shared secret or a hash has. */
@@ -20,9 +19,17 @@ export interface PrivateKey {
   readonly publicKey: Buffer;
 }
 
-/** Zeros that no other object shares memory with, for a secret that is wiped later. */
+/**
+ * Zeros that no other object shares memory with, for a secret that is wiped later. V8 would keep a small array's bytes among
+ * its own objects, and move them when native code first asks for them: the old ones stayed.
+ */
 export function secretBuffer(length = KEY_LENGTH): Buffer {
-  return Buffer.allocUnsafeSlow(length).fill(0);
+  return Buffer.from(new ArrayBuffer(length));
+}
+
+/** Random bytes, which may be a secret. */
+export function randomBytes(length: number): Buffer {
+  return randomFillSync(secretBuffer(length));
 }
 
 /** @param bytes 32 bytes, clamped or not. Copied: the caller wipes both, its own and {@link PrivateKey.bytes}. */

@@ -9,6 +9,12 @@
 // runs. If there are FILES, pairs of a name and a content, they take the place of that directory; they are in
 // memory, so nothing of them can be left over. The command gets SIGNAL, unless that is 0, when the thread
 // ends that started it. A failure is told on stderr, with status 127 if the command was not found, else 126.
+//
+//   namespace_exec guard INODE
+//
+// Waits until nobody can write to its standard input any more, which is so once the process that has the
+// other end was killed. Then it kills all processes that are in its network namespace, unless that has this
+// inode number, which is the machine's own.
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -17,6 +23,7 @@
 #include <limits.h>
 #include <linux/nsfs.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,7 +130,39 @@ static int set_up_mounts(const char* etc, int count, char** files) {
   return count > 0 ? bind_contents(count, files) : bind_etc(etc);
 }
 
+// Kills the processes whose network namespace is `own`, but this one. Returns whether there were some.
+static int kill_all(const struct stat* own) {
+  DIR* processes = opendir("/proc");
+  if (processes == NULL) return 0;
+  int found = 0;
+  for (struct dirent* entry; (entry = readdir(processes)) != NULL;) {
+    const pid_t pid = atoi(entry->d_name);
+    if (pid <= 0 || pid == getpid()) continue;
+    char path[64];
+    struct stat namespace;
+    (void)snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+    if (stat(path, &namespace) != 0 || namespace.st_ino != own->st_ino || namespace.st_dev != own->st_dev)
+      continue;
+    if (kill(pid, SIGKILL) == 0) found = 1;
+  }
+  closedir(processes);
+  return found;
+}
+
+static int guard(const char* inode) {
+  // Ctrl-C, and a terminal that goes away, are for the command.
+  (void)setsid();
+  struct stat own;
+  if (stat("/proc/self/ns/net", &own) != 0 || own.st_ino == strtoul(inode, NULL, 10)) return 126;
+  char byte;
+  for (ssize_t got = 1; got > 0 || (got < 0 && errno == EINTR);) got = read(0, &byte, 1);
+  // What is being killed may have begun others, and takes a while.
+  for (int i = 0; i < 1000 && kill_all(&own); i++) (void)usleep(10000);
+  return 0;
+}
+
 int main(int argc, char** argv) {
+  if (argc == 3 && strcmp(argv[1], "guard") == 0) return guard(argv[2]);
   const int file_count = argc > 5 ? atoi(argv[5]) : 0;
   char** const files = argv + 6;
   char** const command = files + 2 * file_count;

@@ -74,6 +74,7 @@ size_t SealingPool::Begin() {
 size_t SealingPool::WaitForPlace() {
   if (place_ != kNoPlace) return place_;
   std::unique_lock<std::mutex> lock(mutex_);
+  if (!HasPlace()) CallIdle(&lock);
   sent_.wait(lock, [this] {
     owner_waits_ = !HasPlace();
     return !owner_waits_;
@@ -211,14 +212,28 @@ bool SealingPool::CallSealer() {
   return true;
 }
 
+// Wakes a thread for each piece that waits: those that are up may all have lost their cores.
+void SealingPool::CallIdle(std::unique_lock<std::mutex>* lock) {
+  const size_t calls = std::min(idle_, unsealed_ - std::min(unsealed_, called_));
+  if (calls == 0) return;
+  idle_ -= calls;
+  called_ += calls;
+  lock->unlock();
+  for (size_t i = 0; i < calls; i++) work_.notify_one();
+  lock->lock();
+}
+
 void SealingPool::SealNext(size_t thread, std::unique_lock<std::mutex>* lock) {
   Job& job = JobAt(to_seal_.job);
   Piece& piece = job.pieces[to_seal_.piece];
   Advance(&to_seal_, 1);
   unsealed_--;
-  const bool wakes = CallSealer();
+  const bool calls = CallSealer();
+  const bool wakes_owner = owner_waits_ && HasPlace();
+  if (wakes_owner) owner_waits_ = false;
   lock->unlock();
-  if (wakes) work_.notify_one();
+  if (calls) work_.notify_one();
+  if (wakes_owner) sent_.notify_one();
   SealPiece(job, piece, 1 + thread);
   lock->lock();
   piece.sealed = true;

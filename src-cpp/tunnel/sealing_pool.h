@@ -114,6 +114,7 @@ class SealingPool {
   void SendAll();
   bool CanSend();
   bool CallSealer();
+  void CallIdle(std::unique_lock<std::mutex>* lock);
   bool HasPlace();
   static void Wake(bool* waits, std::condition_variable* condition, std::unique_lock<std::mutex>* lock);
   void SealNext(size_t thread, std::unique_lock<std::mutex>* lock);

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { NetworkNamespace } from 'tuntap-native/net';
 import { until } from '../wireguard/oracle.ts';
@@ -80,4 +81,23 @@ export async function finish(command: readonly string[], options: Options = {}):
   const running = new Running(command, options);
   await running.ended;
   return running;
+}
+
+/** A command that prints the process id of another one that it started, and its own. */
+export const PARENT_AND_CHILD = ['sh', '-c', 'setsid sleep 60 & echo $! $$; wait'] as const;
+
+/** Kills a program that runs {@link PARENT_AND_CHILD}, neither of which goes on then. */
+export async function killed(running: Running): Promise<void> {
+  await running.printed(/^\d+ \d+\n/);
+  const pids = running.stdout.trim().split(' ');
+  running.child.kill('SIGKILL');
+  await running.ended;
+  const state = (pid: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /, '')[0];
+    } catch {
+      return 'gone';
+    }
+  };
+  await until(() => pids.every((pid) => ['gone', 'Z', 'X'].includes(state(pid))), 'the end of both');
 }

@@ -3,16 +3,16 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openUdp } from 'tuntap-native/tunnel';
 import { type ProxyOptions, TestProxy } from '../intercept/proxy-servers.ts';
-import { inNamespace, moduleArguments, NODE, needs, run } from '../support.ts';
+import { inNamespace, moduleArguments, NODE, needs } from '../support.ts';
 import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
-import { finish, Running, real } from './programs.ts';
+import { finish, killed, PARENT_AND_CHILD, Running, real } from './programs.ts';
 
 const PATH = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' };
 /** What a shell runs a module by. Not in Deno, whose dgram tells of no error of a connected socket. */
@@ -134,20 +134,10 @@ describe('tuntap-native proxy', function () {
       assert.deepEqual([running.status, running.stdout], [3, 'ready\ngot it\n']);
     }));
 
-  it('takes the command with it if it is killed', () =>
-    withProxy('socks5', {}, async (proxy) => {
-      const running = new Running(
-        real('tuntap-native', 'proxy', '--to', proxy.url(), '--', 'sh', '-c', 'echo $$; exec sleep 60'),
-      );
-      await running.printed(/^\d+\n/);
-      const pid = Number(running.stdout);
-      running.child.kill('SIGKILL');
-      await running.ended;
-      await inNamespace(async (namespace) => {
-        const state = async () => (await run(namespace, 'ps', '-o', 'stat=', `${pid}`)).stdout;
-        assert.ok(!existsSync(`/proc/${pid}`) || (await state()).startsWith('Z'));
-      });
-    }));
+  it('takes the command and what that has started with it if it is killed', () =>
+    withProxy('socks5', {}, (proxy) =>
+      killed(new Running(real('tuntap-native', 'proxy', '--to', proxy.url(), '--', ...PARENT_AND_CHILD))),
+    ));
 
   it('tells once that the proxy fails, and nothing leaves beside it', async () => {
     const away = await TestProxy.start('socks5', { route: () => '' });

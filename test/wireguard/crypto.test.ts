@@ -191,4 +191,39 @@ describe('memory for secrets', () => {
     assert.equal(secret.buffer.byteLength, 32);
     assert.ok(secret.every((byte) => byte === 0));
   });
+
+  const key = randomBytes(32);
+  key[0] &= 248;
+  key[31] = (key[31] & 127) | 64;
+
+  it('is all that is to be wiped, also once native code has had it', () => {
+    const [without, held, wiped] = copiesInMemory(
+      key,
+      `const { secretBuffer } = await import(${JSON.stringify(import.meta.resolve('#dist/wireguard/crypto.js'))});
+       const copy = secretBuffer();
+       copy.set(secret);
+       copy.buffer;
+       count();
+       copy.fill(0);`,
+    );
+    assert.deepEqual([held, wiped], [without + 1, without]);
+  });
+
+  it('holds no key of a tunnel that is closed', function () {
+    needs(this, 'ip');
+    const counts = copiesInMemory(
+      key,
+      `const { openWireGuard } = await import(${JSON.stringify(import.meta.resolve('tuntap-native/wireguard'))});
+       const { NetworkNamespace } = await import(${JSON.stringify(import.meta.resolve('tuntap-native/net'))});
+       const namespace = await NetworkNamespace.create();
+       const given = Buffer.from(new ArrayBuffer(32));
+       given.set(secret);
+       const peers = [{ publicKey: Buffer.alloc(32, 9), presharedKey: given, allowedIps: ['10.0.0.0/8'] }];
+       const wg = await openWireGuard('wg0', { privateKey: given, peers, namespace, socketNamespace: namespace, control: false });
+       given.fill(0);
+       await wg.close();
+       await namespace.close();`,
+    );
+    assert.equal(counts[1], counts[0]);
+  });
 });

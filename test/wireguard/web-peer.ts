@@ -4,7 +4,10 @@ import assert from 'node:assert/strict';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { PacketBatch } from 'tuntap-native';
+import { openUdp, type UdpBatchSocket } from 'tuntap-native/tunnel';
 import { generatePrivateKey, publicKey } from 'tuntap-native/wireguard';
+import { decodeQuestion, encodeAnswer } from '#dist/net/namespace/dns-message.js';
 import { run } from '../support.ts';
 import { AS_USER, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
 import { type Hosts, withHosts } from './hosts.ts';
@@ -25,6 +28,22 @@ Endpoint = 192.0.2.2:${PORT}
 AllowedIPs = 0.0.0.0/0, ::/0
 `;
 
+/** Answers questions until the socket is closed: web.example.test has the address 10.9.0.2, and there are no other names. */
+async function answerNames(socket: UdpBatchSocket): Promise<void> {
+  for await (const batch of socket.batches()) {
+    for (let i = 0; i < batch.length; i++) {
+      const query = Buffer.from(batch.at(i));
+      const question = decodeQuestion(query);
+      if (question === undefined) continue;
+      const isWeb = question.name === 'web.example.test';
+      const address = isWeb && question.type === 1 ? Buffer.of(10, 9, 0, 2) : undefined;
+      const answer = new PacketBatch({ capacity: 1 });
+      answer.push(encodeAnswer(query, question, isWeb ? 0 : 3, 60, address));
+      socket.writeBatch(answer, socket.received.remote(i));
+    }
+  }
+}
+
 /** wireguard-go on host `b`, which is 10.9.0.2, and answers names and HTTP there. */
 export async function withWebPeer(
   body: (
@@ -42,6 +61,8 @@ export async function withWebPeer(
     const site = createServer((_, response) => response.end('through the tunnel'));
     const server = await b.listen({ host: '10.9.0.2', port: 80 });
     server.on('connection', (socket) => site.emit('connection', socket));
+    await using names = openUdp({ namespace: b, address: '10.9.0.2', port: 53 });
+    void answerNames(names);
     const file = join(folder, 'home.conf');
     writeFileSync(file, content(), { mode: 0o600 });
     chmodSync(folder, 0o755);
