@@ -1,6 +1,5 @@
 /** What `doctor` reads of the machine, without the addon. */
 
-import { spawnSync } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { libc } from '../native/load.js';
@@ -17,10 +16,6 @@ export interface Machine {
   readonly tunErrno: number;
   /** The text of /proc/self/status. */
   readonly status: string;
-  /** The text of a file below /proc/sys, or undefined. */
-  readonly sysctl: (path: string) => string | undefined;
-  /** Whether `unshare --user --map-root-user` made a user namespace; undefined if there is no such program. */
-  readonly hasUserNamespaces: boolean | undefined;
 }
 
 /** Reads this machine. */
@@ -34,18 +29,8 @@ export function readMachine(): Machine {
     versions,
     release: release(),
     tunErrno: isLinux ? openErrno('/dev/net/tun') : 0,
-    status: readText('/proc/self/status') ?? '',
-    sysctl: readText,
-    hasUserNamespaces: isLinux ? makesUserNamespace() : undefined,
+    status: isLinux ? readFileSync('/proc/self/status', 'utf8') : '',
   };
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch {
-    return undefined;
-  }
 }
 
 function openErrno(path: string): number {
@@ -55,9 +40,4 @@ function openErrno(path: string): number {
   } catch (error) {
     return (error as NodeJS.ErrnoException).errno ?? -1;
   }
-}
-
-function makesUserNamespace(): boolean | undefined {
-  const { status, error } = spawnSync('unshare', ['-r', '-n', 'true'], { stdio: 'ignore', timeout: 5000 });
-  return error === undefined ? status === 0 : undefined;
 }

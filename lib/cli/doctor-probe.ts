@@ -150,6 +150,12 @@ async function udpOffloads(): Promise<Verdict> {
   );
 }
 
+async function userNamespaces(): Promise<Verdict> {
+  const namespace = await NetworkNamespace.create(undefined, { user: true });
+  await namespace.close();
+  return ok('work: a program without rights can have namespaces and devices of its own');
+}
+
 async function netlink(): Promise<Verdict> {
   const here = await NetworkNamespace.current();
   const links = await here.links();
@@ -166,6 +172,12 @@ async function spawns(namespace: NetworkNamespace): Promise<Verdict> {
 
 const loaded = await probe('addon', 'fail', () => ok(native().path));
 if (loaded) {
+  await probe(
+    'user namespaces',
+    'warn',
+    userNamespaces,
+    'Without CAP_SYS_ADMIN, labs, intercept() and the commands run and proxy need them, and so do devices without CAP_NET_ADMIN.',
+  );
   await probe('engine', 'fail', engine);
   await probe('ciphers', 'warn', ciphers, 'Aead and WireGuard need them; the rest of the package does not.');
   await probe('netlink', 'fail', netlink);

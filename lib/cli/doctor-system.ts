@@ -1,6 +1,5 @@
 /** What `doctor` says of the machine. Pure: the tests give it machines that they made up. */
 
-import { userNamespaceObstacle } from '../net/namespace/user-namespace.js';
 import { systemError } from '../system-error.js';
 import type { Finding } from './doctor-finding.js';
 import type { Machine } from './doctor-machine.js';
@@ -64,10 +63,9 @@ const TUN_ADVICE: Readonly<Record<string, string>> = {
 };
 
 /** What the process may do. @param opens whether a device opened all the same, in a user namespace */
-export function judgePrivileges(machine: Machine, opens: boolean): Finding[] {
-  const isNetAdmin = hasCapability(machine.status, CAP_NET_ADMIN);
-  const isSysAdmin = hasCapability(machine.status, CAP_SYS_ADMIN);
-  const users = judgeUserNamespaces(machine);
+export function judgePrivileges({ status }: Pick<Machine, 'status'>, opens: boolean): Finding[] {
+  const isNetAdmin = hasCapability(status, CAP_NET_ADMIN);
+  const isSysAdmin = hasCapability(status, CAP_SYS_ADMIN);
   return [
     judgeCapability('CAP_NET_ADMIN', isNetAdmin, opens ? 'warn' : 'fail', {
       may: 'this process may open devices and configure links',
@@ -83,7 +81,6 @@ export function judgePrivileges(machine: Machine, opens: boolean): Finding[] {
         : 'NetworkNamespace.create, the option namespace, and labs fail with EPERM',
       advice: `You need it for namespaces and labs alone; ${PERMISSIONS}.`,
     }),
-    users,
   ];
 }
 
@@ -101,29 +98,4 @@ function judgeCapability(
 export function hasCapability(status: string, capability: bigint): boolean {
   const [, set = '0'] = /^CapEff:\s*([0-9a-f]+)$/m.exec(status) ?? [];
   return ((BigInt(`0x${set}`) >> capability) & 1n) === 1n;
-}
-
-function judgeUserNamespaces({ hasUserNamespaces, sysctl, status }: Machine): Finding {
-  const check = 'user namespaces';
-  if (hasUserNamespaces) {
-    return {
-      check,
-      status: 'ok',
-      detail: 'work: a program without rights can have namespaces and devices of its own',
-    };
-  }
-  const unknown = hasUserNamespaces === undefined;
-  const obstacle = unknown
-    ? 'were not tried: there is no program unshare'
-    : `can't be made: ${hindrance(sysctl, status)}`;
-  const advice = unknown ? 'Install util-linux.' : 'Nothing needs them if CAP_NET_ADMIN is there.';
-  return { check, status: 'warn', detail: `${obstacle}. Without root, labs and the demo need them.`, advice };
-}
-
-function hindrance(sysctl: Machine['sysctl'], status: string): string {
-  const setting = userNamespaceObstacle((path) => sysctl(path) ?? '');
-  if (setting !== undefined) return setting;
-  return /^Seccomp:\s*2$/m.test(status)
-    ? 'a seccomp filter, such as that of a container, may forbid it'
-    : 'the kernel refuses, or a security module does';
 }
