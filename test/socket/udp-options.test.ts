@@ -71,6 +71,20 @@ describe('UdpBatchSocket: options', () => {
       assert.notEqual(batch.status(0), 0);
     }));
 
+  itAsRoot('changes the mark of an open socket as ss shows it', () =>
+    onLoopback(async (namespace) => {
+      await using socket = openUdp({ namespace, address: '127.0.0.1', port: 4321 });
+      for (const mark of [0xbeef, 0xffffffff, 0]) {
+        socket.setMark(mark);
+        const [, shown = '0'] =
+          /fwmark:(0x[0-9a-f]+)/.exec(await shell(namespace, 'ss -nuaem sport = 4321')) ?? [];
+        assert.equal(Number(shown), mark);
+      }
+      for (const mark of [-1, 0x100000000])
+        assert.throws(() => socket.setMark(mark), { code: 'ERR_OUT_OF_RANGE' });
+    }),
+  );
+
   itAsRoot('sets mark, device, buffers and the fd as ss shows them', () =>
     onLoopback(async (namespace) => {
       const options = { mark: 0xbeef, device: 'lo', receiveBuffer: 9_000_000, sendBuffer: 8_000_000 };

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { NetworkNamespace } from 'tuntap-native/net';
@@ -15,7 +16,7 @@ import {
 } from 'tuntap-native/wireguard';
 import { ENVIRONMENT, type Limits } from '#dist/wireguard/environment.js';
 import { openWithEnvironment } from '#dist/wireguard/open-wireguard.js';
-import { needs, run } from '../support.ts';
+import { needs, nodeProgram, run } from '../support.ts';
 import { type Hosts, ping, withHosts } from './hosts.ts';
 import { until } from './oracle.ts';
 import { PORT, WireGuardGo } from './wireguard-go.ts';
@@ -161,6 +162,41 @@ describe('a tunnel and wireguard-go', function () {
       } finally {
         await wg.close();
       }
+    }));
+
+  it("find each other once the peer's name leads elsewhere", () =>
+    withHosts(async (hosts) => {
+      const { a, folder } = hosts;
+      await using _theirs = await openTheirs(hosts);
+      const etc = join(folder, 'etc');
+      mkdirSync(etc);
+      const lead = (address: string): void => writeFileSync(join(etc, 'hosts'), `${address} peer.test\n`);
+      lead('192.0.2.77');
+      const peer = {
+        publicKey: publicKey(THEIRS),
+        allowedIps: ['10.9.0.2/32'],
+        endpoint: `peer.test:${PORT}`,
+        persistentKeepalive: 25,
+      };
+      const [program, ...args] = nodeProgram(`
+        const { ENVIRONMENT } = await import(${JSON.stringify(import.meta.resolve('#dist/wireguard/environment.js'))});
+        const { openWithEnvironment } = await import(${JSON.stringify(import.meta.resolve('#dist/wireguard/open-wireguard.js'))});
+        const limits = { ...ENVIRONMENT.limits, rekeyTimeout: 200, jitter: 20 };
+        const options = ${JSON.stringify({ privateKey: OURS, addresses: ['10.9.0.1/24'], control: false, peers: [peer] })};
+        const wg = await openWithEnvironment('wg0', options, { ...ENVIRONMENT, limits });
+        wg.on('handshake', async ({ endpoint }) => {
+          console.log('handshake with ' + endpoint);
+          await wg.close();
+        });
+        console.log('open');`);
+      const child = a.spawn(program, args, { etc, stdio: ['ignore', 'pipe', 'inherit'] });
+      let printed = '';
+      child.stdout?.on('data', (text) => {
+        printed += text;
+        if (printed === 'open\n') lead('192.0.2.2');
+      });
+      await once(child, 'close');
+      assert.equal(printed, `open\nhandshake with 192.0.2.2:${PORT}\n`);
     }));
 
   for (const reverse of [false, true]) {
