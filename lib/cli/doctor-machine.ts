@@ -14,7 +14,7 @@ export interface Machine {
   readonly release: string;
   /** The negative errno of opening /dev/net/tun, or 0. */
   readonly tunErrno: number;
-  /** The text of /proc/self/status. */
+  /** The text of /proc/self/status; empty if there is none. */
   readonly status: string;
 }
 
@@ -29,8 +29,16 @@ export function readMachine(): Machine {
     versions,
     release: release(),
     tunErrno: isLinux ? openErrno('/dev/net/tun') : 0,
-    status: isLinux ? readFileSync('/proc/self/status', 'utf8') : '',
+    status: readStatus(),
   };
+}
+
+function readStatus(): string {
+  try {
+    return readFileSync('/proc/self/status', 'utf8');
+  } catch {
+    return ''; // /proc is not mounted
+  }
 }
 
 function openErrno(path: string): number {

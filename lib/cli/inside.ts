@@ -105,8 +105,8 @@ export async function withNetwork<T>(use: (namespace: NetworkNamespace) => Promi
 
 /** Lets nothing go on inside the namespace if this process is killed, whatever the command has started. */
 function guard(namespace: NetworkNamespace): AsyncDisposable {
-  const stdio = ['pipe', 'ignore', 'ignore'] as const;
-  const child = namespace.spawn(namespaceExecPath(), ['guard', `${inodeOf(-1)}`], { stdio: [...stdio] });
+  const args = ['guard', `${inodeOf(-1)}`];
+  const child = namespace.spawn(namespaceExecPath(), args, { stdio: ['pipe', 'ignore', 'ignore'] });
   const closed = new Promise((resolve) => child.on('close', resolve).on('error', resolve));
   child.stdin?.on('error', () => {});
   return {
@@ -128,7 +128,6 @@ export async function runInside(
   const services = hostServices();
   const etc = { 'resolv.conf': resolvConf, ...(services !== undefined && { 'nsswitch.conf': services }) };
   const options = { stdio: 'inherit', env, etc, parentDeathSignal: 'SIGKILL' } as const;
-  foreground.signal.throwIfAborted();
   await using _guard = guard(namespace);
   return await foreground.run(() => namespace.spawn(command, args, options));
 }

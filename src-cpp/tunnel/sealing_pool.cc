@@ -173,12 +173,17 @@ bool SealingPool::HasPlace() {
   return at_work < allowed_;
 }
 
+// Wakes the owner if it waits for a place and there is one.
+void SealingPool::TellOwner(std::unique_lock<std::mutex>* lock) {
+  if (owner_waits_ && HasPlace()) Wake(&owner_waits_, &sent_, lock);
+}
+
 void SealingPool::SealAll(size_t thread) {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
     while (!stopped_ && unsealed_ == 0) {
       idle_++;
-      if (owner_waits_ && HasPlace()) Wake(&owner_waits_, &sent_, &lock);
+      TellOwner(&lock);
       work_.wait(lock, [this] { return stopped_ || called_ > 0; });
       if (called_ > 0) called_--;
     }
@@ -193,7 +198,7 @@ void SealingPool::SendAll() {
   for (;;) {
     while (!stopped_ && !CanSend()) {
       sender_waits_ = true;
-      if (owner_waits_ && HasPlace()) Wake(&owner_waits_, &sent_, &lock);
+      TellOwner(&lock);
       if (sender_waits_ && !stopped_) sealed_.wait(lock);
     }
     if (stopped_) return;
@@ -201,23 +206,26 @@ void SealingPool::SendAll() {
   }
 }
 
-bool SealingPool::CanSend() { return Waits(to_send_) && JobAt(to_send_.job).pieces[to_send_.piece].sealed; }
-
-// Whether one more thread is to be woken: if more than one piece for two threads that are up waits. To wake
-// one costs about as much as to seal a piece, and those that are up take the next pieces soon.
-bool SealingPool::CallSealer() {
-  if (idle_ == 0 || 2 * unsealed_ <= sealers_ - idle_) return false;
-  idle_--;
-  called_++;
-  return true;
+bool SealingPool::CanSend() {
+  return to_send_.job < handed_over_ && JobAt(to_send_.job).pieces[to_send_.piece].sealed;
 }
+
+// Has `count` threads wake up, or all that wait. Returns how many are to be notified.
+size_t SealingPool::Call(size_t count) {
+  const size_t calls = std::min(idle_, count);
+  idle_ -= calls;
+  called_ += calls;
+  return calls;
+}
+
+// Whether one more thread is to be notified: if more than one piece for two threads that are up waits. To
+// wake one costs about as much as to seal a piece, and those that are up take the next pieces soon.
+bool SealingPool::CallSealer() { return 2 * unsealed_ > sealers_ - idle_ && Call(1) > 0; }
 
 // Wakes a thread for each piece that waits: those that are up may all have lost their cores.
 void SealingPool::CallIdle(std::unique_lock<std::mutex>* lock) {
-  const size_t calls = std::min(idle_, unsealed_ - std::min(unsealed_, called_));
+  const size_t calls = Call(unsealed_ - std::min(unsealed_, called_));
   if (calls == 0) return;
-  idle_ -= calls;
-  called_ += calls;
   lock->unlock();
   for (size_t i = 0; i < calls; i++) work_.notify_one();
   lock->lock();
@@ -228,12 +236,10 @@ void SealingPool::SealNext(size_t thread, std::unique_lock<std::mutex>* lock) {
   Piece& piece = job.pieces[to_seal_.piece];
   Advance(&to_seal_, 1);
   unsealed_--;
+  TellOwner(lock);
   const bool calls = CallSealer();
-  const bool wakes_owner = owner_waits_ && HasPlace();
-  if (wakes_owner) owner_waits_ = false;
   lock->unlock();
   if (calls) work_.notify_one();
-  if (wakes_owner) sent_.notify_one();
   SealPiece(job, piece, 1 + thread);
   lock->lock();
   piece.sealed = true;

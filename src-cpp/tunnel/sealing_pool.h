@@ -106,16 +106,17 @@ class SealingPool {
   };
 
   Job& JobAt(uint64_t number) { return jobs_[order_[number % order_.size()]]; }
-  bool Waits(const Position& position) const { return position.job < handed_over_; }
   void Advance(Position* position, size_t pieces);
   static void Cut(Job* job);
   static void SealPiece(const Job& job, const Piece& piece, size_t context);
   void SealAll(size_t thread);
   void SendAll();
   bool CanSend();
+  size_t Call(size_t count);
   bool CallSealer();
   void CallIdle(std::unique_lock<std::mutex>* lock);
   bool HasPlace();
+  void TellOwner(std::unique_lock<std::mutex>* lock);
   static void Wake(bool* waits, std::condition_variable* condition, std::unique_lock<std::mutex>* lock);
   void SealNext(size_t thread, std::unique_lock<std::mutex>* lock);
   void SendNext(std::unique_lock<std::mutex>* lock);

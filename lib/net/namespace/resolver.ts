@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { isIP } from '../../address.js';
-import { abortError, codedError, invalidArgType, invalidArgValue, unsupported } from '../../arguments.js';
+import { abortError, codedError, invalidArgType, invalidArgValue } from '../../arguments.js';
 import { Endpoint } from '../../endpoint.js';
 import { type AddressType, type DnsAnswer, decodeAnswer, dnsName, encodeQuestion } from './dns-message.js';
 import { bindDatagrams, dial } from './sockets.js';
@@ -115,8 +115,6 @@ async function exchange(
   type: AddressType,
   signal: AbortSignal,
 ): Promise<DnsAnswer> {
-  if (process.versions.deno)
-    throw unsupported("Deno can't ask name servers inside a namespace", 'it adopts no UDP sockets');
   const any = new Endpoint(server.family === 4 ? '0.0.0.0' : '::', 0);
   const socket = await bindDatagrams(namespace, any, {});
   try {
