@@ -105,7 +105,7 @@ export async function withNetwork<T>(use: (namespace: NetworkNamespace) => Promi
 
 /** Lets nothing go on inside the namespace if this process is killed, whatever the command has started. */
 function guard(namespace: NetworkNamespace): AsyncDisposable {
-  const args = ['guard', `${inodeOf(-1)}`];
+  const args = ['guard', `${inodeOf(namespace.fd)}`];
   const child = namespace.spawn(namespaceExecPath(), args, { stdio: ['pipe', 'ignore', 'ignore'] });
   const closed = new Promise((resolve) => child.on('close', resolve).on('error', resolve));
   child.stdin?.on('error', () => {});

@@ -13,8 +13,8 @@
 //   namespace_exec guard INODE
 //
 // Waits until nobody can write to its standard input any more, which is so once the process that has the
-// other end was killed. Then it kills all processes that are in its network namespace, unless that has this
-// inode number, which is the machine's own.
+// other end was killed. Then it kills all processes that are in its network namespace, which must have this
+// inode number: nothing is killed by mistake.
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -153,7 +153,7 @@ static int guard(const char* inode) {
   // Ctrl-C, and a terminal that goes away, are for the command.
   (void)setsid();
   struct stat own;
-  if (stat("/proc/self/ns/net", &own) != 0 || own.st_ino == strtoul(inode, NULL, 10)) return 126;
+  if (stat("/proc/self/ns/net", &own) != 0 || own.st_ino != strtoul(inode, NULL, 10)) return 126;
   char byte;
   for (ssize_t got = 1; got > 0 || (got < 0 && errno == EINTR);) got = read(0, &byte, 1);
   // What is being killed may have begun others, and takes a while.
