@@ -23,6 +23,7 @@
             "src-cpp/crypto/evp_cipher.cc",
             "src-cpp/crypto/message_cipher.cc",
             "src-cpp/crypto/openssl_chacha20_poly1305.cc",
+            "src-cpp/crypto/symmetric_state.cc",
             "src-cpp/crypto/x25519.cc",
             "src-cpp/intercept/datagrams.cc",
             "src-cpp/intercept/dialer.cc",

@@ -101,7 +101,9 @@ export interface Native extends InterceptCalls, DatagramCalls {
     multiple: number,
     limit: number,
   ): number;
-  /** BLAKE2s of all parts, keyed unless the key is empty. Like the five that follow, it returns 0 or -errno. */
+  /** Fills `out`, up to 256 bytes. Like the twelve that follow, it returns 0 or -errno. */
+  randomBytes(out: Uint8Array): number;
+  /** BLAKE2s of all parts, keyed unless the key is empty. */
   blake2s(out: Uint8Array, key: Uint8Array, ...parts: readonly Uint8Array[]): number;
   deriveKeys(salt: Uint8Array, input: Uint8Array, ...outputs: readonly Uint8Array[]): number;
   x25519PublicKey(out: Uint8Array, privateKey: Uint8Array): number;
@@ -120,6 +122,13 @@ export interface Native extends InterceptCalls, DatagramCalls {
     sealed: Uint8Array,
     associatedData: Uint8Array,
   ): number;
+  /** Noise's SymmetricState has 96 bytes: chaining key, hash, key. The key encrypts or decrypts once. */
+  mixHash(state: Uint8Array, data: Uint8Array): number;
+  mixKey(state: Uint8Array, input: Uint8Array): number;
+  mixKeyAndHash(state: Uint8Array, input: Uint8Array): number;
+  mixSharedSecret(state: Uint8Array, privateKey: Uint8Array, publicKey: Uint8Array): number;
+  encryptAndHash(state: Uint8Array, plaintext: Uint8Array, out: Uint8Array): number;
+  decryptAndHash(state: Uint8Array, ciphertext: Uint8Array, out: Uint8Array): number;
   bootTime(): number;
   newPrefixTable(): PrefixTableHandle;
   setPrefix(table: PrefixTableHandle, address: Uint8Array, length: number, value: number): number;

@@ -1,6 +1,6 @@
 /** The cryptography of handshakes, by the addon: X25519, BLAKE2s, ChaCha20-Poly1305; and random bytes. */
 
-import { randomFillSync, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { native } from '../native/addon.js';
 import { EBADMSG, EDOM, ENOSYS, ENOTSUP } from '../native/errno.js';
 import { systemError } from '../system-error.js';
@@ -27,18 +27,25 @@ export function secretBuffer(length = KEY_LENGTH): Buffer {
   return Buffer.from(new ArrayBuffer(length));
 }
 
-/** Random bytes, which may be a secret. */
+/** Up to 256 random bytes, which may be a secret. */
 export function randomBytes(length: number): Buffer {
-  return randomFillSync(secretBuffer(length));
+  const bytes = secretBuffer(length);
+  check(native().randomBytes(bytes), 'getrandom');
+  return bytes;
 }
 
 /** @param bytes 32 bytes, clamped or not. Copied: the caller wipes both, its own and {@link PrivateKey.bytes}. */
 export function importPrivateKey(bytes: Uint8Array): PrivateKey {
   const copy = secretBuffer();
   copy.set(bytes);
+  return adoptPrivateKey(copy);
+}
+
+/** @param bytes 32 bytes, clamped or not, which become the key's own */
+export function adoptPrivateKey(bytes: Buffer): PrivateKey {
   const publicKey = Buffer.alloc(KEY_LENGTH);
-  check(native().x25519PublicKey(publicKey, copy), 'X25519');
-  return { bytes: copy, publicKey };
+  check(native().x25519PublicKey(publicKey, bytes), 'X25519');
+  return { bytes, publicKey };
 }
 
 /**
@@ -103,7 +110,8 @@ export function open(
   return plaintext;
 }
 
-function check(result: number, algorithm: string): void {
+/** @throws if an algorithm did not work */
+export function check(result: number, algorithm: string): void {
   if (result === ENOSYS || result === ENOTSUP) throw noCipher(result, algorithm);
   if (result < 0) throw systemError(result, algorithm);
 }

@@ -73,12 +73,12 @@ export class Handshake<Entry> {
     initiation: ReceivedInitiation,
     now: number,
   ): (CompletedHandshake & { readonly message: Buffer }) | undefined {
-    const { timestamp, transcript } = initiation;
+    const { timestamp, state } = initiation;
     const last = this.#lastTimestampReceived;
     const { randomBytes, limits } = this.#environment;
     const replayed = last !== undefined && timestamp.compare(last) <= 0;
     if (replayed || now - this.#lastInitiationAt < limits.initiationInterval) {
-      transcript.wipe();
+      state.wipe();
       return undefined;
     }
     this.#lastTimestampReceived = timestamp;

@@ -5,7 +5,7 @@
  */
 
 import {
-  importPrivateKey,
+  adoptPrivateKey,
   KEY_LENGTH,
   type PrivateKey,
   secretBuffer,
@@ -20,7 +20,7 @@ import {
   RESPONSE_LENGTH,
   readUInt32,
 } from './messages.js';
-import { Transcript } from './transcript.js';
+import { SymmetricState } from './symmetric-state.js';
 
 const TIMESTAMP_LENGTH = 12;
 
@@ -61,13 +61,13 @@ export class Remote {
 /** What the initiator keeps until the response comes. */
 export interface PendingHandshake {
   readonly ephemeral: PrivateKey;
-  readonly transcript: Transcript;
+  readonly state: SymmetricState;
 }
 
 /** Wipes what is pending. */
-export function wipePending({ ephemeral, transcript }: PendingHandshake): void {
+export function wipePending({ ephemeral, state }: PendingHandshake): void {
   ephemeral.bytes.fill(0);
-  transcript.wipe();
+  state.wipe();
 }
 
 /** An initiation that was authentic. */
@@ -78,7 +78,7 @@ export interface ReceivedInitiation {
   /** The index that the initiator chose. */
   readonly sender: number;
   readonly ephemeral: Uint8Array;
-  readonly transcript: Transcript;
+  readonly state: SymmetricState;
 }
 
 /** The keys of a session. The caller wipes them. */
@@ -100,20 +100,23 @@ export function createInitiation(
   timestamp: Buffer,
   ephemeral: Buffer,
 ): { readonly message: Buffer; readonly pending: PendingHandshake } | undefined {
-  const key = importPrivateKey(ephemeral);
-  ephemeral.fill(0);
-  const secret = sharedSecret(key, remote.key);
-  if (!secret || !remote.staticSecret) return undefined;
+  if (!remote.staticSecret) return undefined;
+  const key = adoptPrivateKey(ephemeral);
   const message = Buffer.alloc(INITIATION_LENGTH);
   message[0] = MessageType.initiation;
   message.writeUInt32LE(sender, INITIATION.sender);
   message.set(key.publicKey, INITIATION.ephemeral);
-  const transcript = Transcript.begin(remote.key);
-  transcript.mixEphemeral(key.publicKey);
-  message.set(transcript.seal(secret, identity.publicKey), INITIATION.static);
-  message.set(transcript.seal(remote.staticSecret, timestamp), INITIATION.timestamp);
-  secret.fill(0);
-  return { message, pending: { ephemeral: key, transcript } };
+  const state = SymmetricState.begin(remote.key);
+  const pending = { ephemeral: key, state };
+  state.mixEphemeral(key.publicKey);
+  if (!state.mixSharedSecret(key, remote.key)) {
+    wipePending(pending);
+    return undefined;
+  }
+  message.set(state.encryptAndHash(identity.publicKey), INITIATION.static);
+  state.mixKey(remote.staticSecret);
+  message.set(state.encryptAndHash(timestamp), INITIATION.timestamp);
+  return { message, pending };
 }
 
 /**
@@ -127,20 +130,22 @@ export function readInitiation(
   find: (publicKey: Buffer) => Remote | undefined,
 ): ReceivedInitiation | undefined {
   const ephemeral = Buffer.from(field(message, INITIATION.ephemeral, KEY_LENGTH));
-  const secret = sharedSecret(identity, ephemeral);
-  if (!secret) return undefined;
-  const transcript = Transcript.begin(identity.publicKey);
-  transcript.mixEphemeral(ephemeral);
-  const publicKey = transcript.open(secret, field(message, INITIATION.static, KEY_LENGTH + TAG_LENGTH));
-  secret.fill(0);
-  const remote = publicKey && find(publicKey);
-  const sealed = field(message, INITIATION.timestamp, TIMESTAMP_LENGTH + TAG_LENGTH);
-  const timestamp = remote?.staticSecret && transcript.open(remote.staticSecret, sealed);
-  if (!remote || !timestamp) {
-    transcript.wipe();
-    return undefined;
+  const state = SymmetricState.begin(identity.publicKey);
+  state.mixEphemeral(ephemeral);
+  const publicKey =
+    state.mixSharedSecret(identity, ephemeral) &&
+    state.decryptAndHash(field(message, INITIATION.static, KEY_LENGTH + TAG_LENGTH));
+  const remote = publicKey ? find(publicKey) : undefined;
+  if (remote?.staticSecret) {
+    state.mixKey(remote.staticSecret);
+    const timestamp = state.decryptAndHash(
+      field(message, INITIATION.timestamp, TIMESTAMP_LENGTH + TAG_LENGTH),
+    );
+    if (timestamp)
+      return { remote, timestamp, sender: readUInt32(message, INITIATION.sender), ephemeral, state };
   }
-  return { remote, timestamp, sender: readUInt32(message, INITIATION.sender), ephemeral, transcript };
+  state.wipe();
+  return undefined;
 }
 
 /**
@@ -154,23 +159,25 @@ export function createResponse(
   sender: number,
   ephemeral: Buffer,
 ): { readonly message: Buffer; readonly keys: SessionKeys } | undefined {
-  const { remote, transcript } = initiation;
-  const key = importPrivateKey(ephemeral);
-  ephemeral.fill(0);
+  const { remote, state } = initiation;
+  const key = adoptPrivateKey(ephemeral);
   const message = Buffer.alloc(RESPONSE_LENGTH);
   message[0] = MessageType.response;
   message.writeUInt32LE(sender, RESPONSE.sender);
   message.writeUInt32LE(initiation.sender, RESPONSE.receiver);
   message.set(key.publicKey, RESPONSE.ephemeral);
-  transcript.mixEphemeral(key.publicKey);
-  const mixed =
-    transcript.mixSecret(sharedSecret(key, initiation.ephemeral)) &&
-    transcript.mixSecret(sharedSecret(key, remote.key));
-  if (mixed) message.set(transcript.sealNothing(remote.presharedKey), RESPONSE.empty);
-  const [receiving, sending] = transcript.split();
-  transcript.wipe();
+  state.mixEphemeral(key.publicKey);
+  const mixed = state.mixSharedSecret(key, initiation.ephemeral) && state.mixSharedSecret(key, remote.key);
   key.bytes.fill(0);
-  return mixed ? { message, keys: { sending, receiving } } : undefined;
+  if (!mixed) {
+    state.wipe();
+    return undefined;
+  }
+  state.mixKeyAndHash(remote.presharedKey);
+  message.set(state.encryptAndHash(), RESPONSE.empty);
+  const [receiving, sending] = state.split();
+  state.wipe();
+  return { message, keys: { sending, receiving } };
 }
 
 /**
@@ -185,14 +192,14 @@ export function readResponse(
   message: Uint8Array,
 ): { readonly sender: number; readonly keys: SessionKeys } | undefined {
   const ephemeral = field(message, RESPONSE.ephemeral, KEY_LENGTH);
-  const transcript = pending.transcript.copy();
-  transcript.mixEphemeral(ephemeral);
-  const authentic =
-    transcript.mixSecret(sharedSecret(pending.ephemeral, ephemeral)) &&
-    transcript.mixSecret(sharedSecret(identity, ephemeral)) &&
-    transcript.opensNothing(remote.presharedKey, field(message, RESPONSE.empty, TAG_LENGTH));
-  const keys = authentic ? transcript.split() : undefined;
-  transcript.wipe();
+  const state = pending.state.copy();
+  state.mixEphemeral(ephemeral);
+  let keys: [Buffer, Buffer] | undefined;
+  if (state.mixSharedSecret(pending.ephemeral, ephemeral) && state.mixSharedSecret(identity, ephemeral)) {
+    state.mixKeyAndHash(remote.presharedKey);
+    if (state.decryptAndHash(field(message, RESPONSE.empty, TAG_LENGTH))) keys = state.split();
+  }
+  state.wipe();
   if (!keys) return undefined;
   return { sender: readUInt32(message, RESPONSE.sender), keys: { sending: keys[0], receiving: keys[1] } };
 }

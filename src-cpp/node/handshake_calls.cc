@@ -1,9 +1,13 @@
+#include <sys/random.h>
+
 #include <cerrno>
 
 #include "arguments.h"
 #include "crypto/blake2s.h"
 #include "crypto/message_cipher.h"
+#include "crypto/symmetric_state.h"
 #include "crypto/x25519.h"
+#include "linux/uninterrupted.h"
 
 // What JavaScript calls for each message of a handshake. Bytes are Uint8Arrays; a function that returns a
 // number returns 0 or -errno, and -EINVAL for arguments of other types or lengths.
@@ -38,6 +42,18 @@ struct BytesArguments {
 
   [[nodiscard]] ConstBytes At(size_t index) const { return {values[index].data, values[index].size}; }
 };
+
+constexpr size_t kMaxRandom = 256;  // which getrandom(2) gives at once
+
+// randomBytes(out): up to kMaxRandom bytes. node:crypto takes some four times as long for so few.
+napi_value RandomBytesCall(napi_env env, napi_callback_info info) {
+  BytesArguments given;
+  if (!given.Take(env, info) || given.count < 1) return RawResult(env, -EINVAL);
+  const Bytes& out = given.values[0];
+  if (out.size > kMaxRandom) return RawResult(env, -EINVAL);
+  const ssize_t got = Uninterrupted([&] { return getrandom(out.data, out.size, 0); });
+  return RawResult(env, got < 0 ? got : 0);
+}
 
 // blake2s(out, key, …parts): the digest, or the MAC, of all parts. `out` may be one of them.
 napi_value Blake2sCall(napi_env env, napi_callback_info info) {
@@ -95,15 +111,60 @@ napi_value MessageCall(napi_env env, napi_callback_info info) {
       env, kFunction(given.values[1].data, given.At(2), given.At(3), given.At(4), given.values[0].data));
 }
 
+// The functions of a SymmetricState, which is the first argument.
+struct StateArguments : BytesArguments {
+  [[nodiscard]] SymmetricState* TakeState(napi_env env, napi_callback_info info, size_t expected) {
+    if (!Take(env, info) || count != expected || values[0].size != sizeof(SymmetricState)) return nullptr;
+    return reinterpret_cast<SymmetricState*>(values[0].data);
+  }
+};
+
+// mixHash(state, data), mixKey(state, input) and mixKeyAndHash(state, input)
+template <void (SymmetricState::*kMix)(ConstBytes)>
+napi_value MixCall(napi_env env, napi_callback_info info) {
+  StateArguments given;
+  SymmetricState* const state = given.TakeState(env, info, 2);
+  if (state == nullptr) return RawResult(env, -EINVAL);
+  (state->*kMix)(given.At(1));
+  return RawResult(env, 0);
+}
+
+// mixSharedSecret(state, privateKey, publicKey)
+napi_value MixSharedSecretCall(napi_env env, napi_callback_info info) {
+  StateArguments given;
+  SymmetricState* const state = given.TakeState(env, info, 3);
+  if (state == nullptr || !given.AreKeys(1, 3)) return RawResult(env, -EINVAL);
+  return RawResult(env, state->MixSharedSecret(given.values[1].data, given.values[2].data));
+}
+
+// encryptAndHash(state, plaintext, out) and decryptAndHash(state, ciphertext, out)
+template <int (SymmetricState::*kFunction)(ConstBytes, uint8_t*), bool kEncrypts>
+napi_value TextCall(napi_env env, napi_callback_info info) {
+  StateArguments given;
+  SymmetricState* const state = given.TakeState(env, info, 3);
+  if (state == nullptr) return RawResult(env, -EINVAL);
+  const size_t plaintext = given.values[kEncrypts ? 1 : 2].size;
+  const size_t ciphertext = given.values[kEncrypts ? 2 : 1].size;
+  if (ciphertext != plaintext + 16) return RawResult(env, -EINVAL);
+  return RawResult(env, (state->*kFunction)(given.At(1), given.values[2].data));
+}
+
 }  // namespace
 
 void RegisterHandshakeCalls(Napi::Env env, Napi::Object exports) {
+  Export<RandomBytesCall>(env, exports, "randomBytes");
   Export<Blake2sCall>(env, exports, "blake2s");
   Export<DeriveKeysCall>(env, exports, "deriveKeys");
   Export<X25519PublicKeyCall>(env, exports, "x25519PublicKey");
   Export<X25519Call>(env, exports, "x25519");
   Export<MessageCall<SealMessage, true>>(env, exports, "sealMessage");
   Export<MessageCall<OpenMessage, false>>(env, exports, "openMessage");
+  Export<MixCall<&SymmetricState::MixHash>>(env, exports, "mixHash");
+  Export<MixCall<&SymmetricState::MixKey>>(env, exports, "mixKey");
+  Export<MixCall<&SymmetricState::MixKeyAndHash>>(env, exports, "mixKeyAndHash");
+  Export<MixSharedSecretCall>(env, exports, "mixSharedSecret");
+  Export<TextCall<&SymmetricState::EncryptAndHash, true>>(env, exports, "encryptAndHash");
+  Export<TextCall<&SymmetricState::DecryptAndHash, false>>(env, exports, "decryptAndHash");
 }
 
 }  // namespace tuntap

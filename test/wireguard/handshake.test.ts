@@ -6,7 +6,7 @@ import { blake2s } from '#dist/wireguard/crypto.js';
 import type { TransportParameters } from '#dist/wireguard/keypair.js';
 import { MessageType } from '#dist/wireguard/messages.js';
 import { Protocol } from '#dist/wireguard/protocol.js';
-import { INITIAL_CHAINING_KEY, INITIAL_HASH } from '#dist/wireguard/transcript.js';
+import { INITIAL_CHAINING_KEY, INITIAL_HASH } from '#dist/wireguard/symmetric-state.js';
 import { connect, pair } from './pair.ts';
 import { privateKeyFor, type TestDevice, TestTransport } from './simulation.ts';
 
