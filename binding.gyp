@@ -41,6 +41,7 @@
             "src-cpp/intercept/slot_table.cc",
             "src-cpp/linux/device_fds.cc",
             "src-cpp/linux/namespace.cc",
+            "src-cpp/linux/namespace_visitor.cc",
             "src-cpp/linux/netlink_socket.cc",
             "src-cpp/linux/tun_ioctl.cc",
             "src-cpp/linux/tun_offload.cc",

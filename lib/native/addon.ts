@@ -63,13 +63,18 @@ export interface Native extends InterceptCalls, DatagramCalls {
   writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number): number;
   writePacket(descriptor: Descriptor, packet: Uint8Array): number;
   readonly socketConstants: Readonly<Record<string, number>>;
-  /** A socket that does not block, opened on libuv's pool. */
-  openSocket(namespace: number, family: number, type: number): Promise<Descriptor | number>;
+  /** A socket that does not block. A promise, on libuv's pool, where a child process enters the namespace. */
+  openSocket(
+    namespace: number,
+    family: number,
+    type: number,
+  ): Descriptor | number | Promise<Descriptor | number>;
   /** Another fd of the same file, for a runtime that takes it over; `closeFd` closes it if that fails. */
   duplicate(fd: number): number;
   closeFd(fd: number): number;
   openUdpSocket(namespace: number, family: number): Descriptor | number;
-  setSocketOption(fd: number, level: number, name: number, value: number | string): number;
+  setSocketNumber(fd: number, level: number, name: number, value: number): number;
+  setSocketText(fd: number, level: number, name: number, value: string): number;
   getSocketOption(fd: number, level: number, name: number): number;
   bindSocket(fd: number, family: number, address: Uint8Array): number;
   connectSocket(fd: number, family: number, address: Uint8Array): number;

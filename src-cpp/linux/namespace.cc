@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -25,6 +26,7 @@
 #include <new>
 
 #include "file_descriptor.h"
+#include "namespace_visitor.h"
 #include "thread.h"
 
 // Linux 5.2 brought these; headers may be older than the kernel.
@@ -89,21 +91,28 @@ int InChild(int flags, Operation operation) {
   return task.result;
 }
 
+std::atomic<bool> has_sent_children{false};
+
+// For a namespace that a thread may not enter.
 template <typename Operation>
-int InNamespace(int namespace_fd, Operation operation) {
-  if (namespace_fd < 0) return operation();
-  bool entered = false;
-  const int result = OnThread([&]() -> int {
-    entered = setns(namespace_fd, CLONE_NEWNET) == 0;
-    return entered ? operation() : -errno;
-  });
-  if (entered || result != -EPERM) return result;
+int InChildInside(int namespace_fd, Operation operation) {
   const FileDescriptor owner(OrErrno(ioctl(namespace_fd, NS_GET_USERNS)));
   if (!owner.valid()) return -EPERM;
+  has_sent_children = true;
   return InChild(0, [&]() -> int {
     if (setns(owner.get(), CLONE_NEWUSER) != 0 || setns(namespace_fd, CLONE_NEWNET) != 0) return -EPERM;
     return operation();
   });
+}
+
+// The operation leaves the thread as it was.
+template <typename Operation>
+int InNamespace(int namespace_fd, Operation operation) {
+  if (namespace_fd < 0) return operation();
+  Task<Operation> task{&operation, 0};
+  const int refused = NamespaceVisitor::Shared().Visit(namespace_fd, Task<Operation>::Run, &task);
+  if (refused == 0) return task.result;
+  return refused == -EPERM ? InChildInside(namespace_fd, operation) : refused;
 }
 
 int WriteFile(const char* path, const char* text) {
@@ -149,6 +158,8 @@ int OpenIn(int namespace_fd, const std::string& path, int flags) {
   return InNamespace(namespace_fd, [&] { return OrErrno(open(path.c_str(), flags | O_CLOEXEC)); });
 }
 
+bool SendsChildren() { return has_sent_children; }
+
 int SocketIn(int namespace_fd, int family, int type, int protocol) {
   return InNamespace(namespace_fd, [&] { return OrErrno(socket(family, type | SOCK_CLOEXEC, protocol)); });
 }
@@ -159,8 +170,13 @@ int OpenSysfsIn(int namespace_fd) {
     // Only who owns the mount namespace may mount: in a user namespace, that is a new one.
     return sysfs == -EPERM && unshare(CLONE_NEWNS) == 0 ? NewMount("sysfs") : sysfs;
   };
-  // Never on the calling thread, which would stay in the new mount namespace.
-  return namespace_fd < 0 ? OnThread(open) : InNamespace(namespace_fd, open);
+  // On a thread that ends with it, since it may be in a new mount namespace.
+  bool entered = false;
+  const int result = OnThread([&]() -> int {
+    entered = namespace_fd < 0 || setns(namespace_fd, CLONE_NEWNET) == 0;
+    return entered ? open() : -errno;
+  });
+  return entered || result != -EPERM ? result : InChildInside(namespace_fd, open);
 }
 
 int OpenCharacterDevice(uint32_t major_number, uint32_t minor_number) {

@@ -5,10 +5,10 @@
 
 namespace tuntap {
 
-// Operations that open something inside another network namespace. Each runs on a thread of its own that
-// enters the namespace, opens, and ends: a JavaScript thread never changes namespace (threads started
-// meanwhile would inherit it), and neither does libuv's pool (dns and fs share it). A thread may not enter
-// a user namespace, so where the network namespace belongs to one, a child process does the same, with this
+// Operations that open something inside another network namespace. A thread that is kept for it enters the
+// namespace, opens, and comes back: a JavaScript thread never changes namespace (threads started meanwhile
+// would inherit it), and neither does libuv's pool (dns and fs share it). A thread may not enter a user
+// namespace, so where the network namespace belongs to one, a child process does the same, with this
 // process's memory and fds. What was opened stays in its namespace. `namespace_fd` is an nsfs fd, or -1 for
 // the namespace of the calling thread.
 //
@@ -16,6 +16,9 @@ namespace tuntap {
 
 [[nodiscard]] int OpenIn(int namespace_fd, const std::string& path, int flags);
 [[nodiscard]] int SocketIn(int namespace_fd, int family, int type, int protocol);
+
+// Whether this process has needed such a child, which takes ten times as long as the thread.
+[[nodiscard]] bool SendsChildren();
 
 // A sysfs whose /class/net shows the devices of the namespace, as a directory fd that is mounted nowhere.
 [[nodiscard]] int OpenSysfsIn(int namespace_fd);

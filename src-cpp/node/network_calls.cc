@@ -12,6 +12,7 @@
 #include "async_call.h"
 #include "descriptor.h"
 #include "linux/namespace.h"
+#include "linux/namespace_visitor.h"
 #include "linux/netlink_socket.h"
 
 // What JavaScript calls for namespaces and netlink. A namespace argument is an nsfs fd, or -1 for the
@@ -38,14 +39,15 @@ Napi::Value OpenLater(const Napi::CallbackInfo& info, Open open) {
       });
 }
 
-// openSocket(namespace, family, type): a promise of a Descriptor of a socket that does not block, or of
-// -errno.
+// openSocket(namespace, family, type): a Descriptor of a socket that does not block, or -errno; or a promise
+// of it, where waiting would take long.
 Napi::Value OpenSocketCall(const Napi::CallbackInfo& info) {
   const int given = Argument<int>(info, 0);
-  auto space = std::make_shared<FileDescriptor>(given < 0 ? -1 : DuplicateFd(given));
-  if (given >= 0 && !space->valid()) return Result(info, -EBADF);
   const int family = Argument<int>(info, 1);
   const int type = Argument<int>(info, 2) | SOCK_NONBLOCK;
+  if (given < 0 || !SendsChildren()) return Descriptor::Wrap(info.Env(), SocketIn(given, family, type, 0));
+  auto space = std::make_shared<FileDescriptor>(DuplicateFd(given));
+  if (!space->valid()) return Result(info, -EBADF);
   return OpenLater(info, [space, family, type] { return SocketIn(space->get(), family, type, 0); });
 }
 
@@ -127,6 +129,9 @@ Napi::Value UnbindNamespaceCall(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
+  NamespaceVisitor::Shared().Use();
+  const auto release = [](void*) { NamespaceVisitor::Shared().Release(); };
+  (void)napi_add_env_cleanup_hook(env, release, nullptr);
   Export<DescriptorCall<OpenIn>>(env, exports, "openIn");
   Export<DescriptorCall<OpenSysfsIn>>(env, exports, "openSysfsIn");
   Export<DescriptorCall<OpenCharacterDevice>>(env, exports, "openCharacterDevice");

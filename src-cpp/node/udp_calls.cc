@@ -20,15 +20,17 @@ int OpenUdpSocket(int namespace_fd, int family) {
   return SocketIn(namespace_fd, family, SOCK_DGRAM, IPPROTO_UDP);
 }
 
-// setSocketOption(fd, level, name, value): the value is a number, or a name such as SO_BINDTODEVICE's.
-Napi::Value SetSocketOptionCall(const Napi::CallbackInfo& info) {
-  const auto text = Argument<std::string>(info, 3);
-  const int number = Argument<int>(info, 3);
-  const bool is_text = info[3].IsString();
-  const int result = setsockopt(Argument<int>(info, 0), Argument<int>(info, 1), Argument<int>(info, 2),
-                                is_text ? static_cast<const void*>(text.c_str()) : &number,
-                                static_cast<socklen_t>(is_text ? text.size() + 1 : sizeof(number)));
-  return Result(info, result < 0 ? -errno : result);
+int SetSocketOption(int fd, int level, int name, const void* value, size_t size) {
+  return setsockopt(fd, level, name, value, static_cast<socklen_t>(size)) < 0 ? -errno : 0;
+}
+
+int SetSocketNumber(int fd, int level, int name, int value) {
+  return SetSocketOption(fd, level, name, &value, sizeof(value));
+}
+
+// A name, such as SO_BINDTODEVICE's.
+int SetSocketText(int fd, int level, int name, const std::string& value) {
+  return SetSocketOption(fd, level, name, value.c_str(), value.size() + 1);
 }
 
 int GetSocketOption(int fd, int level, int name) {
@@ -126,7 +128,8 @@ void RegisterUdpCalls(Napi::Env env, Napi::Object exports) {
   for (const Constant& constant : kConstants) constants.Set(constant.name, constant.value);
   exports.Set("socketConstants", constants);
   Export<DescriptorCall<OpenUdpSocket>>(env, exports, "openUdpSocket");
-  Export<SetSocketOptionCall>(env, exports, "setSocketOption");
+  Export<Call<SetSocketNumber>>(env, exports, "setSocketNumber");
+  Export<Call<SetSocketText>>(env, exports, "setSocketText");
   Export<Call<GetSocketOption>>(env, exports, "getSocketOption");
   Export<Call<AddressCall<bind>>>(env, exports, "bindSocket");
   Export<Call<AddressCall<connect>>>(env, exports, "connectSocket");

@@ -31,8 +31,11 @@ export function checkRouting({ mark, device }: RoutingOptions): void {
 
 /** Sets an option by its names in C; returns 0 or a negative errno. */
 export function trySetOption(fd: number, level: string, name: string, value: number | string): number {
-  const constants = native().socketConstants;
-  return native().setSocketOption(fd, constants[level], constants[name], value);
+  const { socketConstants, setSocketNumber, setSocketText } = native();
+  const [levelNumber, nameNumber] = [socketConstants[level], socketConstants[name]];
+  return typeof value === 'number'
+    ? setSocketNumber(fd, levelNumber, nameNumber, value)
+    : setSocketText(fd, levelNumber, nameNumber, value);
 }
 
 export function setOption(fd: number, level: string, name: string, value: number | string): void {

@@ -1,0 +1,127 @@
+#include "namespace_visitor.h"
+
+#include <fcntl.h>
+#include <sched.h>
+
+#include <cerrno>
+#include <ctime>
+#include <utility>
+
+#include "file_descriptor.h"
+#include "thread.h"
+#include "uninterrupted.h"
+
+namespace tuntap {
+namespace {
+
+constexpr long kStayNs = 100'000'000;
+
+}  // namespace
+
+NamespaceVisitor& NamespaceVisitor::Shared() {
+  // Never destroyed: at the end of the process its thread may still wait.
+  static auto* const visitor = new NamespaceVisitor;
+  return *visitor;
+}
+
+NamespaceVisitor::NamespaceVisitor() {
+  sem_init(&asked_, 0, 0);
+  sem_init(&done_, 0, 0);
+}
+
+void NamespaceVisitor::Use() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  users_++;
+}
+
+void NamespaceVisitor::Release() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (--users_ > 0) return;
+  if (serves_) {
+    operation_ = nullptr;
+    sem_post(&asked_);
+  }
+  Join();
+}
+
+int NamespaceVisitor::Visit(int namespace_fd, void* (*operation)(void*), void* argument) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!serves_) {
+    const int error = Start();
+    if (error < 0) return error;
+  }
+  ComeToThisProcessor();
+  namespace_fd_ = namespace_fd;
+  operation_ = operation;
+  argument_ = argument;
+  sem_post(&asked_);
+  (void)Uninterrupted([this] { return sem_wait(&done_); });
+  return result_;
+}
+
+int NamespaceVisitor::Start() {
+  if (users_ == 0) return -ECANCELED;
+  Join();
+  const int error = StartThread(&thread_, Run, this);
+  if (error < 0) return error;
+  joinable_ = true;
+  serves_ = true;
+  processor_ = -1;
+  return 0;
+}
+
+void NamespaceVisitor::Join() {
+  if (std::exchange(joinable_, false)) pthread_join(thread_, nullptr);
+  serves_ = false;
+}
+
+// Waking another processor takes several times as long as the operation, and this one is about to be free.
+void NamespaceVisitor::ComeToThisProcessor() {
+  const int here = sched_getcpu();
+  if (here < 0 || here >= CPU_SETSIZE || here == std::exchange(processor_, here)) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(here, &set);
+  (void)pthread_setaffinity_np(thread_, sizeof(set), &set);
+}
+
+void* NamespaceVisitor::Run(void* visitor) {
+  static_cast<NamespaceVisitor*>(visitor)->Serve();
+  return nullptr;
+}
+
+void NamespaceVisitor::Serve() {
+  // The namespace of the main thread, which never leaves it.
+  const FileDescriptor home(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  while (WaitForVisit()) {
+    const bool entered = setns(namespace_fd_, CLONE_NEWNET) == 0;
+    result_ = entered ? 0 : -errno;
+    if (entered) operation_(argument_);
+    // A thread that can't go home ends, and another one takes its place.
+    const bool is_home = !entered || setns(home.get(), CLONE_NEWNET) == 0;
+    serves_ = is_home;
+    sem_post(&done_);
+    if (!is_home) return;
+  }
+}
+
+// Returns false when the thread is to end.
+bool NamespaceVisitor::WaitForVisit() {
+  timespec until{};
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += kStayNs;
+  if (until.tv_nsec >= 1'000'000'000) {
+    until.tv_sec++;
+    until.tv_nsec -= 1'000'000'000;
+  }
+  for (;;) {
+    if (Uninterrupted([&] { return sem_timedwait(&asked_, &until); }) == 0) return operation_ != nullptr;
+    // Whoever has the mutex is about to ask.
+    const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) continue;
+    serves_ = false;
+    return false;
+  }
+}
+
+}  // namespace tuntap
