@@ -5,6 +5,7 @@ import { chownSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { needs } from '../support.ts';
 import { needsReadable, USER } from '../unprivileged.ts';
+import { until } from '../wireguard/oracle.ts';
 import { content, withWebPeer } from '../wireguard/web-peer.ts';
 import { fake, finish, killed, PARENT_AND_CHILD, Running, real } from './programs.ts';
 
@@ -89,6 +90,48 @@ describe('tuntap-native run', function () {
       await killed(running);
       assert.deepEqual(readdirSync(TMPDIR), []);
     }));
+
+  it('lets nothing out beside the tunnel, also once the peer is gone, and the device', async function () {
+    needs(this, 'tcpdump');
+    await withWebPeer(async ({ a, b, folder, file }) => {
+      const { mac } = await (await a.link('eth0')).get();
+      // Neighbor discovery and multicast groups are of the host itself.
+      const filter = `ether src ${mac} and not arp and not (icmp6 and ip6[40] >= 130) and not ip6[6] = 0
+        and not (udp and src host 192.0.2.1 and dst host 192.0.2.2 and dst port 51820)`;
+      const dump = new Running(['tcpdump', '-nqtl', '-i', 'eth0', filter], { namespace: b });
+      await until(() => dump.stderr.includes('listening on'), dump.stderr);
+      const script = `
+        attempt() {
+          for host in 10.9.0.2 192.0.2.2 198.51.100.1 2001:db8::2; do ping -n -c1 -W0.3 $host; done >/dev/null 2>&1
+          for host in web 192.0.2.2 '[2001:db8::2]'; do curl -s --max-time 0.5 http://$host/; done
+          echo; echo $1
+        }
+        attempt 'with the tunnel'
+        until [ -e ${folder}/peer-is-gone ]; do sleep 0.05; done
+        attempt 'without the peer'
+        ip link delete home
+        attempt 'without the device'`;
+      const running = new Running(real('tuntap-native', 'run', file, '--', 'sh', '-c', script), {
+        namespace: a,
+      });
+      await running.printed(/with the tunnel/);
+      for (const { name } of await b.links()) {
+        if (name !== 'lo' && name !== 'eth0') await (await b.link(name)).set({ up: false });
+      }
+      writeFileSync(join(folder, 'peer-is-gone'), '');
+      await running.printed(/without the device/);
+      await running.ended;
+      assert.match(
+        running.stdout,
+        /^through the tunnel\nwith the tunnel\n\nwithout the peer\n\nwithout the device\n$/,
+      );
+      // And tcpdump would have seen it.
+      await finish(['ping', '-n', '-c1', '192.0.2.2'], { namespace: a });
+      await until(() => dump.stdout.includes('192.0.2.1'), 'a packet');
+      await dump.stop('SIGTERM');
+      assert.match(dump.stdout.trim(), /^IP 192\.0\.2\.1 > 192\.0\.2\.2: ICMP echo request, [^\n]*$/);
+    });
+  });
 
   it('has the status 127 for a command that is not there, and 126 for one that can not run, with --device, too', () =>
     withWebPeer(async ({ a, file }) => {
