@@ -121,9 +121,9 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
    * Answers the client and waits for the end of its handshake.
    * @returns a connected socket, as that of a server; its `remoteAddress` is one of the interceptor's own: see
    * {@link source}
-   * @throws ECONNABORTED if the client gave up, nobody decided in time, or {@link destroy} ended the connection meanwhile;
-   * ETIMEDOUT if the client's handshake never ended; Error `ERR_TUNTAP_DECIDED` after another decision of yours, whatever
-   * became of the connection; Error `ERR_TUNTAP_UNSUPPORTED` in Bun
+   * @throws ECONNABORTED if the client gave up, or {@link destroy} ended the connection meanwhile; ETIMEDOUT if nobody
+   * decided in time, or the client's handshake never ended; Error `ERR_TUNTAP_DECIDED` after another decision of yours,
+   * whatever became of the connection; Error `ERR_TUNTAP_UNSUPPORTED` in Bun
    */
   async accept(): Promise<Socket> {
     if (process.versions.bun) throw unsupported('Bun has no accept()', 'it adopts no connected sockets');
@@ -248,7 +248,7 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
   end(how: Ending, read: number, written: number): void {
     const early = this.#state === 'pending' || this.#state === 'accepting';
     // Not made for each connection: an error's stack takes 5 µs.
-    const error = early ? (how === 'timed-out' || how === 'idle' ? timedOut() : aborted()) : undefined;
+    const error = early ? endedBefore(how) : undefined;
     this.#close(how, [read, written], error);
     if (error) emitSafely(() => this.emit('abort', error));
     emitSafely(() => this.emit('close'));
@@ -270,8 +270,13 @@ export class InterceptedConnection extends EventEmitter<ConnectionEvents> {
 
   #requireUndecided(): void {
     if (this.#decided) throw decidedBefore(this.#state);
-    if (this.#state === 'closed') throw aborted();
+    if (this.#state === 'closed') throw endedBefore(this.#ending);
   }
+}
+
+/** Why a connection is over that was never open. */
+function endedBefore(how: Ending | undefined): NodeJS.ErrnoException {
+  return how === 'timed-out' || how === 'idle' ? timedOut() : aborted();
 }
 
 /** Whether the program did something wrong, which must not be hidden by a refusal. */

@@ -111,7 +111,7 @@ describe('decisions about intercepted connections', function () {
       const [error] = (await once(connection, 'abort')) as [NodeJS.ErrnoException];
       assert.equal(error.code, 'ETIMEDOUT');
       assert.equal(connection.state, 'closed');
-      await assert.rejects(connection.accept(), { code: 'ECONNABORTED' });
+      await assert.rejects(connection.accept(), { code: 'ETIMEDOUT' });
       assert.equal(await failure(client), 'ETIMEDOUT');
       const { connections, timedOut } = intercepted.interceptor.counters;
       assert.deepEqual([connections, timedOut], [1, 1]);

@@ -146,6 +146,8 @@ describe('sockets of Node.js in a namespace', () => {
       await assert.rejects(a.connect({ host: '192.0.2.99', port: 1, timeout: 50 }), { code: 'ETIMEDOUT' });
       const signal = AbortSignal.timeout(50);
       await assert.rejects(a.connect({ host: '192.0.2.99', port: 1, signal }), { name: 'AbortError' });
+      const elsewhere = a.connect({ host: '192.0.2.2', port: 1, localAddress: '203.0.113.1' });
+      await assert.rejects(elsewhere, { code: 'EADDRNOTAVAIL', syscall: 'bind', address: '203.0.113.1' });
       const server = await a.listen({ port: 5000 });
       await assert.rejects(a.listen({ port: 5000 }), { code: 'EADDRINUSE', syscall: 'listen', port: 5000 });
       await assert.rejects(a.listen({ host: '203.0.113.1' }), { code: 'EADDRNOTAVAIL' });

@@ -63,6 +63,7 @@ async function openBound(
   family: 4 | 6,
   local: Endpoint | undefined,
   options: SocketOptions,
+  syscall = 'bind',
 ): Promise<Descriptor> {
   const af = ADDRESS_FAMILIES[family];
   const type = native().socketConstants[kind];
@@ -74,7 +75,7 @@ async function openBound(
     if (family === 6) setOption(fd, 'SOL_IPV6', 'IPV6_V6ONLY', Number(options.ipv6Only ?? false));
     if (local !== undefined) {
       const bound = native().bindSocket(fd, af, local.entry);
-      if (bound < 0) throw socketError(bound, kind === 'SOCK_STREAM' ? 'listen' : 'bind', local);
+      if (bound < 0) throw socketError(bound, syscall, local);
     }
     return descriptor;
   });
@@ -182,10 +183,8 @@ export async function listen(
   local: Endpoint,
   options: SocketOptions & { readonly backlog?: number },
 ): Promise<Server> {
-  const descriptor = await openBound(namespace, 'SOCK_STREAM', local.family, local, {
-    ...options,
-    reuseAddress: true,
-  });
+  const bound = { ...options, reuseAddress: true };
+  const descriptor = await openBound(namespace, 'SOCK_STREAM', local.family, local, bound, 'listen');
   const server = new (process.getBuiltinModule('node:net').Server)();
   return adopt(
     descriptor,
