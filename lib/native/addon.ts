@@ -63,7 +63,7 @@ export interface Native extends InterceptCalls, DatagramCalls {
   writePackets(descriptor: Descriptor, memory: ArrayBufferLike, start: number): number;
   writePacket(descriptor: Descriptor, packet: Uint8Array): number;
   readonly socketConstants: Readonly<Record<string, number>>;
-  /** A socket that does not block. A promise, on libuv's pool, where a child process enters the namespace. */
+  /** A socket that does not block. A promise, on libuv's pool, once a child process had to enter a namespace. */
   openSocket(
     namespace: number,
     family: number,

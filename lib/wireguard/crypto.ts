@@ -30,7 +30,8 @@ export function secretBuffer(length = KEY_LENGTH): Buffer {
 /** Up to 256 random bytes, which may be a secret. */
 export function randomBytes(length: number): Buffer {
   const bytes = secretBuffer(length);
-  check(native().randomBytes(bytes), 'getrandom');
+  const result = native().randomBytes(bytes);
+  if (result < 0) throw systemError(result, 'getrandom');
   return bytes;
 }
 

@@ -51,11 +51,17 @@ export class Handshake<Entry> {
     const { randomBytes, wallClock } = this.#environment;
     const index = this.#indices.add(this.#entry);
     const timestamp = nextTai64n(wallClock(), this.#lastTimestampSent);
-    const initiation = createInitiation(identity, this.remote, index, timestamp, randomBytes(32));
-    if (!initiation) {
-      this.#indices.delete(index);
-      return undefined;
+    const ephemeral = randomBytes(32);
+    let initiation: ReturnType<typeof createInitiation>;
+    try {
+      initiation = createInitiation(identity, this.remote, index, timestamp, ephemeral);
+    } finally {
+      if (!initiation) {
+        this.#indices.delete(index);
+        ephemeral.fill(0);
+      }
     }
+    if (!initiation) return undefined;
     this.#lastTimestampSent = timestamp;
     this.#pending = { ...initiation.pending, index };
     this.#cookies.addMacs(initiation.message, now);
@@ -85,11 +91,13 @@ export class Handshake<Entry> {
     this.#lastInitiationAt = now;
     this.drop();
     const localIndex = this.#indices.add(this.#entry);
-    const response = createResponse(initiation, localIndex, randomBytes(32));
-    if (!response) {
-      this.#indices.delete(localIndex);
-      return undefined;
+    let response: ReturnType<typeof createResponse>;
+    try {
+      response = createResponse(initiation, localIndex, randomBytes(32));
+    } finally {
+      if (!response) this.#indices.delete(localIndex);
     }
+    if (!response) return undefined;
     this.#cookies.addMacs(response.message, now);
     return { ...response, localIndex, remoteIndex: initiation.sender };
   }

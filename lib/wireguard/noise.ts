@@ -90,8 +90,8 @@ export interface SessionKeys {
 /**
  * Makes an initiation, still without MACs.
  * @param sender this side's index
- * @param ephemeral 32 random bytes, which are wiped
- * @returns undefined if the remote has a public key of low order
+ * @param ephemeral 32 random bytes, which become the key that is pending
+ * @returns undefined if the remote has a public key of low order; the caller then wipes `ephemeral`
  */
 export function createInitiation(
   identity: PrivateKey,
@@ -100,23 +100,21 @@ export function createInitiation(
   timestamp: Buffer,
   ephemeral: Buffer,
 ): { readonly message: Buffer; readonly pending: PendingHandshake } | undefined {
-  if (!remote.staticSecret) return undefined;
+  const { staticSecret } = remote;
   const key = adoptPrivateKey(ephemeral);
   const message = Buffer.alloc(INITIATION_LENGTH);
   message[0] = MessageType.initiation;
   message.writeUInt32LE(sender, INITIATION.sender);
   message.set(key.publicKey, INITIATION.ephemeral);
   const state = SymmetricState.begin(remote.key);
-  const pending = { ephemeral: key, state };
-  state.mixEphemeral(key.publicKey);
-  if (!state.mixSharedSecret(key, remote.key)) {
-    wipePending(pending);
-    return undefined;
-  }
-  message.set(state.encryptAndHash(identity.publicKey), INITIATION.static);
-  state.mixKey(remote.staticSecret);
-  message.set(state.encryptAndHash(timestamp), INITIATION.timestamp);
-  return { message, pending };
+  return state.wipedUnless(() => {
+    state.mixEphemeral(key.publicKey);
+    if (!staticSecret || !state.mixSharedSecret(key, remote.key)) return undefined;
+    message.set(state.encryptAndHash(identity.publicKey), INITIATION.static);
+    state.mixKey(staticSecret);
+    message.set(state.encryptAndHash(timestamp), INITIATION.timestamp);
+    return { message, pending: { ephemeral: key, state } };
+  });
 }
 
 /**
@@ -131,21 +129,18 @@ export function readInitiation(
 ): ReceivedInitiation | undefined {
   const ephemeral = Buffer.from(field(message, INITIATION.ephemeral, KEY_LENGTH));
   const state = SymmetricState.begin(identity.publicKey);
-  state.mixEphemeral(ephemeral);
-  const publicKey =
-    state.mixSharedSecret(identity, ephemeral) &&
-    state.decryptAndHash(field(message, INITIATION.static, KEY_LENGTH + TAG_LENGTH));
-  const remote = publicKey ? find(publicKey) : undefined;
-  if (remote?.staticSecret) {
+  return state.wipedUnless(() => {
+    state.mixEphemeral(ephemeral);
+    if (!state.mixSharedSecret(identity, ephemeral)) return undefined;
+    const publicKey = state.decryptAndHash(field(message, INITIATION.static, KEY_LENGTH + TAG_LENGTH));
+    const remote = publicKey && find(publicKey);
+    if (!remote?.staticSecret) return undefined;
     state.mixKey(remote.staticSecret);
-    const timestamp = state.decryptAndHash(
-      field(message, INITIATION.timestamp, TIMESTAMP_LENGTH + TAG_LENGTH),
-    );
-    if (timestamp)
-      return { remote, timestamp, sender: readUInt32(message, INITIATION.sender), ephemeral, state };
-  }
-  state.wipe();
-  return undefined;
+    const sealed = field(message, INITIATION.timestamp, TIMESTAMP_LENGTH + TAG_LENGTH);
+    const timestamp = state.decryptAndHash(sealed);
+    if (!timestamp) return undefined;
+    return { remote, timestamp, sender: readUInt32(message, INITIATION.sender), ephemeral, state };
+  });
 }
 
 /**
@@ -160,24 +155,24 @@ export function createResponse(
   ephemeral: Buffer,
 ): { readonly message: Buffer; readonly keys: SessionKeys } | undefined {
   const { remote, state } = initiation;
-  const key = adoptPrivateKey(ephemeral);
-  const message = Buffer.alloc(RESPONSE_LENGTH);
-  message[0] = MessageType.response;
-  message.writeUInt32LE(sender, RESPONSE.sender);
-  message.writeUInt32LE(initiation.sender, RESPONSE.receiver);
-  message.set(key.publicKey, RESPONSE.ephemeral);
-  state.mixEphemeral(key.publicKey);
-  const mixed = state.mixSharedSecret(key, initiation.ephemeral) && state.mixSharedSecret(key, remote.key);
-  key.bytes.fill(0);
-  if (!mixed) {
+  try {
+    const key = adoptPrivateKey(ephemeral);
+    const message = Buffer.alloc(RESPONSE_LENGTH);
+    message[0] = MessageType.response;
+    message.writeUInt32LE(sender, RESPONSE.sender);
+    message.writeUInt32LE(initiation.sender, RESPONSE.receiver);
+    message.set(key.publicKey, RESPONSE.ephemeral);
+    state.mixEphemeral(key.publicKey);
+    const mixed = state.mixSharedSecret(key, initiation.ephemeral) && state.mixSharedSecret(key, remote.key);
+    if (!mixed) return undefined;
+    state.mixKeyAndHash(remote.presharedKey);
+    message.set(state.encryptAndHash(), RESPONSE.empty);
+    const [receiving, sending] = state.split();
+    return { message, keys: { sending, receiving } };
+  } finally {
     state.wipe();
-    return undefined;
+    ephemeral.fill(0);
   }
-  state.mixKeyAndHash(remote.presharedKey);
-  message.set(state.encryptAndHash(), RESPONSE.empty);
-  const [receiving, sending] = state.split();
-  state.wipe();
-  return { message, keys: { sending, receiving } };
 }
 
 /**
@@ -193,15 +188,18 @@ export function readResponse(
 ): { readonly sender: number; readonly keys: SessionKeys } | undefined {
   const ephemeral = field(message, RESPONSE.ephemeral, KEY_LENGTH);
   const state = pending.state.copy();
-  state.mixEphemeral(ephemeral);
-  let keys: [Buffer, Buffer] | undefined;
-  if (state.mixSharedSecret(pending.ephemeral, ephemeral) && state.mixSharedSecret(identity, ephemeral)) {
+  try {
+    state.mixEphemeral(ephemeral);
+    const mixed =
+      state.mixSharedSecret(pending.ephemeral, ephemeral) && state.mixSharedSecret(identity, ephemeral);
+    if (!mixed) return undefined;
     state.mixKeyAndHash(remote.presharedKey);
-    if (state.decryptAndHash(field(message, RESPONSE.empty, TAG_LENGTH))) keys = state.split();
+    if (!state.decryptAndHash(field(message, RESPONSE.empty, TAG_LENGTH))) return undefined;
+    const [sending, receiving] = state.split();
+    return { sender: readUInt32(message, RESPONSE.sender), keys: { sending, receiving } };
+  } finally {
+    state.wipe();
   }
-  state.wipe();
-  if (!keys) return undefined;
-  return { sender: readUInt32(message, RESPONSE.sender), keys: { sending: keys[0], receiving: keys[1] } };
 }
 
 function field(message: Uint8Array, offset: number, length: number): Uint8Array {

@@ -83,6 +83,17 @@ export class SymmetricState {
     return keys;
   }
 
+  /** What `use` returns. The state is wiped if that is undefined, or if it throws. */
+  wipedUnless<T>(use: () => T | undefined): T | undefined {
+    let result: T | undefined;
+    try {
+      result = use();
+      return result;
+    } finally {
+      if (result === undefined) this.wipe();
+    }
+  }
+
   wipe(): void {
     this.#state.fill(0);
   }

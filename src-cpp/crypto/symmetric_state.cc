@@ -1,5 +1,6 @@
 #include "symmetric_state.h"
 
+#include <cerrno>
 #include <cstring>
 
 #include "x25519.h"
@@ -9,6 +10,7 @@ namespace {
 
 constexpr size_t kTagSize = 16;
 constexpr uint8_t kNonce[12] = {};
+constexpr uint8_t kNoKey[kDerivedKeySize] = {};
 
 }  // namespace
 
@@ -41,6 +43,7 @@ int SymmetricState::MixSharedSecret(const uint8_t* private_key, const uint8_t* p
 }
 
 int SymmetricState::EncryptAndHash(ConstBytes plaintext, uint8_t* ciphertext) {
+  if (memcmp(key, kNoKey, sizeof(key)) == 0) return -EINVAL;
   const int result = SealMessage(key, {kNonce, sizeof(kNonce)}, plaintext, {hash, sizeof(hash)}, ciphertext);
   explicit_bzero(key, sizeof(key));
   if (result == 0) MixHash({ciphertext, plaintext.size + kTagSize});

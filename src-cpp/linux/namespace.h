@@ -5,19 +5,19 @@
 
 namespace tuntap {
 
-// Operations that open something inside another network namespace. A thread that is kept for it enters the
-// namespace, opens, and comes back: a JavaScript thread never changes namespace (threads started meanwhile
-// would inherit it), and neither does libuv's pool (dns and fs share it). A thread may not enter a user
-// namespace, so where the network namespace belongs to one, a child process does the same, with this
-// process's memory and fds. What was opened stays in its namespace. `namespace_fd` is an nsfs fd, or -1 for
-// the namespace of the calling thread.
+// Operations that open something inside another network namespace. Another thread, mostly the
+// NamespaceVisitor's, enters the namespace, opens, and comes back or ends: a JavaScript thread never changes
+// namespace (threads started meanwhile would inherit it), and neither does libuv's pool (dns and fs share
+// it). A thread may not enter a user namespace, so where the network namespace belongs to one, a child
+// process does the same, with this process's memory and fds. What was opened stays in its namespace.
+// `namespace_fd` is an nsfs fd, or -1 for the namespace of the calling thread.
 //
 // Each returns a new fd with O_CLOEXEC set, or -errno.
 
 [[nodiscard]] int OpenIn(int namespace_fd, const std::string& path, int flags);
 [[nodiscard]] int SocketIn(int namespace_fd, int family, int type, int protocol);
 
-// Whether this process has needed such a child, which takes ten times as long as the thread.
+// Whether this process has needed such a child, which takes several times as long as the thread.
 [[nodiscard]] bool SendsChildren();
 
 // A sysfs whose /class/net shows the devices of the namespace, as a directory fd that is mounted nowhere.

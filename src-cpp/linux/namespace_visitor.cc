@@ -16,6 +16,22 @@ namespace {
 
 constexpr long kStayNs = 100'000'000;
 
+void Wait(sem_t* semaphore) {
+  (void)Uninterrupted([=] { return sem_wait(semaphore); });
+}
+
+// Returns false if it was not posted for kStayNs.
+bool WaitAWhile(sem_t* semaphore) {
+  timespec until{};
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += kStayNs;
+  if (until.tv_nsec >= 1'000'000'000) {
+    until.tv_sec++;
+    until.tv_nsec -= 1'000'000'000;
+  }
+  return Uninterrupted([&] { return sem_timedwait(semaphore, &until); }) == 0;
+}
+
 }  // namespace
 
 NamespaceVisitor& NamespaceVisitor::Shared() {
@@ -37,16 +53,14 @@ void NamespaceVisitor::Use() {
 void NamespaceVisitor::Release() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (--users_ > 0) return;
-  if (serves_) {
-    operation_ = nullptr;
-    sem_post(&asked_);
-  }
+  operation_ = nullptr;
+  if (Ask()) sem_post(&asked_);
   Join();
 }
 
 int NamespaceVisitor::Visit(int namespace_fd, void* (*operation)(void*), void* argument) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!serves_) {
+  if (!Ask()) {
     const int error = Start();
     if (error < 0) return error;
   }
@@ -55,8 +69,15 @@ int NamespaceVisitor::Visit(int namespace_fd, void* (*operation)(void*), void* a
   operation_ = operation;
   argument_ = argument;
   sem_post(&asked_);
-  (void)Uninterrupted([this] { return sem_wait(&done_); });
+  Wait(&done_);
+  if (state_ == State::kEnded) Join();
   return result_;
+}
+
+// Returns false if no thread waits. Otherwise it goes on waiting until asked_ is posted.
+bool NamespaceVisitor::Ask() {
+  State waits = State::kWaits;
+  return state_.compare_exchange_strong(waits, State::kAsked);
 }
 
 int NamespaceVisitor::Start() {
@@ -65,14 +86,13 @@ int NamespaceVisitor::Start() {
   const int error = StartThread(&thread_, Run, this);
   if (error < 0) return error;
   joinable_ = true;
-  serves_ = true;
   processor_ = -1;
+  state_ = State::kAsked;
   return 0;
 }
 
 void NamespaceVisitor::Join() {
   if (std::exchange(joinable_, false)) pthread_join(thread_, nullptr);
-  serves_ = false;
 }
 
 // Waking another processor takes several times as long as the operation, and this one is about to be free.
@@ -99,7 +119,7 @@ void NamespaceVisitor::Serve() {
     if (entered) operation_(argument_);
     // A thread that can't go home ends, and another one takes its place.
     const bool is_home = !entered || setns(home.get(), CLONE_NEWNET) == 0;
-    serves_ = is_home;
+    state_ = is_home ? State::kWaits : State::kEnded;
     sem_post(&done_);
     if (!is_home) return;
   }
@@ -107,21 +127,12 @@ void NamespaceVisitor::Serve() {
 
 // Returns false when the thread is to end.
 bool NamespaceVisitor::WaitForVisit() {
-  timespec until{};
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += kStayNs;
-  if (until.tv_nsec >= 1'000'000'000) {
-    until.tv_sec++;
-    until.tv_nsec -= 1'000'000'000;
+  if (!WaitAWhile(&asked_)) {
+    State waits = State::kWaits;
+    if (state_.compare_exchange_strong(waits, State::kEnded)) return false;
+    Wait(&asked_);  // somebody is asking
   }
-  for (;;) {
-    if (Uninterrupted([&] { return sem_timedwait(&asked_, &until); }) == 0) return operation_ != nullptr;
-    // Whoever has the mutex is about to ask.
-    const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-    if (!lock.owns_lock()) continue;
-    serves_ = false;
-    return false;
-  }
+  return operation_ != nullptr;
 }
 
 }  // namespace tuntap

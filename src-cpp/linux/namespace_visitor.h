@@ -3,29 +3,45 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include <atomic>
 #include <mutex>
 
 namespace tuntap {
 
-// A thread that enters network namespaces for the process's other threads, which wait for it meanwhile. It
-// stays for a while, since starting a thread takes ten times as long as opening a socket. In between it is in
-// the process's own namespace, and so keeps none alive.
+// A thread that enters network namespaces for the process's other threads, which wait for it meanwhile, one
+// after the other. It stays for a while, since starting a thread takes ten times as long as opening a socket.
+// When a visit has ended, it is in the process's own namespace again, or gone: it keeps no namespace alive.
+//
+// What belongs to a single thread, such as capabilities that capset(2) took or a Landlock domain, it has from
+// whoever started it.
 class NamespaceVisitor {
  public:
   static NamespaceVisitor& Shared();
 
-  // Between the two there may be a thread; the last Release() waits for its end. Each JavaScript environment
-  // is a user, since with the last one the code that the thread runs may be unloaded.
-  void Use();
-  void Release();
+  // While it exists there may be a thread; the end of the last one waits for the thread's end. Each
+  // JavaScript environment has one, since with the last environment the code that the thread runs may be
+  // unloaded.
+  class User {
+   public:
+    User() { Shared().Use(); }
+    ~User() { Shared().Release(); }
+
+    User(const User&) = delete;
+    User& operator=(const User&) = delete;
+  };
 
   // Runs the operation inside the namespace and returns 0; or does not, and returns the -errno of what
   // forbade it: -EPERM if it was setns(2).
   [[nodiscard]] int Visit(int namespace_fd, void* (*operation)(void*), void* argument);
 
  private:
+  enum class State { kWaits, kAsked, kEnded };
+
   NamespaceVisitor();
 
+  void Use();
+  void Release();
+  [[nodiscard]] bool Ask();
   [[nodiscard]] int Start();
   void Join();
   void ComeToThisProcessor();
@@ -35,12 +51,12 @@ class NamespaceVisitor {
   void Serve();
   [[nodiscard]] bool WaitForVisit();
 
-  std::mutex mutex_;  // of who waits, and of the thread when it ends by itself
+  std::mutex mutex_;  // of who waits
   int users_ = 0;
-  bool serves_ = false;    // the thread does, or it ends or has ended
-  bool joinable_ = false;  // there is one
+  bool joinable_ = false;  // there is a thread, or was one
   pthread_t thread_{};
   int processor_ = -1;
+  std::atomic<State> state_{State::kEnded};
 
   // What is asked for. A semaphore wakes the one side, and then the other.
   sem_t asked_;

@@ -52,7 +52,8 @@ napi_value RandomBytesCall(napi_env env, napi_callback_info info) {
   const Bytes& out = given.values[0];
   if (out.size > kMaxRandom) return RawResult(env, -EINVAL);
   const ssize_t got = Uninterrupted([&] { return getrandom(out.data, out.size, 0); });
-  return RawResult(env, got < 0 ? got : 0);
+  if (got < 0) return RawResult(env, got);
+  return RawResult(env, static_cast<size_t>(got) == out.size ? 0 : -EIO);
 }
 
 // blake2s(out, key, …parts): the digest, or the MAC, of all parts. `out` may be one of them.

@@ -129,9 +129,10 @@ Napi::Value UnbindNamespaceCall(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
-  NamespaceVisitor::Shared().Use();
-  const auto release = [](void*) { NamespaceVisitor::Shared().Release(); };
-  (void)napi_add_env_cleanup_hook(env, release, nullptr);
+  // An object of its own for each environment and each time that one loads the addon.
+  auto* const user = new NamespaceVisitor::User;
+  const auto release = [](void* data) { delete static_cast<NamespaceVisitor::User*>(data); };
+  (void)napi_add_env_cleanup_hook(env, release, user);
   Export<DescriptorCall<OpenIn>>(env, exports, "openIn");
   Export<DescriptorCall<OpenSysfsIn>>(env, exports, "openSysfsIn");
   Export<DescriptorCall<OpenCharacterDevice>>(env, exports, "openCharacterDevice");

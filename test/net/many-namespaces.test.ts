@@ -76,4 +76,42 @@ describe('namespaces with sockets', () => {
     });
     assert.deepEqual([status, stdout, stderr], [0, 'done\n', '']);
   });
+
+  it('are entered by a thread that can not come home, too: in a user namespace, by its root', async function () {
+    needs(this, 'unshare');
+    const program = `
+      import { NetworkNamespace } from ${JSON.stringify(import.meta.resolve('tuntap-native/net'))};
+      import { openUdp } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
+      const namespace = await NetworkNamespace.create();
+      for (let i = 0; i < 100; i++) await openUdp({ namespace }).close();
+      await namespace.close();
+      console.log('done');`;
+    const { status, stdout, stderr } = spawnSync(
+      'unshare',
+      ['--user', '--map-root-user', process.execPath, ...moduleArguments(program)],
+      { encoding: 'utf8', timeout: 20_000 },
+    );
+    assert.deepEqual([status, stdout, stderr], [0, 'done\n', '']);
+  });
+
+  it('are entered though the addon was loaded twice', () => {
+    const program = `
+      import { createRequire } from 'node:module';
+      import { openUdp } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
+      await openUdp().close();
+      const require = createRequire(${JSON.stringify(import.meta.url)});
+      // In Bun and Deno it is not among them.
+      const file = Object.keys(require.cache).find((name) => name.endsWith('.node'));
+      if (file) {
+        delete require.cache[file];
+        require(file);
+      }
+      await openUdp().close();
+      console.log(file === undefined);`;
+    const { status, stdout, stderr } = spawnSync(process.execPath, moduleArguments(program), {
+      encoding: 'utf8',
+    });
+    const isOther = Boolean(process.versions.bun || process.versions.deno);
+    assert.deepEqual([status, stdout, stderr], [0, `${isOther}\n`, '']);
+  });
 });
