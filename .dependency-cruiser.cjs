@@ -41,7 +41,7 @@ module.exports = {
         pathNot: [
           '^test/net/codec\\.test\\.ts$',
           '^test/(wireguard|cli|intercept)/',
-          '^bench/handshakes\\.ts$',
+          '^bench/(handshakes|abuse-relay)\\.ts$',
         ],
       },
       { path: '^(lib|dist)/', pathNot: ['^dist/index\\.js$', '^dist/[a-z]+/index\\.js$'] },

@@ -1,6 +1,6 @@
 /**
- * The man in the middle of bench/abuse.ts, between a tunnel's client and its server: `abuse-relay.js SERVER PORT`, as a
- * process in the namespace between theirs. Of what it carries both ways, so many of a thousand datagrams are lost, delayed
+ * The man in the middle of bench/abuse.ts, between a tunnel's client and its server: `abuse-relay.js SERVER PORT
+ * SERVERKEY CLIENTKEY`, as a process in the namespace between theirs. Of what it carries both ways, so many of a thousand datagrams are lost, delayed
  * past others, doubled, changed in one bit, cut, sent again much later, or accompanied by an oversized one. A line
  * `flood KIND MILLISECONDS` on its standard input makes it flood both ends, which it confirms by the number of datagrams.
  * It prints what it did when SIGTERM ends it.
@@ -11,8 +11,11 @@ import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { PacketBatch } from 'tuntap-native';
 import { Endpoint, openUdp, type UdpBatchSocket } from 'tuntap-native/tunnel';
+import { CookieStore } from '#dist/wireguard/cookie.js';
+import { ENVIRONMENT } from '#dist/wireguard/environment.js';
 
-const [server = '', port = ''] = process.argv.slice(2);
+const [server = '', port = '', ...keys] = process.argv.slice(2);
+const [serverMacs, clientMacs] = keys.map((key) => new CookieStore(Buffer.from(key, 'base64'), ENVIRONMENT));
 const LOST = 0.01;
 const DELAYED = 0.01;
 const DOUBLED = 0.005;
@@ -52,6 +55,8 @@ const below = (limit: number): number => Math.floor(Math.random() * limit);
 interface Way {
   readonly from: UdpBatchSocket;
   readonly to: UdpBatchSocket;
+  /** Puts mac1 on a message for whom this way leads to, as everybody can who knows the public key. */
+  readonly macs: CookieStore;
   remote: Endpoint | undefined;
   /** Of each type, the last message that passed. */
   readonly last: Map<number, Buffer>;
@@ -136,6 +141,11 @@ function forged(type: number, length: number, receiverOf: Buffer | undefined): B
 const FLOODS: Readonly<Record<string, (way: Way, opposite: Way) => Buffer>> = {
   'initiations-replayed': ({ last }) => last.get(1) ?? forged(1, 148, undefined),
   'initiations-forged': () => forged(1, 148, undefined),
+  'initiations-with-mac1': ({ macs }) => {
+    const message = forged(1, 148, undefined);
+    macs.addMacs(message, performance.now());
+    return message;
+  },
   'responses-replayed': ({ last }) => last.get(2) ?? forged(2, 92, undefined),
   'responses-forged': (_, opposite) => {
     // Its receiver is whoever sent the initiation that came the other way.
@@ -172,16 +182,17 @@ async function flood(kind: string, ms: number): Promise<number> {
 }
 
 const [front, rear] = [openUdp({ ...options, port: Number(port) }), openUdp(options)];
-const newWay = (from: UdpBatchSocket, to: UdpBatchSocket, remote?: Endpoint): Way => ({
+const newWay = (from: UdpBatchSocket, to: UdpBatchSocket, macs: CookieStore, remote?: Endpoint): Way => ({
   from,
   to,
+  macs,
   remote,
   last: new Map(),
   kept: [],
   delayed: [],
 });
-const forward = newWay(front, rear, serverEndpoint);
-const backward = newWay(rear, front);
+const forward = newWay(front, rear, serverMacs, serverEndpoint);
+const backward = newWay(rear, front, clientMacs);
 
 const commands = createInterface({ input: process.stdin }).on('line', async (line) => {
   const [, kind, ms] = line.split(' ');

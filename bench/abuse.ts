@@ -40,6 +40,7 @@ const FLOOD_MS = 3000;
 const FLOODS = [
   'initiations-replayed',
   'initiations-forged',
+  'initiations-with-mac1',
   'responses-replayed',
   'responses-forged',
   'cookies',
@@ -134,7 +135,8 @@ async function endure(
     ],
   });
 
-  const relay = start(middle, RELAY, '198.51.100.2', `${PORT}`);
+  const keys = [serverKey, clientKey].map(publicKey);
+  const relay = start(middle, RELAY, '198.51.100.2', `${PORT}`, ...keys);
   let abuse = '';
   lines(relay, (line) => {
     abuse = line;
