@@ -106,8 +106,7 @@ export abstract class NamespaceSockets extends NetworkConfiguration {
   /**
    * The addresses of a host, looked up inside the namespace: in /etc/hosts, then by the name servers of
    * /etc/resolv.conf. If the namespace has a name, files of /etc/netns/NAME take their place.
-   * @throws Error with a code of node:dns: ENOTFOUND, ETIMEOUT, ESERVFAIL, ECONNREFUSED; `ERR_TUNTAP_UNSUPPORTED` in Deno if
-   * a name server is to be asked
+   * @throws Error with a code of node:dns: ENOTFOUND, ETIMEOUT, ESERVFAIL, ECONNREFUSED
    */
   async resolve(host: string, options: ResolveOptions = {}): Promise<readonly ResolvedAddress[]> {
     requireObject('options', options);

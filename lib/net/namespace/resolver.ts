@@ -37,6 +37,8 @@ interface Configuration {
 const PORT = 53;
 const FAMILIES = { A: 4, AAAA: 6 } as const;
 const NO_SUCH_NAME = 3;
+// Deno adopts none: there, all questions go by TCP.
+const ADOPTS_DATAGRAMS = process.versions.deno === undefined;
 
 /** Addresses of a host, those of IPv6 and IPv4 in turn. Throws an Error with the code of node:dns. */
 export async function resolveIn(
@@ -94,8 +96,9 @@ async function ask(
       const limit = AbortSignal.timeout(1000 * timeout);
       const both = signal ? AbortSignal.any([signal, limit]) : limit;
       try {
-        let answer = await exchange(namespace, server, question, type, both);
-        if (answer.truncated) answer = await exchangeByTcp(namespace, server, question, type, both);
+        let answer = ADOPTS_DATAGRAMS && (await exchange(namespace, server, question, type, both));
+        if (!answer || answer.truncated)
+          answer = await exchangeByTcp(namespace, server, question, type, both);
         if (answer.code === 0 || answer.code === NO_SUCH_NAME) return answer.addresses;
         failure = dnsError('ESERVFAIL', name);
       } catch (error) {

@@ -206,8 +206,7 @@ export async function bindDatagrams(
   options: SocketOptions & { readonly lookup?: DatagramOptions['lookup'] },
 ): Promise<DatagramSocket> {
   if (process.versions.deno) {
-    const what = 'Deno has no createUdpSocket(), by which name servers are asked, too';
-    throw unsupported(what, 'it adopts no UDP sockets. Use openUdp()');
+    throw unsupported('Deno has no createUdpSocket()', 'it adopts no UDP sockets. Use openUdp()');
   }
   const descriptor = await openBound(namespace, 'SOCK_DGRAM', local.family, local, options);
   const type = local.family === 4 ? 'udp4' : 'udp6';
