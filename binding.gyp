@@ -82,7 +82,9 @@
           "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
           "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden"],
           "cflags_cc": ["-std=c++17"],
-          "ldflags": ["-Wl,--version-script=<(module_root_dir)/src-cpp/exports.map"]
+          # Never unloaded with the last worker that had it: threads of its own may still run in it, and what it
+          # registered with atexit(3) is called at the end of the process.
+          "ldflags": ["-Wl,-z,nodelete", "-Wl,--version-script=<(module_root_dir)/src-cpp/exports.map"]
         },
         {
           "target_name": "namespace_exec",

@@ -45,19 +45,6 @@ NamespaceVisitor::NamespaceVisitor() {
   sem_init(&done_, 0, 0);
 }
 
-void NamespaceVisitor::Use() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  users_++;
-}
-
-void NamespaceVisitor::Release() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (--users_ > 0) return;
-  operation_ = nullptr;
-  if (Ask()) sem_post(&asked_);
-  Join();
-}
-
 int NamespaceVisitor::Visit(int namespace_fd, void* (*operation)(void*), void* argument) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!Ask()) {
@@ -81,7 +68,6 @@ bool NamespaceVisitor::Ask() {
 }
 
 int NamespaceVisitor::Start() {
-  if (users_ == 0) return -ECANCELED;
   Join();
   const int error = StartThread(&thread_, Run, this);
   if (error < 0) return error;
@@ -127,12 +113,11 @@ void NamespaceVisitor::Serve() {
 
 // Returns false when the thread is to end.
 bool NamespaceVisitor::WaitForVisit() {
-  if (!WaitAWhile(&asked_)) {
-    State waits = State::kWaits;
-    if (state_.compare_exchange_strong(waits, State::kEnded)) return false;
-    Wait(&asked_);  // somebody is asking
-  }
-  return operation_ != nullptr;
+  if (WaitAWhile(&asked_)) return true;
+  State waits = State::kWaits;
+  if (state_.compare_exchange_strong(waits, State::kEnded)) return false;
+  Wait(&asked_);  // somebody is asking
+  return true;
 }
 
 }  // namespace tuntap

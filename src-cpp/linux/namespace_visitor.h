@@ -18,18 +18,6 @@ class NamespaceVisitor {
  public:
   static NamespaceVisitor& Shared();
 
-  // While it exists there may be a thread; the end of the last one waits for the thread's end. Each
-  // JavaScript environment has one, since with the last environment the code that the thread runs may be
-  // unloaded.
-  class User {
-   public:
-    User() { Shared().Use(); }
-    ~User() { Shared().Release(); }
-
-    User(const User&) = delete;
-    User& operator=(const User&) = delete;
-  };
-
   // Runs the operation inside the namespace and returns 0; or does not, and returns the -errno of what
   // forbade it: -EPERM if it was setns(2).
   [[nodiscard]] int Visit(int namespace_fd, void* (*operation)(void*), void* argument);
@@ -39,8 +27,6 @@ class NamespaceVisitor {
 
   NamespaceVisitor();
 
-  void Use();
-  void Release();
   [[nodiscard]] bool Ask();
   [[nodiscard]] int Start();
   void Join();
@@ -51,8 +37,7 @@ class NamespaceVisitor {
   void Serve();
   [[nodiscard]] bool WaitForVisit();
 
-  std::mutex mutex_;  // of who waits
-  int users_ = 0;
+  std::mutex mutex_;       // of who waits
   bool joinable_ = false;  // there is a thread, or was one
   pthread_t thread_{};
   int processor_ = -1;
@@ -62,7 +47,7 @@ class NamespaceVisitor {
   sem_t asked_;
   sem_t done_;
   int namespace_fd_ = -1;
-  void* (*operation_)(void*) = nullptr;  // or nullptr: the thread ends
+  void* (*operation_)(void*) = nullptr;
   void* argument_ = nullptr;
   int result_ = 0;
 };

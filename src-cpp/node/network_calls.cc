@@ -12,7 +12,6 @@
 #include "async_call.h"
 #include "descriptor.h"
 #include "linux/namespace.h"
-#include "linux/namespace_visitor.h"
 #include "linux/netlink_socket.h"
 
 // What JavaScript calls for namespaces and netlink. A namespace argument is an nsfs fd, or -1 for the
@@ -129,10 +128,6 @@ Napi::Value UnbindNamespaceCall(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void RegisterNetworkCalls(Napi::Env env, Napi::Object exports) {
-  // An object of its own for each environment and each time that one loads the addon.
-  auto* const user = new NamespaceVisitor::User;
-  const auto release = [](void* data) { delete static_cast<NamespaceVisitor::User*>(data); };
-  (void)napi_add_env_cleanup_hook(env, release, user);
   Export<DescriptorCall<OpenIn>>(env, exports, "openIn");
   Export<DescriptorCall<OpenSysfsIn>>(env, exports, "openSysfsIn");
   Export<DescriptorCall<OpenCharacterDevice>>(env, exports, "openCharacterDevice");

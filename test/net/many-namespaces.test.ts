@@ -57,7 +57,7 @@ describe('namespaces with sockets', () => {
     }
   });
 
-  it('are entered for several threads at once, which are terminated, by code that goes with the last', function () {
+  it('are entered for workers at once, which are terminated, and the process ends well that has the addon only there', function () {
     this.timeout(60_000);
     // The main thread does not load the package.
     const program = `
