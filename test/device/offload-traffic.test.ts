@@ -37,7 +37,7 @@ describe('TCP and UDP through two devices', () => {
           await tcpEcho(path, version, 500_000, TCP_SIZES);
           await udpEcho(path, version, 1, UDP_SIZES);
         }
-        assertNothingLost(path);
+        await assertNothingLost(path);
         assert.deepEqual(await path.errors(), {});
         for (const { packets, valid, invalid, missed } of [await atClient.stop(), await atServer.stop()]) {
           assert.deepEqual(invalid, []);
