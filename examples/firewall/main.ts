@@ -98,6 +98,8 @@ interceptor.on('flow', (flow: InterceptedFlow) => {
   });
 });
 
+// The first use makes a pipe non-blocking, which the command would not expect later.
+process.stderr.on('error', () => {});
 const [program, ...args] = command;
 const child = namespace.spawn(program, args, {
   stdio: 'inherit',
@@ -107,6 +109,8 @@ const child = namespace.spawn(program, args, {
     'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
   },
 });
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+process.on('SIGTERM', () => child.kill());
+// A terminal sends Ctrl-C to the command as well.
+process.on('SIGINT', () => {});
 const [status, signal] = await once(child, 'exit');
 process.exitCode = status ?? 128 + (constants.signals[signal as NodeJS.Signals] ?? 0);

@@ -63,6 +63,7 @@ try {
 }
 const { dns } = config;
 const namespace = await NetworkNamespace.create();
+await (await namespace.link('lo')).set({ up: true });
 const tunnel = await openWireGuard(basename(file, '.conf'), {
   ...config,
   namespace,

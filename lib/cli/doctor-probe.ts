@@ -1,6 +1,8 @@
 /** The part of `doctor` that uses the addon: a program that prints a line of JSON for each check; see doctor-child.ts. */
 
 import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { openTun } from '../device/open-tun-tap.js';
 import type { TunDevice } from '../device/tun-tap-device.js';
 import { PacketBatch } from '../io/packet-batch.js';
@@ -164,10 +166,12 @@ async function netlink(): Promise<Verdict> {
 }
 
 async function spawns(namespace: NetworkNamespace): Promise<Verdict> {
-  const child = namespace.spawn('true', [], { stdio: 'ignore' });
-  const [code] = (await once(child, 'exit')) as [number | null];
+  // With files of its own, as the commands run and proxy start theirs.
+  const etc = { 'resolv.conf': '' };
+  const child = namespace.spawn('true', [], { stdio: ['ignore', 'ignore', 'pipe'], etc });
+  const [said, [code]] = await Promise.all([text(child.stderr as Readable), once(child, 'exit')]);
   if (code === 0) return ok('a program ran in a new namespace');
-  return { status: 'warn', detail: `namespace.spawn: true(1) ended with ${code}` };
+  return { status: 'warn', detail: `namespace.spawn: true(1) ended with ${code}: ${said.trim()}` };
 }
 
 const loaded = await probe('addon', 'fail', () => ok(native().path));

@@ -5,7 +5,7 @@ import type { Finding } from './doctor-finding.js';
 import type { Machine } from './doctor-machine.js';
 
 // linux/capability.h
-const CAP_NET_ADMIN = 12n;
+export const CAP_NET_ADMIN = 12n;
 const CAP_SYS_ADMIN = 21n;
 
 const PERMISSIONS = 'docs/permissions.md tells how to give a program the right';

@@ -23,14 +23,12 @@ export type Ended = number | NodeJS.Signals;
  * {@link signal}; one that comes later must not keep this process from cleaning up.
  */
 export class Foreground implements Disposable {
-  readonly #stdin: Context['stdin'];
   readonly #controller = new AbortController();
   #child: ChildProcess | undefined;
   /** What came before the command. */
   interruptedBy: NodeJS.Signals | undefined;
 
-  constructor({ stdin }: Pick<Context, 'stdin'>) {
-    this.#stdin = stdin;
+  constructor() {
     for (const name of [...ENDING, ...HARMLESS]) process.on(name, this.#take);
   }
 
@@ -55,8 +53,7 @@ export class Foreground implements Disposable {
       this.#controller.abort(interrupted());
       return;
     }
-    // A terminal sends Ctrl-C to the command as well.
-    if (signal === 'SIGINT' && this.#stdin.isTTY) return;
+    if ((signal === 'SIGINT' || signal === 'SIGQUIT') && isInForeground()) return;
     const runs = child.exitCode === null && child.signalCode === null;
     // Not child.kill(): after that, Deno says that the signal ended the command, though it took it.
     if (runs && child.pid !== undefined) process.kill(child.pid, signal);
@@ -67,25 +64,27 @@ export class Foreground implements Disposable {
   }
 }
 
+/** Whether a terminal sends Ctrl-C and Ctrl-\ to this process, and to the command as well. See proc_pid_stat(5). */
+function isInForeground(): boolean {
+  const stat = readFileSync('/proc/self/stat', 'latin1');
+  const [, , group, , , foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return group === foreground;
+}
+
 /** Ends as the command did, or by the signal that came before it. @returns the status */
 export async function endAsCommand(
-  context: Context,
   warn: Warn,
   use: (foreground: Foreground) => Promise<Ended>,
 ): Promise<number> {
-  const ended = await endOf(context, warn, use);
+  const ended = await endOf(warn, use);
   if (typeof ended === 'number') return ended;
   // The caller sees what the command's own parent would have seen. At SIGUSR1 Node.js opens its debugger instead.
   if (ended !== 'SIGUSR1') process.kill(process.pid, ended);
   return 128 + constants.signals[ended];
 }
 
-async function endOf(
-  context: Context,
-  warn: Warn,
-  use: (foreground: Foreground) => Promise<Ended>,
-): Promise<Ended> {
-  using foreground = new Foreground(context);
+async function endOf(warn: Warn, use: (foreground: Foreground) => Promise<Ended>): Promise<Ended> {
+  using foreground = new Foreground();
   try {
     return await use(foreground);
   } catch (error) {

@@ -1,8 +1,9 @@
 /** `proxy --to URL -- COMMAND`: runs a command all of whose traffic goes through a proxy. */
 
 import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
+import { connect, isIP } from 'node:net';
 import { openTun, type TunDevice } from '../index.js';
 import { type InterceptedConnection, type Interceptor, intercept } from '../intercept/index.js';
 import { type ProxyServer, parseProxy } from '../intercept/proxy.js';
@@ -24,10 +25,13 @@ const DEVICE = 'tun0';
 /** Both ends are on this machine, so packets may be as large as can be. */
 const MTU = 65_520;
 /** Documentation addresses of RFC 5737, and a unique local one: nobody is reached by them. */
-const ADDRESSES = ['198.51.100.1/30', 'fd74:6e74:6e61:7401::1/64'];
+const ADDRESS = '198.51.100.1/30';
+const ADDRESS6 = 'fd74:6e74:6e61:7401::1/64';
 /** Questions for names are answered whoever they are sent to; this is an address of nobody. */
 const NAME_SERVER = '198.51.100.2';
 const MAX_FLOWS = 65_536;
+/** How long the addresses of a proxy's name have to answer. */
+const ANSWER_MS = 5000;
 /** So flows can take half of the fds. */
 const FLOWS_PER_FD = 4;
 
@@ -55,12 +59,26 @@ function readUrl({ to, 'to-file': file }: Readonly<Record<string, unknown>>): Pr
 
 /** The same with the proxy's address instead of its name, which is looked up once. */
 async function resolved(proxy: ProxyUrl): Promise<ProxyUrl> {
-  const { host } = proxy.server;
+  const { host, port } = proxy.server;
   if (isIP(host) !== 0) return proxy;
-  const { address, family } = await lookup(host);
+  const found = await lookup(host, { all: true });
+  const address = (found.length > 1 && (await answering(host, port))) || found[0].address;
   const url = new URL(proxy.url);
-  url.hostname = family === 6 ? `[${address}]` : address;
+  url.hostname = isIP(address) === 6 ? `[${address}]` : address;
   return parseUrl(proxy.name, url.href);
+}
+
+/** The address of a host at which somebody listens; undefined if none answers soon. */
+async function answering(host: string, port: number): Promise<string | undefined> {
+  const socket = connect({ host, port, autoSelectFamily: true });
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.timeout(ANSWER_MS) });
+    return socket.remoteAddress;
+  } catch {
+    return undefined;
+  } finally {
+    socket.on('error', () => {}).destroy();
+  }
 }
 
 /** How many UDP flows there may be: each takes two fds, and connections need some, too. */
@@ -118,13 +136,18 @@ function runBehind(
   return withNetwork(async (namespace) => {
     await using tun = openTun(DEVICE, {
       namespace,
-      addresses: ADDRESSES,
+      addresses: [ADDRESS],
       mtu: MTU,
       offload: 'raw',
       up: true,
     });
-    for (const destination of ['0.0.0.0/0', '::/0'])
-      await namespace.addRoute({ destination, device: DEVICE });
+    await namespace.addRoute({ destination: '0.0.0.0/0', device: DEVICE });
+    try {
+      await (await namespace.link(DEVICE)).addAddress(ADDRESS6);
+      await namespace.addRoute({ destination: '::/0', device: DEVICE });
+    } catch {
+      // Without IPv6 in this kernel, or in new namespaces, the command has none.
+    }
     await using _interceptor = await interceptAll(tun, proxy, warn);
     return await runInside(namespace, `nameserver ${NAME_SERVER}\n`, command, context, foreground);
   });
@@ -175,7 +198,7 @@ export const proxy: Command = {
     // There is nothing to undo yet: a signal ends this process at once, which could not end the lookup.
     const proxy = await resolved(url);
     if (serves) return serveDevice(device, proxy, context, warn);
-    return endAsCommand(context, warn, async (foreground) =>
+    return endAsCommand(warn, async (foreground) =>
       device !== undefined
         ? withDevice(device, proxy, warn, () => runHere(command, context, foreground))
         : runBehind(proxy, command, context, warn, foreground),

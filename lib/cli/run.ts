@@ -1,9 +1,11 @@
 /** `run FILE -- COMMAND`: runs a command whose only network is the tunnel of a wg-quick file. */
 
+import { readFileSync } from 'node:fs';
 import type { ParsedConfig, RouteOption, WireGuardOptions } from '../wireguard/index.js';
 import { type Command, type Context, deviceName, oneLine, UsageError, type Warn, warnTo } from './command.js';
 import { readConfigFile } from './config-file.js';
 import { resolvConf, setDns } from './dns.js';
+import { CAP_NET_ADMIN, hasCapability } from './doctor-system.js';
 import { hookNames } from './hooks.js';
 import { type Ended, endAsCommand, type Foreground, runHere, runInside, withNetwork } from './inside.js';
 import { unlessAborted } from './stop-signal.js';
@@ -41,8 +43,10 @@ function runBehind(
   foreground: Foreground,
 ): Promise<Ended> {
   const routes: RouteOption = config.routes === 'off' ? 'off' : MAIN_TABLE;
+  const marks = hasCapability(readFileSync('/proc/self/status', 'latin1'), CAP_NET_ADMIN);
+  if (config.fwmark && !marks) warn('FwMark is left out: marking packets needs CAP_NET_ADMIN');
   return withNetwork((namespace) => {
-    const options = { ...config, routes, namespace, control: false };
+    const options = { ...config, routes, namespace, control: false, ...(!marks && { fwmark: 0 }) };
     return withTunnel(context, name, options, warn, foreground, () =>
       runInside(namespace, resolvConf(config), command, context, foreground),
     );
@@ -88,7 +92,7 @@ export const run: Command = {
       warn(`${hooks.join(', ')} of ${argument} ${hooks.length === 1 ? 'does' : 'do'} not run: ${why}`);
     }
     if (!here && config.dns.length === 0) warn(`${argument} names no DNS server: names can't be looked up`);
-    return endAsCommand(context, warn, (foreground) =>
+    return endAsCommand(warn, (foreground) =>
       here
         ? runBeside(device, config, command, context, warn, foreground)
         : runBehind(name, config, command, context, warn, foreground),

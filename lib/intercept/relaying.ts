@@ -183,6 +183,7 @@ export async function relayTo(
   };
   const begun = (relay: Relay, local: Endpoint, remote: Endpoint): void => {
     dialing = relay;
+    forget?.();
     forget = own.note(local, remote);
   };
   const stopping = stopOf(connection, { host, port }, options, (error) => {

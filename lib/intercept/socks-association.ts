@@ -31,6 +31,8 @@ const ADDRESS_LENGTHS: Readonly<Record<number, number>> = {
 const ADDRESS_AT = 3;
 /** Datagrams that wait for the proxy; more are lost. */
 const MAX_WAITING = 64;
+/** So long a flow is refused whose proxy could not be reached. */
+const RETRY_MS = 1000;
 /** Destinations that a flow remembers; then it begins anew. */
 const MAX_KNOWN = 1024;
 
@@ -91,8 +93,8 @@ class Association {
   #udp: DatagramSocket | undefined;
   #waiting: [bytes: Buffer, destination: ConnectionEnd][] | undefined = [];
   #refuses = false;
-  /** The last destination with a name, by port. */
-  readonly #named = new Map<number, ConnectionEnd>();
+  /** Destinations with a name: by name and port, and the last one by port alone. */
+  readonly #named = new Map<string, ConnectionEnd>();
   /** Destinations without a name. */
   readonly #known = new Set<string>();
 
@@ -120,6 +122,8 @@ class Association {
     for (const [, destination] of this.#waiting ?? []) this.#flow.refuse(destination);
     this.#waiting = undefined;
     this.#failed(error);
+    // Another flow of the source asks again, unless the proxy itself refuses.
+    if (!('proxy' in error)) setTimeout(() => this.#flow.close(), RETRY_MS).unref();
   }
 
   async #associate(): Promise<void> {
@@ -186,7 +190,8 @@ class Association {
       return;
     }
     const { name, address, port } = destination;
-    if (name !== undefined) remember(this.#named).set(port, destination);
+    if (name !== undefined)
+      remember(this.#named).set(nameKey(name, port), destination).set(`${port}`, destination);
     else remember(this.#known).add(`${address} ${port}`);
     const header = Buffer.concat([Buffer.alloc(ADDRESS_AT), socksAddress({ host: name ?? address, port })]);
     this.#udp?.send([header, bytes], () => {}); // lost, if it can't be sent
@@ -198,7 +203,8 @@ class Association {
     const { host, port, payload } = found;
     // The client knows an address of a name that is not the proxy's.
     const known = isIP(host) !== 0 && this.#known.has(`${host} ${port}`);
-    const from = known ? { address: host, port } : (this.#named.get(port) ?? { address: host, port });
+    const named = this.#named.get(nameKey(host, port)) ?? this.#named.get(`${port}`);
+    const from = known || named === undefined ? { address: host, port } : named;
     if (isIP(from.address) !== this.#flow.source.family) return;
     this.#flow.send(payload, from);
   };
@@ -209,6 +215,10 @@ class Association {
     this.#control = undefined;
     this.#udp = undefined;
   };
+}
+
+function nameKey(name: string, port: number): string {
+  return `${name.toLowerCase()} ${port}`;
 }
 
 function remember<T extends { readonly size: number; clear(): void }>(known: T): T {

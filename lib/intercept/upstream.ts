@@ -18,7 +18,10 @@ export interface UpstreamOptions extends RoutingOptions {
 export interface UpstreamHooks {
   /** The address is known; what this throws ends the attempt before anything is sent. */
   found(remote: Endpoint): void;
-  /** Gets the relay and the connection's ends before an answer can come; aborting the relay ends the attempt with ECANCELED. */
+  /**
+   * Gets the relay and the connection's ends before an answer can come, for each address of the host that is tried; aborting
+   * the relay ends the attempt with ECANCELED.
+   */
   begun(relay: Relay, local: Endpoint, remote: Endpoint): void;
 }
 
@@ -36,28 +39,32 @@ export async function dialUpstream(
   const { via } = options;
   const messages = connectMessages(via, destination);
   const { host, port } = via ?? destination;
-  const address = isIP(host) === 0 ? await addressOf(host) : host;
-  const remote = new Endpoint(address, port);
-  found(remote);
-  const fd = openConnecting(remote, options);
-  const local = localOf(fd);
-  const relay = Relay.dial(fd, PROTOCOLS[via?.protocol ?? 'direct'], messages);
-  begun(relay, local, remote);
-  const failure = await relay.connected;
-  if (failure === undefined) return relay;
-  const { error, reply } = failure;
-  if (via !== undefined && reply !== 0) throw refusedByProxy(via, destination, reply);
-  const thrown = socketError(error, 'connect', remote);
-  if (via !== undefined) {
-    const what = error === EPROTO ? `it does not speak ${via.protocol}` : 'the proxy failed';
-    thrown.message += `, for ${authority(destination)}: ${what}`;
+  const addresses = isIP(host) === 0 ? await addressesOf(host) : [host];
+  let first: Error | undefined;
+  for (const address of addresses) {
+    const remote = new Endpoint(address, port);
+    found(remote);
+    const fd = openConnecting(remote, options);
+    const local = localOf(fd);
+    const relay = Relay.dial(fd, PROTOCOLS[via?.protocol ?? 'direct'], messages);
+    begun(relay, local, remote);
+    const failure = await relay.connected;
+    if (failure === undefined) return relay;
+    const { error, reply } = failure;
+    if (via !== undefined && reply !== 0) throw refusedByProxy(via, destination, reply);
+    const failed = socketError(error, 'connect', remote);
+    if (via !== undefined) {
+      const what = error === EPROTO ? `it does not speak ${via.protocol}` : 'the proxy failed';
+      failed.message += `, for ${authority(destination)}: ${what}`;
+    }
+    first ??= failed;
   }
-  throw thrown;
+  throw first;
 }
 
-async function addressOf(host: string): Promise<string> {
+async function addressesOf(host: string): Promise<readonly string[]> {
   const { lookup } = process.getBuiltinModule('node:dns/promises');
-  return (await lookup(host)).address;
+  return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
 /** A socket whose connect(2) is under way. */

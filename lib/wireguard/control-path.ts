@@ -76,7 +76,8 @@ export async function listenAt(server: Server, path: string): Promise<Stats | un
     if (!stale.isSocket()) throw systemError(EEXIST, 'bind', path);
     if (await isAnswered(path)) throw inUse(path);
   }
-  const temporary = mkdtempSync(join(directory, '.'));
+  // Not join(), which takes the dot away, and the directory's name with it.
+  const temporary = mkdtempSync(`${directory}/.`);
   try {
     const first = join(temporary, 's');
     if (Math.max(Buffer.byteLength(first), Buffer.byteLength(path)) > MAX_PATH) {

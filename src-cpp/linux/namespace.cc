@@ -11,6 +11,7 @@
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -121,6 +122,25 @@ int WriteFile(const char* path, const char* text) {
   return write(file.get(), text, strlen(text)) < 0 ? -errno : 0;
 }
 
+// Lets a process write its own files in /proc that are root's otherwise: after setuid(2), or if its program
+// has file capabilities (proc(5)). It holds for the memory, which a child shares with the process.
+class Dumpable {
+ public:
+  Dumpable() : before_(prctl(PR_GET_DUMPABLE)) {
+    if (before_ != 1) (void)prctl(PR_SET_DUMPABLE, 1);
+  }
+  ~Dumpable() {
+    // What was 2, by fs.suid_dumpable, can't be again: 0 forbids more.
+    if (before_ != 1) (void)prctl(PR_SET_DUMPABLE, 0);
+  }
+
+  Dumpable(const Dumpable&) = delete;
+  Dumpable& operator=(const Dumpable&) = delete;
+
+ private:
+  int before_;
+};
+
 // The user namespace in which this process makes its network namespaces without root: an fd that stays open,
 // or -errno. Whoever made it is root there, and has all capabilities over it from outside, too.
 int TheUserNamespace() {
@@ -131,6 +151,7 @@ int TheUserNamespace() {
   const std::string uids = "0 " + std::to_string(geteuid()) + " 1";
   const std::string gids = "0 " + std::to_string(getegid()) + " 1";
   const int result = InChild(CLONE_NEWUSER, [&]() -> int {
+    const Dumpable dumpable;
     // user_namespaces(7): without this, a process that lacks CAP_SETGID may not map its group.
     const int denied = WriteFile("/proc/self/setgroups", "deny");
     if (denied < 0) return denied;

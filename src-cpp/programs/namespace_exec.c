@@ -119,15 +119,16 @@ static int bind_contents(int count, char** files) {
   return result;
 }
 
-// Returns 0, or -1 if not all was set up. Most commands run as well without their own /sys.
-static int set_up_mounts(const char* etc, int count, char** files) {
-  if (unshare(CLONE_NEWNS) != 0) return -1;
-  if (mount("", "/", "none", MS_SLAVE | MS_REC, NULL) != 0) return -1;
+// Returns what has failed, with errno, or NULL. Most commands run as well without their own /sys.
+static const char* set_up_mounts(const char* etc, int count, char** files) {
+  if (unshare(CLONE_NEWNS) != 0) return "a mount namespace of its own";
+  if (mount("", "/", "none", MS_SLAVE | MS_REC, NULL) != 0) return "mount of /";
   mount_sysfs();
-  if (etc[0] == '\0' && count == 0) return 0;
+  if (etc[0] == '\0' && count == 0) return NULL;
   // nscd(8) would look names up outside, and by the files of /etc there.
-  if (mount("none", "/run/nscd", "tmpfs", 0, NULL) != 0 && errno != ENOENT) return -1;
-  return count > 0 ? bind_contents(count, files) : bind_etc(etc);
+  if (mount("none", "/run/nscd", "tmpfs", 0, NULL) != 0 && errno != ENOENT) return "mount of /run/nscd";
+  const int result = count > 0 ? bind_contents(count, files) : bind_etc(etc);
+  return result == 0 ? NULL : "mount of a file";
 }
 
 // Kills the processes whose network namespace is `own`, but this one. Returns whether there were some.
@@ -178,8 +179,10 @@ int main(int argc, char** argv) {
     return 126;
   }
   close(namespace_fd);
-  if (set_up_mounts(argv[2], file_count, files) != 0 && atoi(argv[3]) != 0) {
-    fprintf(stderr, "the files %s can't hide those of /etc\n", file_count > 0 ? "given" : argv[2]);
+  const char* const failed = set_up_mounts(argv[2], file_count, files);
+  if (failed != NULL && atoi(argv[3]) != 0) {
+    fprintf(stderr, "the files %s can't hide those of /etc: %s: %s\n", file_count > 0 ? "given" : argv[2],
+            failed, strerror(errno));
     return 126;
   }
   // Entering a user namespace would clear it. It comes too late for a parent that has ended already.

@@ -134,6 +134,32 @@ describe('tuntap-native proxy', function () {
       assert.deepEqual([running.status, running.stdout], [3, 'ready\ngot it\n']);
     }));
 
+  it('takes the address of the proxy that answers, of those that its name has', () =>
+    withProxy('socks5', {}, async (proxy) => {
+      const folder = mkdtempSync(join(tmpdir(), 'tuntap-proxy-'));
+      try {
+        const hosts = join(folder, 'hosts');
+        writeFileSync(hosts, '::1 proxy.test\n127.0.0.1 proxy.test\n');
+        const to = proxy.url('').replace('127.0.0.1', 'proxy.test');
+        const command = real(
+          'tuntap-native',
+          'proxy',
+          '--to',
+          to,
+          '--',
+          'curl',
+          '-sS',
+          'http://site.example/',
+        );
+        const script = 'mount --bind "$0" /etc/hosts && exec "$@"';
+        const whole = ['unshare', '--mount', 'sh', '-c', script, hosts, ...command];
+        const { stdout, stderr, status } = await finish(whole, { env: PATH });
+        assert.deepEqual([stdout, stderr, status], ['site.example by the proxy\n', '', 0]);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    }));
+
   it('takes the command and what that has started with it if it is killed', () =>
     withProxy('socks5', {}, (proxy) =>
       killed(new Running(real('tuntap-native', 'proxy', '--to', proxy.url(), '--', ...PARENT_AND_CHILD))),

@@ -45,7 +45,7 @@ describe("the interceptor's own connections", function () {
       });
       const dns = process.getBuiltinModule('node:dns/promises');
       const { lookup } = dns;
-      dns.lookup = (async () => ({ address: '127.0.0.1', family: 4 })) as unknown as typeof lookup;
+      dns.lookup = (async () => [{ address: '127.0.0.1', family: 4 }]) as unknown as typeof lookup;
       try {
         await withIntercepted({ names: true }, async ({ namespace, interceptor }) => {
           const servers = ['127.0.0.77'];

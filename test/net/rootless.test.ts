@@ -18,6 +18,22 @@ describe('a network namespace in a user namespace', () => {
     needs(this, 'ip', 'ping');
   });
 
+  it('can be made by a process that gave up being root', async () => {
+    if (process.getuid?.() !== 0) return;
+    const program = `
+      import { NetworkNamespace } from ${JSON.stringify(import.meta.resolve('tuntap-native/net'))};
+      await NetworkNamespace.current(); // reads the addon
+      process.setgroups([]);
+      process.setgid(65534);
+      process.setuid(65534);
+      const namespace = await NetworkNamespace.create();
+      await (await namespace.link('lo')).set({ up: true });
+      console.log(namespace.rootless);
+      await namespace.close();`;
+    const { stdout } = await promisify(execFile)(process.execPath, moduleArguments(program));
+    assert.equal(stdout, 'true\n');
+  });
+
   it('says so, and another one does not', async () => {
     await using ours = await rootless();
     await using current = await NetworkNamespace.current();

@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   lstatSync,
+  mkdirSync,
   openSync,
   readdirSync,
   renameSync,
@@ -16,6 +19,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openControlSocket } from '#dist/wireguard/control-socket.js';
 import { moduleArguments, needs, openFds } from '../support.ts';
+import { AS_USER, needsReadable, USER } from '../unprivileged.ts';
 import { ask, run, withFake } from './control-support.ts';
 import { FakeDevice } from './fake-device.ts';
 import { exists, SOCKETS, until, withFolder, withSocket } from './oracle.ts';
@@ -154,6 +158,27 @@ describe('a control socket', () => {
       child.stdin?.end();
       await once(child, 'exit');
       assert.ok(!exists(path));
+    });
+  });
+
+  it('needs no more than its own directory', async function () {
+    await needsReadable(this);
+    await withFolder(async (folder) => {
+      const own = join(folder, 'own');
+      mkdirSync(own);
+      chmodSync(folder, 0o755);
+      chownSync(own, USER, USER);
+      const program = `
+        import { createServer } from 'node:net';
+        import { listenAt } from ${JSON.stringify(import.meta.resolve('#dist/wireguard/control-path.js'))};
+        const server = createServer();
+        await listenAt(server, ${JSON.stringify(join(own, 'x.sock'))});
+        server.close();`;
+      const child = spawn(AS_USER[0], [...AS_USER.slice(1), process.execPath, ...moduleArguments(program)], {
+        stdio: 'inherit',
+      });
+      assert.deepEqual(await once(child, 'exit'), [0, null]);
+      assert.deepEqual(readdirSync(own), ['x.sock']);
     });
   });
 

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { type SystemError, systemError } from '../../system-error.js';
 
-/** Settings that forbid user namespaces, what they have when they do, and the cure. */
+/** Settings that forbid user namespaces, or network namespaces in them, what they have when they do, and the cure. */
 const SETTINGS: readonly [path: string, forbids: string, cure: string][] = [
   [
     '/proc/sys/kernel/apparmor_restrict_unprivileged_userns',
@@ -12,6 +12,7 @@ const SETTINGS: readonly [path: string, forbids: string, cure: string][] = [
   ],
   ['/proc/sys/kernel/unprivileged_userns_clone', '0', 'set kernel.unprivileged_userns_clone to 1'],
   ['/proc/sys/user/max_user_namespaces', '0', 'set user.max_user_namespaces to 1000, say'],
+  ['/proc/sys/user/max_net_namespaces', '0', 'set user.max_net_namespaces to 1000, say'],
 ];
 
 /** The setting of this machine that forbids user namespaces, and the cure; undefined if none does. */
