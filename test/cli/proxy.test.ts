@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openUdp } from 'tuntap-native/tunnel';
 import { type ProxyOptions, TestProxy } from '../intercept/proxy-servers.ts';
-import { inNamespace, moduleArguments, NODE, needs } from '../support.ts';
+import { inNamespace, itAsRoot, moduleArguments, NODE, needs } from '../support.ts';
 import { AS_USER, needsReadable, TUN_FOR_ALL, withDevNet } from '../unprivileged.ts';
 import { finish, killed, PARENT_AND_CHILD, Running, real } from './programs.ts';
 
@@ -134,7 +134,7 @@ describe('tuntap-native proxy', function () {
       assert.deepEqual([running.status, running.stdout], [3, 'ready\ngot it\n']);
     }));
 
-  it('takes the address of the proxy that answers, of those that its name has', () =>
+  itAsRoot('takes the address of the proxy that answers, of those that its name has', () =>
     withProxy('socks5', {}, async (proxy) => {
       const folder = mkdtempSync(join(tmpdir(), 'tuntap-proxy-'));
       try {
@@ -158,7 +158,8 @@ describe('tuntap-native proxy', function () {
       } finally {
         rmSync(folder, { recursive: true });
       }
-    }));
+    }),
+  );
 
   it('takes the command and what that has started with it if it is killed', () =>
     withProxy('socks5', {}, (proxy) =>
