@@ -134,6 +134,40 @@ describe('tuntap-native proxy', function () {
       assert.deepEqual([running.status, running.stdout], [3, 'ready\ngot it\n']);
     }));
 
+  it('tells two names at one port apart where the proxy does', async () => {
+    const echoes = ['one', 'two'].map((name) => {
+      const echo = createSocket('udp4').bind(0, '127.0.0.1');
+      return echo.on('message', (_, { port, address }) => echo.send(name, port, address));
+    });
+    await Promise.all(echoes.map((echo) => once(echo, 'listening')));
+    const route = (host: string) => ({
+      host: '127.0.0.1',
+      port: echoes[host === 'one.example' ? 0 : 1].address().port,
+    });
+    const script = `
+      import { createSocket } from 'node:dgram';
+      import { lookup } from 'node:dns/promises';
+      const names = new Map();
+      for (const name of ['one', 'two']) names.set((await lookup(name + '.example', 4)).address, name);
+      const socket = createSocket('udp4');
+      let left = names.size;
+      socket.on('message', (bytes, { address }) => {
+        console.log(bytes + ' from ' + names.get(address));
+        if (--left === 0) socket.close();
+      });
+      for (const address of names.keys()) socket.send('asked', 7, address);`;
+    try {
+      await using proxy = await TestProxy.start('socks5', { route, named: true });
+      const command = [NODE, '--input-type=module', '-e', script];
+      const { stdout } = await finish(real('tuntap-native', 'proxy', '--to', proxy.url(), '--', ...command), {
+        env: PATH,
+      });
+      assert.deepEqual(stdout.trim().split('\n').sort(), ['one from one', 'two from two']);
+    } finally {
+      for (const echo of echoes) echo.close();
+    }
+  });
+
   itAsRoot('takes the address of the proxy that answers, of those that its name has', () =>
     withProxy('socks5', {}, async (proxy) => {
       const folder = mkdtempSync(join(tmpdir(), 'tuntap-proxy-'));

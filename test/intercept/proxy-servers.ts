@@ -13,6 +13,8 @@ export interface ProxyOptions {
   readonly namespace?: NetworkNamespace;
   /** Where a destination really is; an error's code refuses it. */
   readonly route: (host: string, port: number) => { host: string; port: number } | string;
+  /** Whether datagrams come back from the name that they were sent to. */
+  readonly named?: boolean;
 }
 
 /** The address that every name has for the proxy's datagrams. */
@@ -153,11 +155,18 @@ async function serveSocks(client: Socket, proxy: TestProxy, options: ProxyOption
   if (failure) client.end();
 }
 
+/** An address or a name as SOCKS5 has it. */
+function addressOf(host: string): Buffer {
+  if (isIP(host) === 0) return Buffer.from([3, host.length, ...Buffer.from(host)]);
+  const address = parseIp(host);
+  return Buffer.from([address.length === 4 ? 1 : 4, ...address]);
+}
+
 /** An association: it lives as long as the connection. */
 async function associate(
   client: Socket,
   proxy: TestProxy,
-  { route }: ProxyOptions,
+  { route, named: answersByName }: ProxyOptions,
   reply: (port: number) => void,
 ): Promise<void> {
   const [inner, outer] = [createSocket('udp4'), createSocket('udp4')];
@@ -175,15 +184,14 @@ async function associate(
     proxy.asked.push(`udp ${host}:${destination}`);
     const to = route(host, destination);
     if (typeof to === 'string') return;
-    origins.set(to.port, { address: isIP(host) ? host : RESOLVED, port: destination });
+    origins.set(to.port, { address: isIP(host) || answersByName ? host : RESOLVED, port: destination });
     outer.send(bytes.subarray(end + 2), to.port, to.host);
   });
   outer.on('message', (bytes, { port }) => {
     const origin = origins.get(port) ?? { address: RESOLVED, port };
-    const address = parseIp(origin.address);
     const tail = Buffer.alloc(2);
     tail.writeUInt16BE(origin.port);
-    const head = [Buffer.of(0, 0, 0, address.length === 4 ? 1 : 4), address, tail];
+    const head = [Buffer.of(0, 0, 0), addressOf(origin.address), tail];
     inner.send([...head, bytes], from, '127.0.0.1');
   });
   client.resume().on('close', () => {
