@@ -1,9 +1,9 @@
 /**
- * The man in the middle of bench/abuse.ts, between a tunnel's client and its server: `abuse-relay.js SERVER PORT
- * SERVERKEY CLIENTKEY`, as a process in the namespace between theirs. Of what it carries both ways, so many of a thousand datagrams are lost, delayed
- * past others, doubled, changed in one bit, cut, sent again much later, or accompanied by an oversized one. A line
- * `flood KIND MILLISECONDS` on its standard input makes it flood both ends, which it confirms by the number of datagrams.
- * It prints what it did when SIGTERM ends it.
+ * The man in the middle of bench/abuse.ts, between a tunnel's client and its server: `abuse-relay.js SERVER PORT SERVERKEY
+ * CLIENTKEY`, as a process in the namespace between theirs. Of what it carries both ways, so many of a thousand datagrams
+ * are lost, delayed past others, doubled, changed in one bit, cut, sent again much later, or accompanied by an oversized
+ * one. A line `flood KIND MILLISECONDS` on its standard input makes it flood both ends, which it confirms by the number of
+ * datagrams. It prints what it did when SIGTERM ends it.
  */
 
 import { randomBytes } from 'node:crypto';

@@ -186,19 +186,23 @@ export async function ipLink(namespace: NetworkNamespace, name: string): Promise
 export function fdNumbers(): number[] {
   startEngine();
   const own = process.versions.deno ? filesOfDeno() : [];
-  // The thread that enters namespaces has one of the process's own, and goes 0.1 s after its last visit.
-  const home = readlinkSync('/proc/self/ns/net');
-  let homes = 0;
+  awaitVisitor();
   return readdirSync('/proc/self/fd')
     .map(Number)
     .filter((fd) => {
       try {
-        const file = readlinkSync(`/proc/self/fd/${fd}`);
-        return !own.includes(file) && !(file === home && homes++ === 0);
+        return !own.includes(readlinkSync(`/proc/self/fd/${fd}`));
       } catch {
         return false;
       }
     });
+}
+
+/** Lets the thread that enters namespaces end, 0.1 s after its last visit: it has an fd. */
+function awaitVisitor(): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const runs = () => ofThreads((folder) => readFileSync(`${folder}/comm`, 'utf8')).includes('namespaces\n');
+  for (let i = 0; i < 100 && runs(); i++) Atomics.wait(pause, 0, 0, 10);
 }
 
 /**

@@ -29,9 +29,11 @@ const ADDRESS = '198.51.100.1/30';
 const ADDRESS6 = 'fd74:6e74:6e61:7401::1/64';
 /** Questions for names are answered whoever they are sent to; this is an address of nobody. */
 const NAME_SERVER = '198.51.100.2';
-const MAX_FLOWS = 65_536;
+/** The kernel, or each new namespace, has no IPv6: the command has none, either. */
+const NO_IPV6 = ['EACCES', 'EAFNOSUPPORT', 'ENOTSUP', 'EOPNOTSUPP'];
 /** How long the addresses of a proxy's name have to answer. */
 const ANSWER_MS = 5000;
+const MAX_FLOWS = 65_536;
 /** So flows can take half of the fds. */
 const FLOWS_PER_FD = 4;
 
@@ -145,8 +147,8 @@ function runBehind(
     try {
       await (await namespace.link(DEVICE)).addAddress(ADDRESS6);
       await namespace.addRoute({ destination: '::/0', device: DEVICE });
-    } catch {
-      // Without IPv6 in this kernel, or in new namespaces, the command has none.
+    } catch (error) {
+      if (!NO_IPV6.includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     }
     await using _interceptor = await interceptAll(tun, proxy, warn);
     return await runInside(namespace, `nameserver ${NAME_SERVER}\n`, command, context, foreground);

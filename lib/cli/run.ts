@@ -43,8 +43,8 @@ function runBehind(
   foreground: Foreground,
 ): Promise<Ended> {
   const routes: RouteOption = config.routes === 'off' ? 'off' : MAIN_TABLE;
-  const marks = hasCapability(readFileSync('/proc/self/status', 'latin1'), CAP_NET_ADMIN);
-  if (config.fwmark && !marks) warn('FwMark is left out: marking packets needs CAP_NET_ADMIN');
+  const marks = !config.fwmark || hasCapability(readFileSync('/proc/self/status', 'latin1'), CAP_NET_ADMIN);
+  if (!marks) warn('FwMark is left out: marking packets needs CAP_NET_ADMIN');
   return withNetwork((namespace) => {
     const options = { ...config, routes, namespace, control: false, ...(!marks && { fwmark: 0 }) };
     return withTunnel(context, name, options, warn, foreground, () =>

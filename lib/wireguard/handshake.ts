@@ -1,3 +1,4 @@
+import { attempt } from './attempt.js';
 import { CookieStore } from './cookie.js';
 import type { PrivateKey } from './crypto.js';
 import type { Environment } from './environment.js';
@@ -52,15 +53,13 @@ export class Handshake<Entry> {
     const index = this.#indices.add(this.#entry);
     const timestamp = nextTai64n(wallClock(), this.#lastTimestampSent);
     const ephemeral = randomBytes(32);
-    let initiation: ReturnType<typeof createInitiation>;
-    try {
-      initiation = createInitiation(identity, this.remote, index, timestamp, ephemeral);
-    } finally {
-      if (!initiation) {
+    const initiation = attempt(
+      () => createInitiation(identity, this.remote, index, timestamp, ephemeral),
+      () => {
         this.#indices.delete(index);
         ephemeral.fill(0);
-      }
-    }
+      },
+    );
     if (!initiation) return undefined;
     this.#lastTimestampSent = timestamp;
     this.#pending = { ...initiation.pending, index };
@@ -91,12 +90,10 @@ export class Handshake<Entry> {
     this.#lastInitiationAt = now;
     this.drop();
     const localIndex = this.#indices.add(this.#entry);
-    let response: ReturnType<typeof createResponse>;
-    try {
-      response = createResponse(initiation, localIndex, randomBytes(32));
-    } finally {
-      if (!response) this.#indices.delete(localIndex);
-    }
+    const response = attempt(
+      () => createResponse(initiation, localIndex, randomBytes(32)),
+      () => this.#indices.delete(localIndex),
+    );
     if (!response) return undefined;
     this.#cookies.addMacs(response.message, now);
     return { ...response, localIndex, remoteIndex: initiation.sender };

@@ -1,5 +1,6 @@
 import { native } from '../native/addon.js';
 import { EBADMSG, EDOM } from '../native/errno.js';
+import { attempt } from './attempt.js';
 import { check, deriveKeys, KEY_LENGTH, type PrivateKey, secretBuffer, TAG_LENGTH } from './crypto.js';
 
 const NOTHING = new Uint8Array(0);
@@ -85,13 +86,7 @@ export class SymmetricState {
 
   /** What `use` returns. The state is wiped if that is undefined, or if it throws. */
   wipedUnless<T>(use: () => T | undefined): T | undefined {
-    let result: T | undefined;
-    try {
-      result = use();
-      return result;
-    } finally {
-      if (result === undefined) this.wipe();
-    }
+    return attempt(use, () => this.wipe());
   }
 
   wipe(): void {

@@ -71,6 +71,7 @@ int NamespaceVisitor::Start() {
   Join();
   const int error = StartThread(&thread_, Run, this);
   if (error < 0) return error;
+  (void)pthread_setname_np(thread_, "namespaces");
   joinable_ = true;
   processor_ = -1;
   state_ = State::kAsked;

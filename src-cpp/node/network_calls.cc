@@ -38,8 +38,8 @@ Napi::Value OpenLater(const Napi::CallbackInfo& info, Open open) {
       });
 }
 
-// openSocket(namespace, family, type): a Descriptor of a socket that does not block, or -errno; or a promise
-// of it, where waiting would take long.
+// openSocket(namespace, family, type): a Descriptor of a socket that does not block, or -errno; a promise of
+// it once the process has needed a child, which JavaScript does not wait for.
 Napi::Value OpenSocketCall(const Napi::CallbackInfo& info) {
   const int given = Argument<int>(info, 0);
   const int family = Argument<int>(info, 1);

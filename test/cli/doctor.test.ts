@@ -108,6 +108,7 @@ describe('tuntap-native doctor', () => {
 
   for (const [path, value, forbids] of [
     ['user/max_user_namespaces', '0', true],
+    ['user/max_net_namespaces', '0', true],
     ['kernel/unprivileged_userns_clone', '0', true],
     ['kernel/apparmor_restrict_unprivileged_userns', '1', true],
     ['kernel/apparmor_restrict_unprivileged_userns', '0', false],

@@ -91,6 +91,18 @@ describe('tuntap-native run', function () {
       assert.deepEqual(readdirSync(TMPDIR), []);
     }));
 
+  it('leaves FwMark out, with a warning, for a user who may not mark packets', async function () {
+    await needsReadable(this);
+    await withWebPeer(async ({ a, file, asUser }) => {
+      writeFileSync(file, content('FwMark = 7'));
+      chownSync(file, USER, USER);
+      const command = asUser(real('tuntap-native', 'run', file, '--', 'curl', '-sS', 'http://10.9.0.2/'));
+      const { stdout, stderr, status } = await finish(command, { namespace: a });
+      const warning = 'Warning: FwMark is left out: marking packets needs CAP_NET_ADMIN\n';
+      assert.deepEqual([stdout, stderr, status], ['through the tunnel', warning, 0]);
+    });
+  });
+
   it('lets nothing out beside the tunnel, also once the peer is gone, and the device', async function () {
     needs(this, 'tcpdump');
     await withWebPeer(async ({ a, b, folder, file }) => {
